@@ -1,0 +1,13 @@
+// bindings/bindings.h - one function per room; module.cc calls each once.
+#ifndef DURE_BINDINGS_BINDINGS_H_
+#define DURE_BINDINGS_BINDINGS_H_
+
+#include <pybind11/pybind11.h>
+
+namespace dure::bindings {
+
+void bind_base(pybind11::module_& core);
+
+}  // namespace dure::bindings
+
+#endif  // DURE_BINDINGS_BINDINGS_H_

@@ -1,0 +1,70 @@
+#include "status.h"
+
+#include <array>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace dure::bindings {
+namespace {
+
+// In the order of base::Code.
+constexpr std::array<const char*, 17> kClasses{
+    "DureError",           "InvalidArgumentError", "NotFoundError",        "InvalidModelError",
+    "BudgetExceededError", "RateLimitError",       "QueueFullError",       "DeadlineError",
+    "UnavailableError",    "UpstreamError",        "TruncatedStreamError", "StorageError",
+    "StoreCorruptError",   "OutOfMemoryError",     "UnsupportedError",     "InternalError",
+    "CancelledError"};
+
+// Leaked on purpose: it must outlive every translation, also at interpreter exit.
+PyObject*& errors_module() {
+  static PyObject* module = nullptr;
+  return module;
+}
+
+py::object exception_class(const base::Status& status) {
+  if (status.code() == base::Code::kCancelled) {
+    return py::module_::import("asyncio").attr("CancelledError");
+  }
+  PyObject* errors = errors_module();
+  const py::object module = errors != nullptr ? py::reinterpret_borrow<py::object>(errors)
+                                              : py::object(py::module_::import("dure.errors"));
+  const char* name = status.leaf().empty() ? kClasses[static_cast<std::size_t>(status.code())]
+                                           : status.leaf().c_str();
+  return module.attr(name);
+}
+
+py::object to_python(const base::Status::Value& value) {
+  return std::visit([](const auto& held) -> py::object { return py::cast(held); }, value);
+}
+
+}  // namespace
+
+void set_errors_module(py::module_ errors) { errors_module() = errors.release().ptr(); }
+
+py::object to_exception(const base::Status& status) {
+  py::object error = exception_class(status)(status.message());
+  if (status.code() == base::Code::kCancelled) return error;
+  error.attr("http_status") = status.http_status();
+  if (status.retry_after()) error.attr("retry_after") = *status.retry_after();
+  if (!status.provider_code().empty()) error.attr("code") = status.provider_code();
+  for (const auto& [name, value] : status.details()) error.attr(name.c_str()) = to_python(value);
+  return error;
+}
+
+void register_status_translator() {
+  py::register_local_exception_translator([](std::exception_ptr pending) {
+    try {
+      if (pending) std::rethrow_exception(pending);
+    } catch (const StatusException& failure) {
+      const py::object error = to_exception(failure.status());
+      PyErr_SetObject(py::type::of(error).ptr(), error.ptr());
+    } catch (const std::bad_alloc&) {
+      const py::object error = to_exception(base::Status(
+          base::Code::kOutOfMemory, "out of memory: use smaller batches, or more memory"));
+      PyErr_SetObject(py::type::of(error).ptr(), error.ptr());
+    }
+  });
+}
+
+}  // namespace dure::bindings

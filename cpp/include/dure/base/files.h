@@ -1,0 +1,59 @@
+// dure/base/files.h - the disk as the core sees it: few calls, each of which may fail.
+//
+// Ledger and index write through this interface, so that tests can lose un-synced bytes, fill
+// the disk or stop at any step (testing::FakeFiles). Reads of foreign documents do not belong
+// here: they happen in a child process (dure.files).
+//
+// Files is thread-safe; an AppendFile is used by one thread at a time.
+#ifndef DURE_BASE_FILES_H_
+#define DURE_BASE_FILES_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dure/base/result.h"
+
+namespace dure::base {
+
+// An open file that only grows. Closed by the destructor.
+class AppendFile {
+ public:
+  virtual ~AppendFile() = default;
+  // Appends all of `bytes` or fails with kIo; after a failure the file's end is unknown and the
+  // caller must not append again.
+  virtual Status append(std::string_view bytes) = 0;
+  // What was appended survives power loss once this returns ok.
+  virtual Status sync() = 0;
+  [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
+};
+
+class Files {
+ public:
+  virtual ~Files() = default;
+  // Opens for appending; creates with mode 0600 if missing. `exclusive`: fails with kIo if it
+  // exists already.
+  virtual Result<std::unique_ptr<AppendFile>> open_append(const std::string& path,
+                                                          bool exclusive) = 0;
+  // The whole file; kNotFound if it does not exist.
+  virtual Result<std::string> read(const std::string& path) = 0;
+  // Writes `bytes` to a temporary beside `path`, syncs it, renames it over `path`, syncs the
+  // folder: `path` holds the old bytes or the new ones, never a mix.
+  virtual Status replace(const std::string& path, std::string_view bytes) = 0;
+  virtual Status truncate(const std::string& path, std::uint64_t size) = 0;
+  virtual Status remove(const std::string& path) = 0;
+  // Creates the folder and its parents with mode 0700; ok if it is there.
+  virtual Status create_folder(const std::string& path) = 0;
+  // Names (not paths) in the folder, sorted.
+  virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
+  virtual Status sync_folder(const std::string& path) = 0;
+};
+
+// The machine's disk. Lives for ever.
+[[nodiscard]] Files& system_files() noexcept;
+
+}  // namespace dure::base
+
+#endif  // DURE_BASE_FILES_H_

@@ -1,0 +1,45 @@
+// dure/net/request.h - what goes over the wire: a method, a URL, headers, a body, limits.
+//
+// A value: built by the caller, moved into Transport::submit. Knows no JSON and no models.
+#ifndef DURE_NET_REQUEST_H_
+#define DURE_NET_REQUEST_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dure/base/clock.h"
+
+namespace dure::net {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// How long each stage may last; zero means no limit of its own.
+struct Deadlines {
+  base::Duration connect = std::chrono::seconds(5);  // name look-up, TCP and TLS
+  base::Duration first_byte{0};                      // from sent to the first body byte
+  base::Duration idle{0};                            // between two parts of the body
+  base::Duration total = std::chrono::seconds(600);  // from submit to the end
+};
+
+// What a reply may weigh; going over one ends the transfer with kUpstream naming the cap.
+struct Caps {
+  std::uint64_t body = 256U << 20U;     // bytes, counted after decompression
+  std::uint64_t headers = 256U << 10U;  // bytes of all header lines together
+};
+
+struct Request {
+  std::string method = "POST";
+  std::string url;  // http or https, no user info
+  Headers headers;
+  std::string body;
+  Deadlines deadlines;
+  Caps caps;
+  bool stream = false;  // SSE expected: no compression is asked for
+  std::string proxy;    // empty: none
+};
+
+}  // namespace dure::net
+
+#endif  // DURE_NET_REQUEST_H_

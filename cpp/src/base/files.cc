@@ -1,0 +1,177 @@
+#include "dure/base/files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace dure::base {
+namespace {
+
+Status io_error(std::string_view what, const std::string& path, int error) {
+  std::string reason;
+  reason.resize(128);
+  reason = strerror_r(error, reason.data(), reason.size());
+  const Code code = error == ENOENT ? Code::kNotFound : Code::kIo;
+  std::string advice;
+  if (error == ENOSPC || error == EDQUOT) advice = ": free some space, then try again";
+  return Status(code, std::string(what) + " " + path + ": " + reason + advice).with("path", path);
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] bool ok() const noexcept { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+Status write_all(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return io_error("cannot write", path, errno);
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+class PosixAppendFile final : public AppendFile {
+ public:
+  PosixAppendFile(int fd, std::string path, std::uint64_t size)
+      : fd_(fd), path_(std::move(path)), size_(size) {}
+
+  Status append(std::string_view bytes) override {
+    Status status = write_all(fd_.get(), bytes, path_);
+    if (status.ok()) size_ += bytes.size();
+    return status;
+  }
+  Status sync() override {
+    if (::fdatasync(fd_.get()) != 0) return io_error("cannot sync", path_, errno);
+    return {};
+  }
+  [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+  std::uint64_t size_;
+};
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+class PosixFiles final : public Files {
+ public:
+  Result<std::unique_ptr<AppendFile>> open_append(const std::string& path,
+                                                  bool exclusive) override {
+    const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | (exclusive ? O_EXCL : 0);
+    const int fd = ::open(path.c_str(), flags, 0600);
+    if (fd < 0) return fail(io_error("cannot open", path, errno));
+    struct stat info{};
+    if (::fstat(fd, &info) != 0) {
+      const int error = errno;
+      ::close(fd);
+      return fail(io_error("cannot read the size of", path, error));
+    }
+    return std::make_unique<PosixAppendFile>(fd, path, static_cast<std::uint64_t>(info.st_size));
+  }
+
+  Result<std::string> read(const std::string& path) override {
+    const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.ok()) return fail(io_error("cannot open", path, errno));
+    std::string bytes;
+    std::string part(1U << 16U, '\0');
+    while (true) {
+      const ssize_t count = ::read(fd.get(), part.data(), part.size());
+      if (count < 0) {
+        if (errno == EINTR) continue;
+        return fail(io_error("cannot read", path, errno));
+      }
+      if (count == 0) return bytes;
+      bytes.append(part.data(), static_cast<std::size_t>(count));
+    }
+  }
+
+  Status replace(const std::string& path, std::string_view bytes) override {
+    const std::string temporary = path + ".tmp";
+    {
+      const Descriptor fd(
+          ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+      if (!fd.ok()) return io_error("cannot create", temporary, errno);
+      if (Status status = write_all(fd.get(), bytes, temporary); !status.ok()) return status;
+      if (::fsync(fd.get()) != 0) return io_error("cannot sync", temporary, errno);
+    }
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+      return io_error("cannot rename onto", path, errno);
+    }
+    return sync_folder(folder_of(path));
+  }
+
+  Status truncate(const std::string& path, std::uint64_t size) override {
+    if (::truncate(path.c_str(), static_cast<off_t>(size)) != 0) {
+      return io_error("cannot truncate", path, errno);
+    }
+    return {};
+  }
+
+  Status remove(const std::string& path) override {
+    if (::unlink(path.c_str()) != 0) return io_error("cannot remove", path, errno);
+    return {};
+  }
+
+  Status create_folder(const std::string& path) override {
+    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+      const std::string part = path.substr(0, slash);
+      if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) {
+        return io_error("cannot create folder", part, errno);
+      }
+      if (slash == std::string::npos) return {};
+    }
+  }
+
+  Result<std::vector<std::string>> list(const std::string& path) override {
+    DIR* folder = ::opendir(path.c_str());
+    if (folder == nullptr) return fail(io_error("cannot list", path, errno));
+    std::vector<std::string> names;
+    while (const dirent* entry = ::readdir(folder)) {  // NOLINT(concurrency-mt-unsafe): own DIR
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    ::closedir(folder);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  Status sync_folder(const std::string& path) override {
+    const Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd.ok()) return io_error("cannot open folder", path, errno);
+    if (::fsync(fd.get()) != 0) return io_error("cannot sync folder", path, errno);
+    return {};
+  }
+};
+
+}  // namespace
+
+Files& system_files() noexcept {
+  static PosixFiles files;
+  return files;
+}
+
+}  // namespace dure::base

@@ -1,0 +1,64 @@
+"""Model calls, tokens, money, chunks and search: exact, in one wheel with a C++ core.
+
+Every public name is loaded on first use (PEP 562), so `import dure` stays light.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dure import errors
+
+try:
+    from dure import _core
+except ImportError as missing:
+    raise ImportError(
+        "dure's C++ core is not built or does not fit this Python. In a checkout run "
+        "scripts/build; else: pip install --force-reinstall dure"
+    ) from missing
+
+_core.set_errors(errors)
+
+__version__: str = _core.version
+
+# Public name -> the module that holds it.
+_HOME = {
+    "DureError": "dure.errors",
+    "InvalidModelError": "dure.errors",
+}
+_MODULES = ("errors",)
+
+if TYPE_CHECKING:
+    from dure.errors import DureError as DureError
+    from dure.errors import InvalidModelError as InvalidModelError
+
+__all__ = ["__version__", "build_info", *_HOME, *_MODULES]  # noqa: PLE0604
+
+
+def build_info() -> dict[str, str]:
+    """Say what this build is made of: version, compiler, libraries.
+
+    Returns:
+        A flat dict of strings, printed by `dure versions`.
+    """
+    return {
+        "version": _core.version,
+        "compiler": _core.compiler,
+        "libraries": _core.libraries,
+    }
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return import_module(f"dure.{name}")
+    raise AttributeError(f"module 'dure' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,9 @@
+from types import ModuleType
+
+from dure._core import base as base
+
+version: str
+compiler: str
+libraries: str
+
+def set_errors(errors: ModuleType) -> None: ...

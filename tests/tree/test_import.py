@@ -1,0 +1,37 @@
+"""`import dure` stays light: what it loads, what it costs."""
+
+import subprocess
+import sys
+
+
+def run(code: str) -> str:
+    return subprocess.check_output([sys.executable, "-W", "error", "-c", code], text=True)
+
+
+def test_import_dure_loads_nothing_heavy() -> None:
+    heavy = (
+        "numpy fastapi pydantic sqlalchemy crewai openai httpx httpx2 "
+        "asyncio ssl decimal dataclasses dure._testing"
+    )
+    code = (
+        "import sys; old = set(sys.modules); import dure; "
+        f"print(*set('{heavy}'.split()) & (set(sys.modules) - old))"
+    )
+    assert run(code).strip() == "", "import these inside the function that needs them"
+
+
+def test_import_dure_is_cheap() -> None:
+    """Generous: a budget of 40 ms and 12 MB is measured by `scripts/bench import`."""
+    code = (
+        "import resource as r; a = r.getrusage(r.RUSAGE_SELF); import dure; "
+        "b = r.getrusage(r.RUSAGE_SELF); "
+        "print(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime, b.ru_maxrss - a.ru_maxrss)"
+    )
+    seconds, kilobytes = map(float, run(code).split())
+    assert seconds < 0.5
+    assert kilobytes < 40_000
+
+
+def test_import_dure_starts_no_thread() -> None:
+    code = "import dure, os; print(len(os.listdir('/proc/self/task')))"
+    assert run(code).strip() == "1"
