@@ -1,5 +1,7 @@
 """Everything that dure raises.
 
+The tree::
+
     DureError
       InvalidArgumentError(ValueError)
         DimensionMismatchError, ModelMismatchError

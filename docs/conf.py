@@ -1,0 +1,16 @@
+"""Sphinx configuration; built with -W -n by scripts/docs."""
+
+import dure
+
+project = "dure"
+author = "The dure developers"
+release = dure.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.doctest"]
+html_theme = "furo"
+html_title = f"dure {release}"
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build", "performance-notes"]
+myst_heading_anchors = 3
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+nitpick_ignore_regex = [("py:.*", r".*")]
