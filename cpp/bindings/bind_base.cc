@@ -15,6 +15,7 @@ void bind_base(pybind11::module_& core) {
            "Hands dure.errors to the core: bindings never import upward.");
   core.attr("version") = std::string(base::version());
   core.attr("compiler") = std::string(base::compiler());
+  core.attr("build_type") = std::string(base::build_type());
   core.attr("libraries") = std::string(base::libraries());
 
   py::module_ room = core.def_submodule("base", "Clock, chance and hashes.");

@@ -44,6 +44,7 @@ def build_info() -> dict[str, str]:
     return {
         "version": _core.version,
         "compiler": _core.compiler,
+        "build_type": _core.build_type,
         "libraries": _core.libraries,
     }
 

@@ -4,6 +4,7 @@ from dure._core import base as base
 
 version: str
 compiler: str
+build_type: str
 libraries: str
 
 def set_errors(errors: ModuleType) -> None: ...

@@ -10,6 +10,8 @@ namespace dure::base {
 
 [[nodiscard]] std::string_view version() noexcept;
 [[nodiscard]] std::string_view compiler() noexcept;
+// CMake's build type, followed by the sanitizers if any: benchmarks refuse all but "Release".
+[[nodiscard]] std::string_view build_type() noexcept;
 // "name version" of each library found at configure time, separated by ';'.
 [[nodiscard]] std::string_view libraries() noexcept;
 

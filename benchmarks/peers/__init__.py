@@ -1,0 +1,1 @@
+"""One module an area; the peers live in the benchmark's own environment."""
