@@ -1,0 +1,89 @@
+// dure/tokenize/counter.h - exact counts that follow a text: growing, cut anywhere, or coming
+// back from a model.
+//
+// Counts of parts do not add up (a joint may merge), so nobody sums them: ask these.
+//
+// PrefixCounts: immutable. Counter and StreamDecoder: one thread at a time.
+#ifndef DURE_TOKENIZE_COUNTER_H_
+#define DURE_TOKENIZE_COUNTER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dure/base/result.h"
+#include "dure/tokenize/encoding.h"
+
+namespace dure::tokenize {
+
+// The count of a text that only grows: only the last pieces are encoded again.
+class Counter {
+ public:
+  // `encoding` outlives this object.
+  explicit Counter(const Encoding& encoding) noexcept : encoding_(encoding) {}
+  // Adds `text` and returns the count of all so far: that of one call on the whole text. A
+  // character may come in two parts.
+  std::size_t append(std::string_view text);
+  [[nodiscard]] std::size_t count() const noexcept { return settled_ + tail_count_; }
+  [[nodiscard]] bool fits(std::size_t limit) const noexcept { return count() <= limit; }
+  void reset() noexcept;
+
+ private:
+  const Encoding& encoding_;
+  std::string tail_;             // what later text may still split otherwise
+  std::size_t settled_ = 0;      // tokens before tail_
+  std::size_t tail_count_ = 0;   // tokens of tail_
+};
+
+// One pass over a text; then the exact count of any span of it.
+//
+// Why it is exact: a piece depends only on what follows its start, so from the first piece end
+// that both splittings share, they are one; only where the span ends may they part again.
+class PrefixCounts {
+ public:
+  // Borrows both; they outlive this object.
+  PrefixCounts(const Encoding& encoding, std::string_view text);
+  // Tokens of text[start:end), in bytes: encoding.count(text.substr(start, end - start)).
+  // REQUIRES: start <= end <= text.size(). O(log n), and the few pieces at the two edges.
+  [[nodiscard]] std::size_t count(std::size_t start, std::size_t end) const;
+  [[nodiscard]] std::size_t total() const noexcept { return sums_.empty() ? 0 : sums_.back(); }
+  // End of each piece in bytes, ascending; and the tokens of all pieces up to it.
+  [[nodiscard]] std::span<const std::size_t> ends() const noexcept { return ends_; }
+  [[nodiscard]] std::span<const std::size_t> sums() const noexcept { return sums_; }
+  [[nodiscard]] const Encoding& encoding() const noexcept { return encoding_; }
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+
+ private:
+  // Number of pieces that end at or before `offset`.
+  [[nodiscard]] std::size_t pieces_until(std::size_t offset) const noexcept;
+  [[nodiscard]] std::size_t sum_until(std::size_t pieces) const noexcept {
+    return pieces == 0 ? 0 : sums_[pieces - 1];
+  }
+
+  const Encoding& encoding_;
+  std::string_view text_;
+  std::vector<std::size_t> ends_;
+  std::vector<std::size_t> sums_;
+};
+
+// Ids to text as they come: a character whose bytes are spread over tokens is held back until it
+// is whole. feed(a) + feed(b) + ... + finish() = the decoded whole with U+FFFD for bad bytes.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Encoding& encoding) noexcept : encoding_(encoding) {}
+  // Fails with kNotFound at an unknown id; then nothing of `ids` was taken.
+  [[nodiscard]] base::Result<std::string> feed(std::span<const Rank> ids);
+  // What is still held, as U+FFFD; the decoder is empty afterwards.
+  [[nodiscard]] std::string finish();
+
+ private:
+  const Encoding& encoding_;
+  std::string held_;  // the incomplete character at the end, at most 3 bytes
+};
+
+}  // namespace dure::tokenize
+
+#endif  // DURE_TOKENIZE_COUNTER_H_

@@ -1,0 +1,74 @@
+// dure/tokenize/vocab.h - byte strings <-> ranks of one vocabulary.
+//
+// A rank is both the token's id and its merge priority (the lower merges first).
+//
+// Immutable.
+#ifndef DURE_TOKENIZE_VOCAB_H_
+#define DURE_TOKENIZE_VOCAB_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dure/base/result.h"
+
+namespace dure::tokenize {
+
+using Rank = std::uint32_t;
+inline constexpr Rank kNoRank = 0xFFFFFFFF;
+
+class ProbeTable;
+
+class Vocab {
+ public:
+  // `lengths[r]` bytes of `bytes` in turn are the token of rank r; length 0: no such rank.
+  // Fails with kInvalidArgument if a token stands twice, one is longer than 65,535 bytes, or one
+  // of the 256 single bytes is missing (then some text could not be encoded).
+  [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
+      std::vector<std::uint16_t> lengths, std::string bytes);
+  // The same from pairs in any order. Ranks may have gaps, up to four times their number.
+  [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
+      std::vector<std::pair<std::string, Rank>> tokens);
+  ~Vocab();
+  Vocab(const Vocab&) = delete;
+  Vocab& operator=(const Vocab&) = delete;
+
+  // Highest rank + 1, gaps included.
+  [[nodiscard]] std::size_t size() const noexcept { return offsets_.size() - 1; }
+  // Empty for a rank that does not exist.
+  [[nodiscard]] std::string_view token(Rank rank) const noexcept {
+    if (rank >= size()) return {};
+    return {bytes_.data() + offsets_[rank], offsets_[rank + 1] - offsets_[rank]};
+  }
+  // kNoRank if `bytes` is no token.
+  [[nodiscard]] Rank find(std::string_view bytes) const noexcept;
+  // kNoRank if the two bytes are no token.
+  [[nodiscard]] Rank pair(unsigned char first, unsigned char second) const noexcept {
+    return pairs_[static_cast<std::size_t>(first) << 8 | second];
+  }
+  [[nodiscard]] Rank byte(unsigned char value) const noexcept { return singles_[value]; }
+  [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+  // Different for each vocabulary of this process; never reused.
+  [[nodiscard]] std::uint32_t serial() const noexcept { return serial_; }
+  [[nodiscard]] const ProbeTable& table() const noexcept { return *table_; }
+
+ private:
+  Vocab(std::vector<std::uint32_t> offsets, std::string bytes);
+  base::Status index();
+
+  std::vector<std::uint32_t> offsets_;
+  std::string bytes_;
+  std::unique_ptr<ProbeTable> table_;
+  std::vector<Rank> pairs_;
+  std::vector<Rank> singles_;
+  std::size_t longest_ = 0;
+  std::uint32_t serial_ = 0;
+};
+
+}  // namespace dure::tokenize
+
+#endif  // DURE_TOKENIZE_VOCAB_H_
