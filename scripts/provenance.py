@@ -78,7 +78,9 @@ def section(tokens: dict[int, bytes], first: int) -> bytes:
 
 
 def make_blob(archive: Path) -> bytes:
-    ranks = {name: ranks_of(name, read_member(archive, f"data/{name}.tiktoken")) for name in RANK_FILES}
+    ranks = {
+        name: ranks_of(name, read_member(archive, f"data/{name}.tiktoken")) for name in RANK_FILES
+    }
     r50k, p50k = ranks["r50k_base"], ranks["p50k_base"]
     if any(p50k[rank] != token for rank, token in r50k.items()):
         raise SystemExit("p50k_base no longer starts with r50k_base")
@@ -97,7 +99,9 @@ def decode_ranges(text: str) -> list[range]:
     deltas = []
     digits = iter(BASE64.index(char) for char in text)
     for digit in digits:
-        more, keep = (0, 31) if digit < 32 else (1, 15) if digit < 48 else (2, 7) if digit < 56 else (3, 7)
+        more, keep = (
+            (0, 31) if digit < 32 else (1, 15) if digit < 48 else (2, 7) if digit < 56 else (3, 7)
+        )
         value = digit & keep
         for _ in range(more):
             value = value << 6 | next(digits)

@@ -33,9 +33,9 @@ class Counter {
 
  private:
   const Encoding& encoding_;
-  std::string tail_;             // what later text may still split otherwise
-  std::size_t settled_ = 0;      // tokens before tail_
-  std::size_t tail_count_ = 0;   // tokens of tail_
+  std::string tail_;            // what later text may still split otherwise
+  std::size_t settled_ = 0;     // tokens before tail_
+  std::size_t tail_count_ = 0;  // tokens of tail_
 };
 
 // One pass over a text; then the exact count of any span of it.
