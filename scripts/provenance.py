@@ -134,8 +134,8 @@ def class_of_all(archive: Path) -> bytearray:
 
 def c_array(kind: str, name: str, values: list[int]) -> str:
     lines = [f"constexpr {kind} {name}[{len(values)}] = {{"]
-    for i in range(0, len(values), 40):
-        lines.append(",".join(map(str, values[i : i + 40])) + ",")
+    rows = (values[i : i + 40] for i in range(0, len(values), 40))
+    lines += [",".join(map(str, row)) + "," for row in rows]
     return "\n".join([*lines, "};\n"])
 
 
