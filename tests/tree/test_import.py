@@ -1,5 +1,6 @@
 """`import dure` stays light: what it loads, what it costs."""
 
+import os
 import subprocess
 import sys
 
@@ -22,14 +23,18 @@ def test_import_dure_loads_nothing_heavy() -> None:
 
 def test_import_dure_is_cheap() -> None:
     """Generous: a budget of 40 ms and 12 MB is measured by `scripts/bench import`."""
-    code = (
-        "import resource as r; a = r.getrusage(r.RUSAGE_SELF); import dure; "
-        "b = r.getrusage(r.RUSAGE_SELF); "
-        "print(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime, b.ru_maxrss - a.ru_maxrss)"
-    )
+    code = """
+import time
+def memory():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+start, before = time.process_time(), memory()
+import dure
+print(time.process_time() - start, memory() - before)
+"""
     seconds, kilobytes = map(float, run(code).split())
     assert seconds < 0.5
-    assert kilobytes < 40_000
+    assert kilobytes < 40_000 or "DURE_ASAN" in os.environ
 
 
 def test_import_dure_starts_no_thread() -> None:
