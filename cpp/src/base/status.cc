@@ -40,4 +40,10 @@ int default_http_status(Code code) noexcept {
   return kRows[static_cast<std::size_t>(code)].http_status;
 }
 
+// Not inline: g++ 12 takes the variant's move for a read of uninitialised memory otherwise.
+Status&& Status::with(std::string_view name, Value value) && {
+  details_.emplace_back(std::string(name), std::move(value));
+  return std::move(*this);
+}
+
 }  // namespace dure::base

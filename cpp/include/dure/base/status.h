@@ -69,10 +69,7 @@ class [[nodiscard]] Status {
   [[nodiscard]] const std::vector<std::pair<std::string, Value>>& details() const noexcept {
     return details_;
   }
-  Status&& with(std::string_view name, Value value) && {
-    details_.emplace_back(std::string(name), std::move(value));
-    return std::move(*this);
-  }
+  Status&& with(std::string_view name, Value value) &&;
   [[nodiscard]] const Value* detail(std::string_view name) const noexcept {
     for (const auto& [key, value] : details_) {
       if (key == name) return &value;

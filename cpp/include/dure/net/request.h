@@ -36,8 +36,9 @@ struct Request {
   std::string body;
   Deadlines deadlines;
   Caps caps;
-  bool stream = false;  // SSE expected: no compression is asked for
-  std::string proxy;    // empty: none
+  bool stream = false;   // SSE expected: no compression is asked for
+  std::string proxy;     // URL; empty: what the transport's own rules say
+  bool guarded = false;  // the URL came from outside: EgressGuard decides, own connections
 };
 
 }  // namespace dure::net

@@ -65,7 +65,8 @@ class Handler {
 class Transport {
  public:
   virtual ~Transport() = default;
-  // Never fails: a request that cannot start ends with on_end on the I/O thread.
+  // Never fails: a request that cannot start ends with on_end on the I/O thread; once stop() has
+  // been called, with kUnavailable inside this call.
   virtual RequestId submit(Request request, std::shared_ptr<Handler> handler) = 0;
   // Idempotent; on_end(kCancelled) follows unless the request has ended.
   virtual void cancel(RequestId id) = 0;

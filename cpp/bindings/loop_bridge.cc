@@ -1,0 +1,246 @@
+#include "loop_bridge.h"
+
+#include <poll.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "exit_guard.h"
+#include "gil.h"
+#include "status.h"
+
+namespace dure::bindings {
+namespace {
+
+constexpr base::Duration kSlice = std::chrono::milliseconds(50);
+
+// Python objects that live as long as the process: destroying them at exit would be too late.
+struct Names {
+  py::object get_running_loop;
+  py::object done = py::str("done");
+  py::object set_result = py::str("set_result");
+  Names() : get_running_loop(py::module_::import("asyncio").attr("get_running_loop")) {}
+};
+
+const Names& names() {
+  static const Names* const kept = new Names();  // leaked; made under the GIL, never concurrently
+  return *kept;
+}
+
+base::Status inherited() {
+  return base::Status(base::Code::kUnavailable,
+                      "this call was begun by the parent process and ends there: begin it again in "
+                      "the child")
+      .with("stage", std::string("fork"));
+}
+
+void fail_future(const py::object& future, const base::Status& status) {
+  if (status.code() == base::Code::kCancelled) {
+    future.attr("cancel")();
+  } else {
+    future.attr("set_exception")(to_exception(status));
+  }
+}
+
+}  // namespace
+
+// All bridges of this process, by the identity of their loop. Guarded by the GIL.
+class LoopBridges {
+ public:
+  static LoopBridges& instance() {
+    static auto* const all = new LoopBridges();  // leaked: loops may end after static destructors
+    return *all;
+  }
+
+  LoopBridge& of(const py::object& loop) {
+    const auto found = by_loop_.find(loop.ptr());
+    if (found != by_loop_.end() && found->second->loop_ref_().is(loop)) return *found->second;
+    drop_closed();
+    std::shared_ptr<LoopBridge> bridge(new LoopBridge(loop));
+    bridge->watch(loop);
+    return *(by_loop_[loop.ptr()] = std::move(bridge));
+  }
+
+  // The child of a fork: the descriptors and queues are shared with the parent or may be locked by
+  // threads that do not exist here, so nothing of them is used again.
+  void abandon_in_child() {
+    for (auto& [loop, bridge] : std::exchange(by_loop_, {})) {
+      auto pending = std::exchange(bridge->pending_, {});
+      bridge->queue_->abandon_in_child();
+      new std::shared_ptr<LoopBridge>(bridge);  // leaked with its locks
+      for (auto& [ticket, future] : pending) {
+        try {
+          if (future.attr("done")().cast<bool>()) continue;
+          fail_future(future, inherited());
+          future.attr("_log_traceback") = false;  // often nobody will look at it here
+        } catch (py::error_already_set& ignored) {
+          ignored.discard_as_unraisable("dure: failing a call inherited through fork");
+        }
+      }
+    }
+  }
+
+  std::uint64_t dropped() const {
+    std::uint64_t sum = dropped_;
+    for (const auto& [loop, bridge] : by_loop_) sum += bridge->queue_->dropped();
+    return sum;
+  }
+
+ private:
+  void drop_closed() {
+    std::vector<std::shared_ptr<LoopBridge>> gone;  // destroyed last: that may run Python code
+    for (auto it = by_loop_.begin(); it != by_loop_.end();) {
+      const py::object loop = it->second->loop_ref_();
+      if (!loop.is_none() && !loop.attr("is_closed")().cast<bool>()) {
+        ++it;
+        continue;
+      }
+      it->second->queue_->close();
+      dropped_ += it->second->queue_->dropped();
+      gone.push_back(std::move(it->second));
+      it = by_loop_.erase(it);
+    }
+  }
+
+  std::unordered_map<PyObject*, std::shared_ptr<LoopBridge>> by_loop_;
+  std::uint64_t dropped_ = 0;
+};
+
+namespace {
+
+// For loops that cannot watch a descriptor: a thread of Python's own waits for it and calls the
+// loop. It takes the GIL once per wake, so it leaves by the exit guard.
+class Pump {
+ public:
+  static void start(const py::object& loop, int fd, py::object drain) {
+    auto pump = std::make_shared<Pump>();
+    auto run = py::cpp_function(
+        [pump, loop_ref = py::weakref(loop), fd, drain] { pump->run(loop_ref, fd, drain); });
+    py::dict options;
+    options["target"] = run;
+    options["daemon"] = true;
+    options["name"] = "dure-loop-pump";
+    py::module_::import("threading").attr("Thread")(**options).attr("start")();
+  }
+
+ private:
+  void run(const py::weakref& loop_ref, int fd, const py::object& drain) {
+    while (true) {
+      int ready = 0;
+      {
+        const ExitSafeRelease released;
+        pollfd watched{.fd = fd, .events = POLLIN, .revents = 0};
+        ready = ::poll(&watched, 1, 100);
+        if (ready > 0 && (watched.revents & POLLIN) == 0) return;  // closed
+      }
+      const py::object loop = loop_ref();
+      if (loop.is_none() || loop.attr("is_closed")().cast<bool>()) return;
+      if (ready > 0) call(loop, drain);
+    }
+  }
+
+  // Returns once the loop has drained, or will never do it.
+  void call(const py::object& loop, const py::object& drain) {
+    const auto drained = std::make_shared<std::pair<std::mutex, std::condition_variable>>();
+    const auto flag = std::make_shared<bool>(false);
+    try {
+      loop.attr("call_soon_threadsafe")(py::cpp_function([drain, drained, flag] {
+        drain();
+        const std::lock_guard lock(drained->first);
+        *flag = true;
+        drained->second.notify_one();
+      }));
+    } catch (py::error_already_set&) {
+      return;  // closed meanwhile: run() sees it
+    }
+    const ExitSafeRelease released;
+    std::unique_lock lock(drained->first);
+    drained->second.wait_for(lock, std::chrono::seconds(1), [&] { return *flag; });
+  }
+};
+
+}  // namespace
+
+py::object FailedDone::make_result() { throw StatusException(std::move(status_)); }
+
+py::object WakeDone::make_result() { return py::none(); }
+
+LoopBridge& LoopBridge::current() { return LoopBridges::instance().of(names().get_running_loop()); }
+
+LoopBridge::LoopBridge(py::object loop)
+    : loop_ref_(py::weakref(loop)), queue_(value_or_throw(base::CompletionQueue::create())) {}
+
+LoopBridge::~LoopBridge() { queue_->close(); }
+
+void LoopBridge::watch(const py::object& loop) {
+  const py::cpp_function drain([self = weak_from_this()] {
+    if (const auto bridge = self.lock()) bridge->drain();
+  });
+  try {
+    loop.attr("add_reader")(queue_->fd(), drain);
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_NotImplementedError)) throw;
+    Pump::start(loop, queue_->fd(), drain);
+  }
+}
+
+std::pair<py::object, Waiter> LoopBridge::make_future() {
+  py::object future = loop_ref_().attr("create_future")();
+  const std::uint64_t ticket = next_ticket_++;
+  pending_.emplace(ticket, future);
+  return {std::move(future), Waiter(queue_, ticket)};
+}
+
+void LoopBridge::drain() {
+  base::CompletionList batch = queue_->drain();
+  while (const auto done = batch.pop()) resolve(*done);
+}
+
+void LoopBridge::resolve(base::Completion& done) {
+  const auto entry = pending_.extract(done.ticket);
+  if (entry.empty()) return;
+  const py::object& future = entry.mapped();
+  if (future.attr(names().done)().cast<bool>()) return;  // cancelled meanwhile
+  try {
+    const py::object result = static_cast<PyCompletion&>(done).make_result();
+    future.attr(names().set_result)(result);
+  } catch (const StatusException& failure) {
+    fail_future(future, failure.status());
+  } catch (py::error_already_set& error) {
+    future.attr("set_exception")(error.value());
+  } catch (const std::bad_alloc&) {
+    fail_future(future, base::Status(base::Code::kOutOfMemory, "no memory for the result"));
+  }
+}
+
+py::object SyncWait::get(const std::function<void()>& abandon) {
+  auto done = slot_->wait_for(base::Duration(0));
+  while (done == nullptr) {
+    {
+      const ExitSafeRelease released;
+      done = slot_->wait_for(kSlice);
+    }
+    if (done != nullptr) break;
+    if (PyErr_CheckSignals() != 0) {
+      py::error_already_set raised;
+      abandon();
+      throw raised;
+    }
+  }
+  return static_cast<PyCompletion&>(*done).make_result();
+}
+
+void init_loop_bridge(py::module_& core) {
+  core.def("dropped_completions", &dropped_completions,
+           "Completions that came for loops already closed.");
+  py::dict hooks;
+  hooks["after_in_child"] = py::cpp_function([] { LoopBridges::instance().abandon_in_child(); });
+  py::module_::import("os").attr("register_at_fork")(**hooks);
+}
+
+std::uint64_t dropped_completions() { return LoopBridges::instance().dropped(); }
+
+}  // namespace dure::bindings

@@ -1,0 +1,136 @@
+// bindings/loop_bridge.h - brings results of native threads to Python: futures, streams, sync
+// waits.
+//
+// How a binding uses it (all under the GIL unless said otherwise):
+//
+//   struct ReplyDone final : PyCompletion {              // built on any thread, holds no PyObject
+//     client::Reply reply;
+//     py::object make_result() override { return py::cast(std::move(reply)); }  // in drain
+//   };
+//   // asyncio: one future; the native side keeps the Waiter (copyable, no GIL, no PyObject).
+//   auto [future, waiter] = LoopBridge::current().make_future();
+//   core.call(..., [waiter](client::Reply reply) { waiter.complete(make_done(std::move(reply)));
+//   }); return future;
+//
+//   // sync: works in any thread, inside a running loop too; Ctrl-C calls `abandon` and raises.
+//   SyncWait wait;
+//   core.call(..., [waiter = wait.waiter()](...) { waiter.complete(...); });
+//   return wait.get([&] { core.cancel(id); });
+//
+// A failed result: throw StatusException(status) in make_result (or complete with FailedDone).
+// A stream: keep the pieces in a native ring; when Python finds it empty it makes a future (or a
+// SyncWait), stores the Waiter in the ring, and the I/O thread completes it with WakeDone once a
+// piece has come. One wake serves all pieces that are there: Python takes them without awaiting.
+// Cancel: the Python face wraps the await in try/except BaseException and calls the room's
+// cancel(id); the completion that follows finds its future done and is skipped.
+//
+// Fork: in the child every pending future fails with UnavailableError and all bridges are new.
+// Loop closed: its bridge is dropped, completions for it are dropped and counted.
+#ifndef DURE_BINDINGS_LOOP_BRIDGE_H_
+#define DURE_BINDINGS_LOOP_BRIDGE_H_
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+
+#include "dure/base/completion_queue.h"
+#include "dure/base/status.h"
+
+namespace dure::bindings {
+
+namespace py = pybind11;
+
+class PyCompletion : public base::Completion {
+ public:
+  // The value of the awaited future; called once, under the GIL, on the waiter's thread. Throws to
+  // fail it (StatusException, error_already_set).
+  virtual py::object make_result() = 0;
+};
+
+// Fails the waiter with the exception of `status`.
+class FailedDone final : public PyCompletion {
+ public:
+  explicit FailedDone(base::Status status) : status_(std::move(status)) {}
+  py::object make_result() override;
+
+ private:
+  base::Status status_;
+};
+
+// Only says "look again": the result is None.
+class WakeDone final : public PyCompletion {
+ public:
+  py::object make_result() override;
+};
+
+// What native code keeps of someone who waits. Thread-safe, copyable, needs no GIL.
+class Waiter {
+ public:
+  Waiter() = default;
+  Waiter(std::shared_ptr<base::CompletionSink> sink, std::uint64_t ticket)
+      : sink_(std::move(sink)), ticket_(ticket) {}
+  // Call once. Dropped and counted if nobody waits any more.
+  void complete(std::unique_ptr<PyCompletion> done) const noexcept {
+    if (sink_ == nullptr) return;
+    done->ticket = ticket_;
+    sink_->push(std::move(done));
+  }
+  [[nodiscard]] explicit operator bool() const noexcept { return sink_ != nullptr; }
+
+ private:
+  std::shared_ptr<base::CompletionSink> sink_;
+  std::uint64_t ticket_ = 0;
+};
+
+// One per running event loop. All under the GIL, on the loop's thread.
+class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
+ public:
+  // The bridge of the loop that runs in this thread, made on first use. Raises RuntimeError if
+  // none runs.
+  static LoopBridge& current();
+
+  // A future of this loop, and what completes it.
+  std::pair<py::object, Waiter> make_future();
+  // Resolves what is ready; the loop calls it when the descriptor is readable.
+  void drain();
+
+  ~LoopBridge();
+  LoopBridge(const LoopBridge&) = delete;
+  LoopBridge& operator=(const LoopBridge&) = delete;
+
+ private:
+  friend class LoopBridges;
+  explicit LoopBridge(py::object loop);
+  void watch(const py::object& loop);
+  void resolve(base::Completion& done);
+
+  py::object loop_ref_;  // weakref: a bridge keeps no loop alive
+  std::shared_ptr<base::CompletionQueue> queue_;
+  std::unordered_map<std::uint64_t, py::object> pending_;  // ticket -> future
+  std::uint64_t next_ticket_ = 1;
+};
+
+// One wait of a plain thread. GIL released in slices of 50 ms; signals are looked at after each.
+class SyncWait {
+ public:
+  SyncWait() : slot_(std::make_shared<base::CompletionSlot>()) {}
+  [[nodiscard]] Waiter waiter() const { return Waiter(slot_, 0); }
+  // The result. If a signal handler raises (Ctrl-C), calls `abandon` and raises that.
+  py::object get(const std::function<void()>& abandon);
+
+ private:
+  std::shared_ptr<base::CompletionSlot> slot_;
+};
+
+// Registers fork and exit hooks; called once by the module.
+void init_loop_bridge(py::module_& core);
+// Completions that came for loops already closed, since the process began.
+std::uint64_t dropped_completions();
+
+}  // namespace dure::bindings
+
+#endif  // DURE_BINDINGS_LOOP_BRIDGE_H_

@@ -1,0 +1,95 @@
+#include "dure/base/completion_queue.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace dure::base {
+namespace {
+
+std::unique_ptr<Completion> numbered(std::uint64_t ticket) {
+  auto done = std::make_unique<Completion>();
+  done->ticket = ticket;
+  return done;
+}
+
+bool readable(const CompletionQueue& queue) {
+  pollfd watched{.fd = queue.fd(), .events = POLLIN, .revents = 0};
+  return ::poll(&watched, 1, 0) == 1;
+}
+
+TEST(CompletionQueue, KeepsOrderAndWakesOnlyWhenSomethingIsThere) {
+  const auto queue = CompletionQueue::create().value();
+  EXPECT_FALSE(readable(*queue));
+  for (std::uint64_t ticket = 1; ticket <= 3; ++ticket) EXPECT_TRUE(queue->push(numbered(ticket)));
+  EXPECT_TRUE(readable(*queue));
+  CompletionList batch = queue->drain();
+  EXPECT_FALSE(readable(*queue));
+  for (std::uint64_t ticket = 1; ticket <= 3; ++ticket) EXPECT_EQ(batch.pop()->ticket, ticket);
+  EXPECT_EQ(batch.pop(), nullptr);
+}
+
+TEST(CompletionQueue, ABatchIsCappedAndTheDescriptorStaysReadable) {
+  const auto queue = CompletionQueue::create().value();
+  const std::size_t all = 2 * CompletionQueue::kBatch + 7;
+  for (std::size_t at = 0; at < all; ++at) queue->push(numbered(at));
+  EXPECT_EQ(queue->drain().size(), CompletionQueue::kBatch);
+  EXPECT_TRUE(readable(*queue));
+  EXPECT_EQ(queue->drain().size(), CompletionQueue::kBatch);
+  EXPECT_TRUE(readable(*queue));
+  EXPECT_EQ(queue->drain().size(), 7U);
+  EXPECT_FALSE(readable(*queue));
+}
+
+TEST(CompletionQueue, AClosedQueueDropsAndCounts) {
+  const auto queue = CompletionQueue::create().value();
+  queue->push(numbered(1));
+  queue->close();
+  EXPECT_FALSE(queue->push(numbered(2)));
+  EXPECT_EQ(queue->dropped(), 2U);
+  EXPECT_TRUE(queue->drain().empty());
+  EXPECT_EQ(queue->fd(), -1);
+}
+
+TEST(CompletionQueue, LosesNoWakeUpAmongThreads) {
+  const auto queue = CompletionQueue::create().value();
+  constexpr std::uint64_t kEach = 20'000;
+  std::vector<std::thread> producers;
+  for (int producer = 0; producer < 4; ++producer) {
+    producers.emplace_back([&] {
+      for (std::uint64_t at = 0; at < kEach; ++at) queue->push(numbered(at));
+    });
+  }
+  std::uint64_t got = 0;
+  while (got < 4 * kEach) {
+    pollfd watched{.fd = queue->fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&watched, 1, 5000), 1) << "a wake-up was lost after " << got;
+    got += queue->drain().size();
+  }
+  for (auto& producer : producers) producer.join();
+  EXPECT_EQ(got, 4 * kEach);
+}
+
+TEST(CompletionSlot, GivesTheFirstCompletionOnly) {
+  CompletionSlot slot;
+  EXPECT_EQ(slot.wait_for(std::chrono::milliseconds(1)), nullptr);
+  std::thread producer([&] { slot.push(numbered(1)); });
+  std::unique_ptr<Completion> done;
+  while (done == nullptr) done = slot.wait_for(std::chrono::milliseconds(50));
+  producer.join();
+  EXPECT_EQ(done->ticket, 1U);
+  EXPECT_FALSE(slot.push(numbered(2)));
+}
+
+TEST(CompletionList, ALongOneIsDestroyedWithoutRecursion) {
+  CompletionList list;
+  for (int at = 0; at < 1'000'000; ++at) list.append(std::make_unique<Completion>());
+  list.clear();
+  EXPECT_TRUE(list.empty());
+}
+
+}  // namespace
+}  // namespace dure::base
