@@ -1,0 +1,152 @@
+#include "json/reader.h"
+
+#include <simdjson.h>
+
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+namespace dure::json {
+
+namespace dom = simdjson::dom;
+
+static_assert(sizeof(dom::element) <= sizeof(std::array<std::uintptr_t, 2>));
+static_assert(std::is_trivially_copyable_v<dom::element>);
+
+// Turns a Value into simdjson's element and back; the header stays free of simdjson.
+struct Access {
+  static Value wrap(const dom::element& element) noexcept {
+    Value value;
+    std::memcpy(value.at_.data(), &element, sizeof element);
+    value.present_ = true;
+    return value;
+  }
+  static Value wrap(const simdjson::simdjson_result<dom::element>& result) noexcept {
+    dom::element element;
+    return result.get(element) == simdjson::SUCCESS ? wrap(element) : Value{};
+  }
+  static dom::element element(const Value& value) noexcept {
+    dom::element element;
+    std::memcpy(static_cast<void*>(&element), value.at_.data(), sizeof element);
+    return element;
+  }
+  template <typename T>
+  static std::optional<T> get(const Value& value) noexcept {
+    T out;
+    if (!value.present_ || element(value).get(out) != simdjson::SUCCESS) return std::nullopt;
+    return out;
+  }
+};
+
+Kind Value::kind() const noexcept {
+  if (!present_) return Kind::kMissing;
+  switch (Access::element(*this).type()) {
+    case dom::element_type::ARRAY:
+      return Kind::kArray;
+    case dom::element_type::OBJECT:
+      return Kind::kObject;
+    case dom::element_type::INT64:
+    case dom::element_type::UINT64:
+      return Kind::kInteger;
+    case dom::element_type::DOUBLE:
+      return Kind::kReal;
+    case dom::element_type::STRING:
+      return Kind::kString;
+    case dom::element_type::BOOL:
+      return Kind::kBool;
+    case dom::element_type::NULL_VALUE:
+      return Kind::kNull;
+  }
+  return Kind::kMissing;
+}
+
+bool Value::absent() const noexcept { return !present_ || kind() == Kind::kNull; }
+
+std::optional<bool> Value::boolean() const noexcept { return Access::get<bool>(*this); }
+
+std::optional<std::int64_t> Value::integer() const noexcept {
+  if (const auto whole = Access::get<std::int64_t>(*this)) return whole;
+  const auto real = Access::get<double>(*this);
+  if (!real || std::trunc(*real) != *real || std::abs(*real) > 0x1.0p62) return std::nullopt;
+  return static_cast<std::int64_t>(*real);
+}
+
+std::optional<double> Value::number() const noexcept { return Access::get<double>(*this); }
+
+std::optional<std::string_view> Value::string() const noexcept {
+  return Access::get<std::string_view>(*this);
+}
+
+std::string_view Value::string_or(std::string_view fallback) const noexcept {
+  return string().value_or(fallback);
+}
+
+Value Value::operator[](std::string_view key) const noexcept {
+  const auto object = Access::get<dom::object>(*this);
+  return object ? Access::wrap(object->at_key(key)) : Value{};
+}
+
+Value Value::operator[](std::size_t index) const noexcept {
+  const auto array = Access::get<dom::array>(*this);
+  return array ? Access::wrap(array->at(index)) : Value{};
+}
+
+std::vector<Value> Value::items() const {
+  std::vector<Value> out;
+  if (const auto array = Access::get<dom::array>(*this)) {
+    out.reserve(array->size());
+    for (const dom::element element : *array) out.push_back(Access::wrap(element));
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string_view, Value>> Value::members() const {
+  std::vector<std::pair<std::string_view, Value>> out;
+  if (const auto object = Access::get<dom::object>(*this)) {
+    out.reserve(object->size());
+    for (const dom::key_value_pair pair : *object) {
+      out.emplace_back(pair.key, Access::wrap(pair.value));
+    }
+  }
+  return out;
+}
+
+std::size_t Value::size() const noexcept {
+  if (const auto array = Access::get<dom::array>(*this)) return items().size();
+  if (const auto object = Access::get<dom::object>(*this)) return members().size();
+  return 0;
+}
+
+std::string Value::text() const {
+  return present_ ? simdjson::minify(Access::element(*this)) : std::string{};
+}
+
+struct Parser::Impl {
+  explicit Impl(std::size_t max_bytes) : parser(max_bytes) {}
+  dom::parser parser;
+};
+
+Parser::Parser(std::size_t max_bytes) : impl_(std::make_unique<Impl>(max_bytes)) {}
+Parser::~Parser() = default;
+Parser::Parser(Parser&&) noexcept = default;
+Parser& Parser::operator=(Parser&&) noexcept = default;
+
+base::Result<Value> Parser::parse(std::string_view text) {
+  dom::parser& parser = impl_->parser;
+  if (parser.capacity() < text.size() || parser.max_depth() != kMaxDepth) {
+    const std::size_t capacity = std::max<std::size_t>(text.size(), 4096);
+    if (capacity <= parser.max_capacity() &&
+        parser.allocate(capacity, kMaxDepth) != simdjson::SUCCESS) {
+      return base::fail(base::Code::kOutOfMemory, "out of memory while reading JSON");
+    }
+  }
+  dom::element element;
+  const simdjson::error_code error = parser.parse(text.data(), text.size(), true).get(element);
+  if (error != simdjson::SUCCESS) {
+    return base::fail(base::Code::kInvalidArgument,
+                      std::string("not valid JSON: ") + simdjson::error_message(error));
+  }
+  return Access::wrap(element);
+}
+
+}  // namespace dure::json

@@ -1,0 +1,85 @@
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "json/reader.h"
+#include "json/writer.h"
+
+namespace dure::json {
+namespace {
+
+TEST(JsonReader, FollowsPathsAndAnswersMissing) {
+  Parser parser;
+  const Value root =
+      parser.parse(R"({"a":[{"b":"x"},2],"n":null,"r":1.5,"i":7,"w":3.0,"t":true})").value();
+  EXPECT_EQ(root["a"][std::size_t{0}]["b"].string_or(""), "x");
+  EXPECT_TRUE(root["a"][9]["b"].missing());
+  EXPECT_TRUE(root["n"].absent());
+  EXPECT_FALSE(root["n"].missing());
+  EXPECT_EQ(root["i"].integer(), 7);
+  EXPECT_EQ(root["w"].integer(), 3);
+  EXPECT_EQ(root["r"].integer(), std::nullopt);
+  EXPECT_EQ(root["r"].number(), 1.5);
+  EXPECT_EQ(root["t"].boolean(), true);
+  EXPECT_EQ(root["i"].string(), std::nullopt);
+  EXPECT_EQ(root.members().size(), 6U);
+  EXPECT_EQ(root["a"].text(), R"([{"b":"x"},2])");
+}
+
+TEST(JsonReader, RefusesWhatIsNoJson) {
+  Parser parser;
+  for (const char* text : {"", "{", "{\"a\":}", "<html>", "[1,]", "{} {}", "\"\xff\"", "NaN"}) {
+    const auto result = parser.parse(text);
+    ASSERT_FALSE(result) << text;
+    EXPECT_EQ(result.error().code(), base::Code::kInvalidArgument) << text;
+  }
+  EXPECT_EQ(parser.parse("[1]").value()[std::size_t{0}].integer(), 1) << "usable after a failure";
+}
+
+TEST(JsonReader, RefusesDeepAndLongTexts) {
+  Parser parser;
+  EXPECT_TRUE(parser.parse(std::string(200, '[') + std::string(200, ']')));
+  EXPECT_FALSE(parser.parse(std::string(400, '[') + std::string(400, ']')));
+  Parser small(16);
+  EXPECT_FALSE(small.parse("[1,2,3,4,5,6,7,8,9,10]"));
+}
+
+TEST(JsonWriter, WritesWhatTheReaderReads) {
+  std::string text = "plain 한글 \"q\" \\ \n\t\x01\x1f end";
+  text.push_back('\0');
+  for (int shift = 0; shift < 9; ++shift) {  // every alignment of the 8-byte scan
+    const std::string shifted = std::string(static_cast<std::size_t>(shift), 'x') + text;
+    Writer out;
+    out.begin_object();
+    out.key("s\n");
+    out.string(shifted);
+    out.key("list");
+    out.begin_array();
+    out.integer(std::numeric_limits<std::int64_t>::min());
+    out.real(0.1);
+    out.real(1.0);
+    out.boolean(false);
+    out.null();
+    out.begin_object();
+    out.end_object();
+    out.end_array();
+    out.end_object();
+    Parser parser;
+    const Value root = parser.parse(out.text()).value();
+    EXPECT_EQ(root["s\n"].string_or(""), shifted);
+    EXPECT_EQ(root["list"].text(), "[-9223372036854775808,0.1,1.0,false,null,{}]");
+  }
+}
+
+TEST(JsonWriter, EscapesEveryByteBelowSpace) {
+  for (int c = 0; c < 0x80; ++c) {
+    const std::string text(11, static_cast<char>(c));
+    std::string out;
+    append_quoted(out, text);
+    Parser parser;
+    EXPECT_EQ(parser.parse(out).value().string_or("?"), text) << c;
+  }
+}
+
+}  // namespace
+}  // namespace dure::json
