@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,63 @@ class PosixAppendFile final : public AppendFile {
   Descriptor fd_;
   std::string path_;
   std::uint64_t size_;
+};
+
+class PosixReadFile final : public ReadFile {
+ public:
+  PosixReadFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+
+  Result<std::string> read_at(std::uint64_t offset, std::size_t limit) override {
+    std::string bytes(limit, '\0');
+    std::size_t filled = 0;
+    while (filled < limit) {
+      const ssize_t count = ::pread(fd_.get(), bytes.data() + filled, limit - filled,
+                                    static_cast<off_t>(offset + filled));
+      if (count < 0) {
+        if (errno == EINTR) continue;
+        return fail(io_error("cannot read", path_, errno));
+      }
+      if (count == 0) break;
+      filled += static_cast<std::size_t>(count);
+    }
+    bytes.resize(filled);
+    return bytes;
+  }
+  Result<std::uint64_t> size() override {
+    struct stat info{};
+    if (::fstat(fd_.get(), &info) != 0) {
+      return fail(io_error("cannot read the size of", path_, errno));
+    }
+    return static_cast<std::uint64_t>(info.st_size);
+  }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+};
+
+class PosixLockFile final : public LockFile {
+ public:
+  PosixLockFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+
+  Status acquire() override {
+    while (::flock(fd_.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) return io_error("cannot lock", path_, errno);
+    }
+    return {};
+  }
+  Result<bool> try_acquire() override {
+    while (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) return false;
+      if (errno != EINTR) return fail(io_error("cannot lock", path_, errno));
+    }
+    return true;
+  }
+  void release() noexcept override { ::flock(fd_.get(), LOCK_UN); }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
 };
 
 std::string folder_of(const std::string& path) {
@@ -164,6 +222,18 @@ class PosixFiles final : public Files {
     if (!fd.ok()) return io_error("cannot open folder", path, errno);
     if (::fsync(fd.get()) != 0) return io_error("cannot sync folder", path, errno);
     return {};
+  }
+
+  Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) override {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(io_error("cannot open", path, errno));
+    return std::make_unique<PosixReadFile>(fd, path);
+  }
+
+  Result<std::unique_ptr<LockFile>> open_lock(const std::string& path) override {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(io_error("cannot open", path, errno));
+    return std::make_unique<PosixLockFile>(fd, path);
   }
 };
 

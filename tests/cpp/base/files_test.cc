@@ -51,5 +51,31 @@ TEST_F(FilesTest, NamesWhatIsMissing) {
   EXPECT_NE(result.error().message().find("/none"), std::string::npos);
 }
 
+TEST_F(FilesTest, ReadsWhileAnotherAppends) {
+  const std::string path = folder_ + "/grows";
+  auto writer = system_files().open_append(path, true).value();
+  auto reader = system_files().open_read(path).value();
+  EXPECT_EQ(reader->size().value(), 0U);
+  ASSERT_TRUE(writer->append("abcdef").ok());
+  EXPECT_EQ(reader->size().value(), 6U);
+  EXPECT_EQ(reader->read_at(2, 3).value(), "cde");
+  EXPECT_EQ(reader->read_at(4, 100).value(), "ef");
+  EXPECT_EQ(reader->read_at(9, 1).value(), "");
+  EXPECT_EQ(system_files().open_read(folder_ + "/none").error().code(), Code::kNotFound);
+}
+
+TEST_F(FilesTest, LocksExcludeEachOtherAndEndWithTheirHolder) {
+  const std::string path = folder_ + "/lock";
+  auto first = system_files().open_lock(path).value();
+  auto second = system_files().open_lock(path).value();
+  ASSERT_TRUE(first->acquire().ok());
+  EXPECT_FALSE(second->try_acquire().value());
+  first->release();
+  EXPECT_TRUE(second->try_acquire().value());
+  EXPECT_FALSE(first->try_acquire().value());
+  second.reset();
+  EXPECT_TRUE(first->try_acquire().value());
+}
+
 }  // namespace
 }  // namespace dure::base

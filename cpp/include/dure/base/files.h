@@ -4,7 +4,7 @@
 // the disk or stop at any step (testing::FakeFiles). Reads of foreign documents do not belong
 // here: they happen in a child process (dure.files).
 //
-// Files is thread-safe; an AppendFile is used by one thread at a time.
+// Files is thread-safe; each open file is used by one thread at a time.
 #ifndef DURE_BASE_FILES_H_
 #define DURE_BASE_FILES_H_
 
@@ -30,6 +30,28 @@ class AppendFile {
   [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
 };
 
+// An open file to read, also while another process appends. Closed by the destructor.
+class ReadFile {
+ public:
+  virtual ~ReadFile() = default;
+  // Up to `limit` bytes from `offset`; fewer only at the end of the file.
+  virtual Result<std::string> read_at(std::uint64_t offset, std::size_t limit) = 0;
+  // The file's size now.
+  virtual Result<std::uint64_t> size() = 0;
+};
+
+// An advisory lock on a whole file (flock): between processes and between LockFiles, not between
+// users of one. The kernel frees it when the holder dies. Freed and closed by the destructor.
+class LockFile {
+ public:
+  virtual ~LockFile() = default;
+  // Blocks until it is ours.
+  virtual Status acquire() = 0;
+  // True if it is ours now, false if somebody else holds it.
+  virtual Result<bool> try_acquire() = 0;
+  virtual void release() noexcept = 0;
+};
+
 class Files {
  public:
   virtual ~Files() = default;
@@ -49,6 +71,10 @@ class Files {
   // Names (not paths) in the folder, sorted.
   virtual Result<std::vector<std::string>> list(const std::string& path) = 0;
   virtual Status sync_folder(const std::string& path) = 0;
+  // kNotFound if it does not exist.
+  virtual Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) = 0;
+  // Creates the file with mode 0600 if missing; takes no lock yet.
+  virtual Result<std::unique_ptr<LockFile>> open_lock(const std::string& path) = 0;
 };
 
 // The machine's disk. Lives for ever.

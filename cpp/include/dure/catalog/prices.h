@@ -1,0 +1,151 @@
+// dure/catalog/prices.h - effective-dated prices in integer pico-dollars (1e-12 $) per unit.
+//
+// A row holds the rates of one model from one instant, for one service tier, mode and size of
+// input. Layers: rows of an overlay come before the shipped ones, whole models at a time. A
+// model, unit, tier or date without a price is an error (UnknownPriceError), never zero.
+//
+// Immutable.
+#ifndef DURE_CATALOG_PRICES_H_
+#define DURE_CATALOG_PRICES_H_
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "dure/base/clock.h"
+#include "dure/base/result.h"
+#include "dure/catalog/model.h"
+
+namespace dure::catalog {
+
+using Pico = std::int64_t;  // 1e-12 dollars
+
+// What is counted. Units are disjoint: a cached token is not also an input token.
+enum class Unit : std::uint8_t {
+  kInput,
+  kInputCacheRead,
+  kInputCacheWrite,
+  kInputCacheWrite1h,
+  kInputAudio,
+  kInputAudioCacheRead,
+  kInputImage,
+  kInputImageCacheRead,
+  kOutput,
+  kOutputReasoning,
+  kOutputAudio,
+  kOutputImage,
+  kWebSearch,
+  kCharacter,
+  kMillisecond,
+  kImage,
+  kCall,
+};
+inline constexpr std::size_t kUnits = 17;
+inline constexpr std::array<std::string_view, kUnits> kUnitNames{"input.text",
+                                                                 "input.text.cache_read",
+                                                                 "input.text.cache_write",
+                                                                 "input.text.cache_write_1h",
+                                                                 "input.audio",
+                                                                 "input.audio.cache_read",
+                                                                 "input.image",
+                                                                 "input.image.cache_read",
+                                                                 "output.text",
+                                                                 "output.reasoning",
+                                                                 "output.audio",
+                                                                 "output.image",
+                                                                 "search.web",
+                                                                 "character",
+                                                                 "millisecond",
+                                                                 "image",
+                                                                 "call"};
+
+[[nodiscard]] constexpr std::string_view name(Unit unit) noexcept {
+  return kUnitNames[static_cast<std::size_t>(unit)];
+}
+[[nodiscard]] std::optional<Unit> unit_named(std::string_view text) noexcept;
+// The unit whose price counts where `unit` has none of its own (reasoning -> output text, cache
+// read -> input, ...); nullopt: none, the price must be there.
+[[nodiscard]] std::optional<Unit> parent(Unit unit) noexcept;
+// Tokens are what token limits count; searches, characters, images and time are not.
+[[nodiscard]] constexpr bool is_token(Unit unit) noexcept { return unit <= Unit::kOutputImage; }
+[[nodiscard]] constexpr bool is_input_token(Unit unit) noexcept {
+  return unit <= Unit::kInputImageCacheRead;
+}
+
+// `pico` for `per` units: $0.006 a minute is {6'000'000'000, 60'000} per millisecond.
+struct Rate {
+  Pico pico = 0;
+  std::int64_t per = 1;  // > 0
+  friend bool operator==(const Rate&, const Rate&) = default;
+};
+
+// Prices of one model under one set of conditions.
+struct PriceRow {
+  base::WallTime from{std::numeric_limits<std::int64_t>::min()};
+  base::WallTime until{std::numeric_limits<std::int64_t>::max()};  // exclusive
+  std::string service_tier = "default";  // default | flex | priority | scale
+  std::string mode = "standard";         // standard | batch
+  std::int64_t input_over = 0;           // holds when total input tokens > this (0: always)
+  std::array<std::optional<Rate>, kUnits> rates;
+  std::string source;  // where the price was read, with the date
+
+  // The rate of `unit`, its parent's where it has none; nullopt: no price.
+  [[nodiscard]] std::optional<Rate> rate(Unit unit) const noexcept;
+};
+
+struct ModelPrices {
+  std::string model;  // canonical id, or a name that only the overlay knows
+  std::vector<std::string> aliases;
+  std::vector<PriceRow> rows;
+};
+
+// Which row: the moment of sending, the tier that the response names, the whole input.
+struct PriceQuery {
+  std::string_view model;
+  base::WallTime at;
+  std::string_view service_tier = {};  // empty, "auto", "standard": default; "fast": priority
+  std::string_view mode = {};          // empty: standard
+};
+
+class PriceBook {
+ public:
+  // Prices of `overlay` stand before the shipped ones. Fails with kInvalidArgument (detail "path"
+  // = model) when rows of one model overlap in time, a rate is negative or a name is twice.
+  [[nodiscard]] static base::Result<std::shared_ptr<const PriceBook>> create(
+      std::vector<ModelPrices> overlay);
+  // The snapshot shipped with this build. Lives for ever.
+  [[nodiscard]] static const std::shared_ptr<const PriceBook>& builtin();
+
+  // The row for `query` and `total_input` tokens. Fails with kDenied, leaf UnknownPriceError,
+  // details model, unit (the missing axis), at. The pointer lives as long as this.
+  [[nodiscard]] base::Result<const PriceRow*> find(const PriceQuery& query,
+                                                   std::int64_t total_input) const;
+  // Every row that a call sent in [at, until] with up to `max_input` tokens may be billed by,
+  // whatever tier up to the one asked for: for upper bounds.
+  [[nodiscard]] base::Result<std::vector<const PriceRow*>> reachable(const PriceQuery& query,
+                                                                     base::WallTime until,
+                                                                     std::int64_t max_input) const;
+  // The canonical id under which `model` is priced; the name itself if only the overlay knows it.
+  [[nodiscard]] std::string_view canonical(std::string_view model) const;
+  // 12 hexadecimal digits over every row of every layer.
+  [[nodiscard]] const std::string& price_version() const noexcept { return version_; }
+  [[nodiscard]] const std::vector<ModelPrices>& models() const noexcept { return models_; }
+
+ private:
+  PriceBook() = default;
+  [[nodiscard]] const ModelPrices* prices_of(std::string_view model) const;
+
+  std::vector<ModelPrices> models_;
+  std::unordered_map<std::string, std::size_t> by_name_;
+  std::string version_;
+};
+
+}  // namespace dure::catalog
+
+#endif  // DURE_CATALOG_PRICES_H_

@@ -1,0 +1,178 @@
+// dure/money/account.h - who may spend, who did: budgets and ledger of one data folder.
+//
+//   auto account = money::Account::shared(data_folder).value();
+//   auto held = account->reserve({scopes, bound, {.model = "gpt-4o", ...}, deadline});
+//   if (!held) return held.error();            // nothing was taken anywhere
+//   account->sent(held->id);                   // before the first request byte leaves
+//   account->settle(held->id, usage, cost);    // exactly once; or void_hold, or settle_by_rule
+//
+// Every reservation is in the ledger file before reserve returns; every change is one CRC'd
+// record appended by write(2), so it survives kill -9. Processes on one folder share its budgets
+// exactly: the admission of a call that meets a budget happens under a lock file, after reading
+// what the others appended. A process that died is found before anything is refused; its open
+// holds are then settled by rule.
+//
+// Full disk or failed write: reserve fails with kIo until a new file can be begun; what was
+// settled meanwhile waits, at most one record per open hold.
+//
+// Thread-safe. Takes microseconds; a budget shared with other processes adds a lock file, `open`
+// and `set_budget` may take as long as the disk. After fork the child has an account of its own on
+// the same folder and owns none of its parent's reservations.
+#ifndef DURE_MONEY_ACCOUNT_H_
+#define DURE_MONEY_ACCOUNT_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dure/base/clock.h"
+#include "dure/base/files.h"
+#include "dure/base/int128.h"
+#include "dure/base/result.h"
+#include "dure/money/budget.h"
+#include "dure/money/cost.h"
+
+namespace dure::money {
+
+// Never used twice in one data folder.
+struct ReservationId {
+  std::uint64_t epoch = 0;  // the process's ledger file
+  std::uint64_t seq = 0;    // the record in it
+  friend auto operator<=>(const ReservationId&, const ReservationId&) = default;
+};
+
+// What the ledger says about a call beside money. Strings are copied, at most 255 bytes each.
+struct CallInfo {
+  std::string_view model;    // canonical
+  std::string_view service;  // may be empty
+  std::string_view call_id;  // ours: joins the attempts of one call
+  std::string_view key_id;   // never the key
+  std::uint16_t attempt = 1;
+  Flags flags = 0;  // kHedge, kBatch, kStage
+};
+
+struct ReserveRequest {
+  std::span<const std::string> scopes;  // "org:acme", "user:7": every budget of each must pass
+  Bound bound;
+  CallInfo call;
+  base::Duration lease = std::chrono::minutes(10);  // after that the hold may be taken for lost
+};
+
+struct Warning {
+  std::string scope;
+  std::int64_t left = 0;
+  BudgetUnit unit = BudgetUnit::kPico;
+};
+
+struct Admission {
+  ReservationId id;
+  std::vector<Warning> warnings;  // budgets of policy warn that are exceeded
+  // What to send as the output maximum; smaller than the bound's if a budget shrank it.
+  std::int64_t max_output_tokens = 0;
+  bool shrunk = false;
+};
+
+struct Totals {
+  base::int128 spent = 0;     // pico-dollars settled
+  base::int128 held = 0;      // pico-dollars of open holds
+  std::int64_t tokens = 0;    // settled
+  std::int64_t reserved = 0;  // reservations made
+  std::int64_t settled = 0;
+  std::int64_t voided = 0;
+  std::int64_t open = 0;
+};
+
+// When a record counts as written.
+enum class Durability : std::uint8_t {
+  kProcess,  // handed to the kernel: survives kill -9
+  kPower,    // synced: survives power loss
+};
+
+struct AccountOptions {
+  Durability durability = Durability::kProcess;
+  const base::Clock* clock = nullptr;  // nullptr: the machine's; else outlives the account
+  base::Files* files = nullptr;        // nullptr: the machine's; else outlives the account
+};
+
+class Account {
+ public:
+  // Opens `<folder>/ledger` (created if missing), begins this process's ledger file, replays the
+  // others, settles what dead processes left open. Fails with kIo, or kCorrupt if a ledger file is
+  // damaged before its end (detail "path"): nothing is skipped, `dure ledger verify` says where.
+  [[nodiscard]] static base::Result<std::shared_ptr<Account>> open(const std::string& folder,
+                                                                   AccountOptions options = {});
+  // The one account of `folder` in this process, opened on first use and kept while in use.
+  [[nodiscard]] static base::Result<std::shared_ptr<Account>> shared(const std::string& folder);
+
+  // Writes a closing CHECKPOINT. Open holds stay open: the next account on the folder settles
+  // them by rule.
+  ~Account();
+  Account(const Account&) = delete;
+  Account& operator=(const Account&) = delete;
+
+  // Holds the bound in every budget of every scope, or in none. Fails with
+  //   kBudgetExceeded      details scope, left, unit, limit, resets_at (microseconds UTC, absent
+  //                        for lifetime), on_limit; retry_after. Policy approval: HTTP 403, code
+  //                        "approval_required", detail approval_id.
+  //   kBudgetExceeded, leaf RequestExceedsLimitError, HTTP 400: larger than the whole limit
+  //   kInvalidArgument     a scope that is not "kind:name"
+  //   kIo                  the ledger cannot be written
+  [[nodiscard]] base::Result<Admission> reserve(const ReserveRequest& request);
+
+  // The first request byte is about to leave: from here on the hold cannot be voided.
+  // Fails with kNotFound for an unknown id (also below), kIo.
+  base::Status sent(ReservationId id);
+  // `output_tokens` received so far; written every 256 tokens or second.
+  base::Status progress(ReservationId id, std::int64_t output_tokens);
+
+  // Replaces the hold by the cost, once. The same figures again: ok. Other figures: ok, the first
+  // stand and the conflict is recorded. On kIo the settlement is kept and written later.
+  base::Status settle(ReservationId id, const Usage& usage, const Cost& cost);
+  // For calls without reported usage: never sent -> void; hidden output -> the whole hold, flag
+  // possible_spend; else input + tokens received, flag estimated. Idempotent.
+  base::Status settle_by_rule(ReservationId id);
+  // After an ambiguous failure: the whole hold, flag possible_spend. Idempotent.
+  base::Status settle_possible_spend(ReservationId id);
+  // Drops a hold that cost nothing. Fails with kInvalidArgument once sent.
+  base::Status void_hold(ReservationId id);
+  // Corrects a settlement (later report, re-pricing) by signed differences; written as ADJUST.
+  // Known for the last 65,536 settlements of this process.
+  base::Status adjust(ReservationId id, Pico pico, std::int64_t tokens);
+  // Cost without reservation (track_usage): counted in every budget of `scopes`, never refused.
+  base::Status record(const ReserveRequest& request, const Usage& usage, const Cost& cost);
+
+  // What the hold became; kNotFound when unknown or long settled.
+  struct Settlement {
+    Pico pico = 0;
+    std::int64_t tokens = 0;
+    Flags flags = 0;
+  };
+  [[nodiscard]] base::Result<Settlement> settlement(ReservationId id) const;
+
+  // Creates the budget or changes its limit, policy and window; used and held stay. A running
+  // calendar window keeps its end. Synced to disk. Fails with kInvalidArgument, kIo.
+  base::Status set_budget(const BudgetSpec& spec);
+  // Every budget of `scope`, in order of creation; empty scope: all.
+  [[nodiscard]] base::Result<std::vector<BudgetState>> budgets(std::string_view scope);
+  // Raises the limit of the scope's budgets of `unit` by `amount` until `until`. Fails with
+  // kNotFound if there is none.
+  base::Status grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
+                     base::WallTime until);
+
+  // This process's own figures since open.
+  [[nodiscard]] Totals totals() const;
+  [[nodiscard]] const std::string& folder() const noexcept;
+
+ private:
+  class Impl;
+  explicit Account(std::unique_ptr<Impl> impl);
+  struct Forks;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dure::money
+
+#endif  // DURE_MONEY_ACCOUNT_H_

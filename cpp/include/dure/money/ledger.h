@@ -1,0 +1,118 @@
+// dure/money/ledger.h - the append-only record of holds, settlements and voids, and its proof.
+//
+// One file per process epoch, `<data>/ledger/<epoch as 8 digits>.ledger`:
+//   header: magic "DURELDG1", u32 version, u32 crc32c of the rest, u64 epoch, i64 begun (UTC us),
+//           u64 folder id                                                  40 bytes
+//   record: u32 payload bytes | u32 crc32c of all else, padding too | u8 type | u8 version |
+//           u16 flags | u64 seq | payload | zeros to a multiple of 8
+// Little-endian. seq counts 1, 2, 3 ... within a file. Each record is a complete posting: it names
+// the budgets it moves and by how much, so any prefix can be summed without the rest.
+//
+// Thread-safe: pure functions over base::Files; reading locks nothing and changes nothing.
+#ifndef DURE_MONEY_LEDGER_H_
+#define DURE_MONEY_LEDGER_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dure/base/files.h"
+#include "dure/base/result.h"
+#include "dure/money/account.h"
+#include "dure/money/budget.h"
+#include "dure/money/cost.h"
+
+namespace dure::money {
+
+enum class RecordType : std::uint8_t {
+  kReserve = 1,
+  kSent,
+  kProgress,
+  kSettle,
+  kVoid,
+  kExpire,  // a void by another process: the holder died before it sent anything
+  kAdjust,
+  kLimit,
+  kGrant,
+  kPriceVersion,
+  kCheckpoint,
+};
+[[nodiscard]] std::string_view name(RecordType type) noexcept;
+
+// One movement of one budget's counters in one window.
+struct Posting {
+  std::uint32_t budget = 0;  // number given by the LIMIT record
+  std::int64_t window_start_us = 0;
+  std::int64_t held = 0;
+  std::int64_t used = 0;
+  friend bool operator==(const Posting&, const Posting&) = default;
+};
+
+// A decoded record; fields that its type does not carry are empty.
+struct Record {
+  RecordType type = RecordType::kReserve;
+  Flags flags = 0;
+  std::uint64_t epoch = 0;  // of the file
+  std::uint64_t seq = 0;
+  std::int64_t at_us = 0;
+  ReservationId id;  // the hold it speaks of; RESERVE: (epoch, seq)
+  std::vector<Posting> postings;
+
+  std::int64_t pico = 0;       // RESERVE: held; SETTLE: settled; ADJUST: difference
+  std::int64_t tokens = 0;     // likewise; PROGRESS: received so far
+  std::int64_t held_pico = 0;  // SETTLE, VOID, EXPIRE: what the hold was
+
+  Bound bound;                      // RESERVE
+  std::int64_t lease_us = 0;        // RESERVE: UTC end of the lease
+  std::uint16_t attempt = 0;        // RESERVE
+  std::string model;                // RESERVE
+  std::string service;              // RESERVE
+  std::string call_id;              // RESERVE
+  std::string key_id;               // RESERVE
+  std::vector<std::string> scopes;  // RESERVE
+
+  std::vector<std::pair<catalog::Unit, std::int64_t>> units;  // SETTLE
+  std::string price_version;                                  // SETTLE, PRICE_VERSION
+
+  std::uint32_t budget = 0;    // LIMIT, GRANT
+  std::uint64_t revision = 0;  // LIMIT, GRANT: the latest in the folder is in force
+  BudgetSpec spec;             // LIMIT
+  std::int64_t amount = 0;     // GRANT
+  std::int64_t until_us = 0;   // GRANT
+
+  Totals totals;        // CHECKPOINT: sums over this file so far
+  bool closed = false;  // CHECKPOINT: the process ended in order
+};
+
+// Calls `each` for every record of the file until it returns false. Fails with kNotFound, kIo,
+// kCorrupt (details path, offset) for damage before the end, leaf StoreVersionError for a newer
+// format. A torn tail ends the file; returns how many bytes it has (0: none).
+[[nodiscard]] base::Result<std::uint64_t> read_ledger(
+    base::Files& files, const std::string& path, const std::function<bool(const Record&)>& each);
+
+// The ledger files of `path`: itself, or those of a ledger folder or data folder, in order.
+[[nodiscard]] base::Result<std::vector<std::string>> ledger_files(base::Files& files,
+                                                                  const std::string& path);
+
+struct LedgerReport {
+  bool ok = true;
+  std::int64_t files = 0;
+  std::int64_t records = 0;
+  std::int64_t open_holds = 0;
+  base::int128 spent = 0;  // pico-dollars
+  base::int128 held = 0;
+  // Empty if ok; else where and what: "00000003.ledger record 17: ..."
+  std::string first_difference;
+};
+
+// Replays everything: each CRC and seq, every hold ended once and with what it held, settled
+// figures against postings, checkpoints against the sums of the records before them. Fails only if
+// `path` cannot be read; damage is reported in the result.
+[[nodiscard]] base::Result<LedgerReport> verify_ledger(base::Files& files, const std::string& path);
+
+}  // namespace dure::money
+
+#endif  // DURE_MONEY_LEDGER_H_

@@ -1,0 +1,248 @@
+#include "dure/catalog/prices.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "dure/base/hash.h"
+
+namespace dure::catalog {
+namespace {
+
+constexpr std::int64_t kAlways = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+
+struct RateData {
+  Unit unit = Unit::kCall;
+  Pico pico = -1;  // -1: no rate
+};
+struct RowData {
+  std::string_view model;
+  std::int64_t from;
+  std::int64_t until;
+  std::string_view service_tier;
+  std::string_view mode;
+  std::int64_t input_over;
+  std::array<RateData, 12> rates;
+};
+
+#include "catalog/price_rows.inc"
+
+PriceRow to_row(const RowData& data) {
+  PriceRow row;
+  row.from.us = data.from;
+  row.until.us = data.until;
+  row.service_tier = data.service_tier;
+  row.mode = data.mode;
+  row.input_over = data.input_over;
+  row.source = kPriceSource;
+  for (const RateData& rate : data.rates) {
+    if (rate.pico >= 0) row.rates[static_cast<std::size_t>(rate.unit)] = Rate{rate.pico, 1};
+  }
+  return row;
+}
+
+std::vector<ModelPrices> shipped_prices() {
+  std::vector<ModelPrices> models;
+  for (const RowData& data : kPriceRows) {
+    if (models.empty() || models.back().model != data.model) {
+      models.push_back({std::string(data.model), {}, {}});
+    }
+    models.back().rows.push_back(to_row(data));
+  }
+  return models;
+}
+
+std::string_view fold_tier(std::string_view tier) noexcept {
+  if (tier.empty() || tier == "auto" || tier == "standard") return "default";
+  if (tier == "fast") return "priority";
+  return tier;
+}
+
+std::string_view fold_mode(std::string_view mode) noexcept {
+  return mode.empty() ? std::string_view("standard") : mode;
+}
+
+// One decimal text over every field that can change a cost.
+std::string canonical_text(const std::vector<ModelPrices>& models) {
+  std::string text;
+  const auto add = [&text](std::string_view field) {
+    text += field;
+    text += '|';
+  };
+  for (const ModelPrices& model : models) {
+    add(model.model);
+    for (const std::string& alias : model.aliases) add(alias);
+    for (const PriceRow& row : model.rows) {
+      add(std::to_string(row.from.us));
+      add(std::to_string(row.until.us));
+      add(row.service_tier);
+      add(row.mode);
+      add(std::to_string(row.input_over));
+      for (std::size_t unit = 0; unit < kUnits; ++unit) {
+        if (!row.rates[unit]) continue;
+        add(kUnitNames[unit]);
+        add(std::to_string(row.rates[unit]->pico) + "/" + std::to_string(row.rates[unit]->per));
+      }
+      text += '\n';
+    }
+  }
+  return text;
+}
+
+bool same_conditions(const PriceRow& a, const PriceRow& b) {
+  return a.service_tier == b.service_tier && a.mode == b.mode && a.input_over == b.input_over;
+}
+
+base::Status bad_row(const ModelPrices& model, const std::string& what) {
+  return base::invalid_argument("overlay", "price book, " + model.model + ": " + what)
+      .with("path", model.model);
+}
+
+base::Status check(const ModelPrices& model) {
+  for (std::size_t i = 0; i < model.rows.size(); ++i) {
+    const PriceRow& row = model.rows[i];
+    if (row.from >= row.until) return bad_row(model, "`from` is not before `until`");
+    if (row.input_over < 0) return bad_row(model, "input_over is negative");
+    for (std::size_t unit = 0; unit < kUnits; ++unit) {
+      const auto& rate = row.rates[unit];
+      if (rate && (rate->pico < 0 || rate->per <= 0)) {
+        return bad_row(model, "the rate of " + std::string(kUnitNames[unit]) + " is negative");
+      }
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      const PriceRow& other = model.rows[j];
+      if (same_conditions(row, other) && row.from < other.until && other.from < row.until) {
+        return bad_row(model, "two rows overlap in time (" + row.service_tier + ", " + row.mode +
+                                  ", input_over " + std::to_string(row.input_over) + ")");
+      }
+    }
+  }
+  return {};
+}
+
+base::Status unknown_price(std::string_view model, std::string_view axis, base::WallTime at) {
+  return base::Status(base::Code::kDenied,
+                      "No price is known for " + std::string(model) + ", " + std::string(axis) +
+                          ": give one in PriceBook(overlay=...); nothing is free by default")
+      .as("UnknownPriceError")
+      .with("model", std::string(model))
+      .with("unit", std::string(axis))
+      .with("at", at.us);
+}
+
+}  // namespace
+
+std::optional<Unit> unit_named(std::string_view text) noexcept {
+  for (std::size_t i = 0; i < kUnits; ++i) {
+    if (kUnitNames[i] == text) return static_cast<Unit>(i);
+  }
+  return std::nullopt;
+}
+
+std::optional<Unit> parent(Unit unit) noexcept {
+  switch (unit) {
+    case Unit::kInputCacheRead:
+    case Unit::kInputCacheWrite:
+    case Unit::kInputAudio:
+    case Unit::kInputImage:
+      return Unit::kInput;
+    case Unit::kInputCacheWrite1h:
+      return Unit::kInputCacheWrite;
+    case Unit::kInputAudioCacheRead:
+      return Unit::kInputAudio;
+    case Unit::kInputImageCacheRead:
+      return Unit::kInputImage;
+    case Unit::kOutputReasoning:
+    case Unit::kOutputAudio:
+    case Unit::kOutputImage:
+      return Unit::kOutput;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<Rate> PriceRow::rate(Unit unit) const noexcept {
+  for (std::optional<Unit> at = unit; at; at = parent(*at)) {
+    if (const auto& own = rates[static_cast<std::size_t>(*at)]) return own;
+  }
+  return std::nullopt;
+}
+
+base::Result<std::shared_ptr<const PriceBook>> PriceBook::create(std::vector<ModelPrices> overlay) {
+  std::shared_ptr<PriceBook> book(new PriceBook());
+  book->models_ = std::move(overlay);
+  for (ModelPrices& model : book->models_) {
+    // An overlay of any spelling replaces the prices of the one model it means.
+    if (const auto known = Catalog::builtin()->find(model.model)) model.model = (*known)->id;
+  }
+  for (ModelPrices& model : shipped_prices()) book->models_.push_back(std::move(model));
+  std::size_t overlaid = book->models_.size() - shipped_prices().size();
+  for (std::size_t i = 0; i < book->models_.size(); ++i) {
+    const ModelPrices& model = book->models_[i];
+    if (base::Status status = check(model); !status.ok()) return base::fail(std::move(status));
+    const bool first = book->by_name_.emplace(model.model, i).second;
+    if (!first && i < overlaid) return base::fail(bad_row(model, "it stands twice"));
+    for (const std::string& alias : model.aliases) {
+      if (!book->by_name_.emplace(alias, i).second && i < overlaid) {
+        return base::fail(bad_row(model, "the alias " + alias + " stands twice"));
+      }
+    }
+  }
+  book->version_ = base::hex(base::sha256(canonical_text(book->models_)), 6);
+  return book;
+}
+
+const std::shared_ptr<const PriceBook>& PriceBook::builtin() {
+  static const std::shared_ptr<const PriceBook> snapshot = create({}).value();
+  return snapshot;
+}
+
+std::string_view PriceBook::canonical(std::string_view model) const {
+  const auto own = by_name_.find(std::string(model));
+  if (own != by_name_.end()) return models_[own->second].model;
+  if (const auto known = Catalog::builtin()->find(model)) return (*known)->id;
+  return model;
+}
+
+const ModelPrices* PriceBook::prices_of(std::string_view model) const {
+  const auto found = by_name_.find(std::string(canonical(model)));
+  return found == by_name_.end() ? nullptr : &models_[found->second];
+}
+
+base::Result<const PriceRow*> PriceBook::find(const PriceQuery& query,
+                                              std::int64_t total_input) const {
+  const ModelPrices* prices = prices_of(query.model);
+  if (prices == nullptr) return base::fail(unknown_price(query.model, "any unit", query.at));
+  const std::string_view tier = fold_tier(query.service_tier);
+  const std::string_view mode = fold_mode(query.mode);
+  const PriceRow* best = nullptr;
+  for (const PriceRow& row : prices->rows) {
+    if (row.service_tier != tier || row.mode != mode) continue;
+    if (query.at < row.from || query.at >= row.until) continue;
+    if (row.input_over > 0 && total_input <= row.input_over) continue;
+    if (best == nullptr || row.input_over > best->input_over) best = &row;
+  }
+  if (best != nullptr) return best;
+  return base::fail(unknown_price(
+      query.model, "service tier " + std::string(tier) + ", mode " + std::string(mode), query.at));
+}
+
+base::Result<std::vector<const PriceRow*>> PriceBook::reachable(const PriceQuery& query,
+                                                                base::WallTime until,
+                                                                std::int64_t max_input) const {
+  auto now = find(query, max_input);
+  if (!now) return base::fail(std::move(now.error()));
+  std::vector<const PriceRow*> rows{*now};
+  const std::string_view tier = fold_tier(query.service_tier);
+  const std::string_view mode = fold_mode(query.mode);
+  for (const PriceRow& row : prices_of(query.model)->rows) {
+    const bool tier_fits = row.service_tier == tier || row.service_tier == "default";
+    if (!tier_fits || row.mode != mode || &row == *now) continue;
+    if (row.until <= query.at || row.from > until) continue;
+    if (row.input_over > 0 && max_input <= row.input_over) continue;
+    rows.push_back(&row);
+  }
+  return rows;
+}
+
+}  // namespace dure::catalog
