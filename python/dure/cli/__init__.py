@@ -1,0 +1,211 @@
+"""The command line: `dure`, also `python -m dure`.
+
+Exit codes: 0 done; 1 a typed error, or a file or request failed (one line on stderr); 2 wrong
+usage; 130 Ctrl-C. Each command is imported only when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+GRACE_SECONDS = 0.15  # what an interrupted command has to end by itself
+
+_COMMANDS = {
+    "demo": "ingest, ask and fan out: the whole main job in under a minute",
+    "ingest": "read files and folders into the store",
+    "ask": "answer a question from the store, with sources and the bill",
+    "count": "count tokens of files, exactly",
+    "map": "send every line of a JSONL file as a request, bounded and in order",
+    "serve": "start the HTTP service",
+    "ledger": "verify, show or export the ledger",
+    "versions": "what this build is made of",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(argv)
+    _interrupt_within(GRACE_SECONDS)
+    try:
+        code = _run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        sys.stderr.write("dure: interrupted; what was done is kept\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough
+        return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    from dure.errors import DureError
+
+    try:
+        return int(import_module(f"dure.cli.{options.command}").run(options))
+    except DureError as error:
+        return _failed(options, str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(options, f"{where}{error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - the last resort of a program; --debug shows all
+        what = f"{type(error).__name__}: {error}"
+        return _failed(options, f"internal error: {what} (run again with --debug)")
+
+
+def _failed(options: argparse.Namespace, message: str) -> int:
+    """Say it in one line; called while the error is being handled."""
+    if options.debug:
+        import traceback
+
+        traceback.print_exc()
+    from .output import complain
+
+    complain(message)
+    return 1
+
+
+def _interrupt_within(seconds: float) -> None:
+    """Make Ctrl-C raise KeyboardInterrupt, and end the process if nobody obeys in time."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        import threading
+
+        last = threading.Timer(seconds, os._exit, (INTERRUPTED,))
+        last.daemon = True
+        last.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dure", description="Model calls, tokens, money, chunks and search: exact."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    _add_common(parser, missing=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, what in _COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=what)
+        _add_common(command, missing=argparse.SUPPRESS)
+        if name in _ADD:
+            _ADD[name](command)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, missing: str | None) -> None:
+    """Add what stands before or after the command; `missing`: its value where it stands not."""
+    help_of = {
+        "--data": "data folder (else DURE_DATA, else yours)",
+        "--store": "store folder (else DATA/stores/default)",
+        "--json": "one JSON document on stdout",
+        "--debug": "show tracebacks",
+    }
+    for name in ("--data", "--store"):
+        parser.add_argument(name, metavar="DIR", default=missing, help=help_of[name])
+    for name in ("--json", "--debug"):
+        parser.add_argument(name, action="store_true", default=missing or False, help=help_of[name])
+
+
+def _add_common(parser: argparse.ArgumentParser, *, missing: str | None) -> None:
+    """Add what stands before or after the command; `missing` is the default where it stands not."""
+    parser.add_argument(
+        "--data", metavar="DIR", default=missing, help="data folder (else DURE_DATA, else yours)"
+    )
+    parser.add_argument(
+        "--store", metavar="DIR", default=missing, help="store folder (else DATA/stores/default)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=missing or False, help="one JSON document on stdout"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", default=missing or False, help="show tracebacks"
+    )
+
+
+def _version() -> str:
+    from dure import __version__
+
+    return f"dure {__version__}"
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--requests", type=_positive, default=500, help="how many to fan out")
+    parser.add_argument("--limit", type=_positive, default=64, help="how many at once")
+
+
+def _add_ingest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="files and folders")
+    parser.add_argument("--collection", default="default")
+    parser.add_argument("--max-tokens", type=_positive, default=512, help="largest chunk")
+    parser.add_argument("--embed-model", help="embed by the provider's model (else locally)")
+    parser.add_argument("--prune", action="store_true", help="drop documents whose file is gone")
+
+
+def _add_ask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("question")
+    parser.add_argument("--collection", default="default")
+    parser.add_argument("--model", help="default: gpt-4o-mini with a key, else dure.local")
+    parser.add_argument("--embed-model", help="the model that embedded the store, if not local")
+    parser.add_argument("--top-k", type=_positive, default=5)
+    parser.add_argument("--max-context-tokens", type=_positive)
+
+
+def _add_count(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text; - is stdin")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--encoding", help="default: o200k_base")
+    which.add_argument("--model", help="count as this model does")
+
+
+def _add_map(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.jsonl", help="one request body per line; - is stdin")
+    parser.add_argument("--limit", type=_positive, default=64, help="how many at once")
+    parser.add_argument("--out", metavar="FILE", help="default: stdout")
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=_positive, default=1)
+    parser.add_argument("--dev", action="store_true", help="development preset; loopback only")
+
+
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("verify", "tail", "replay", "export"))
+    parser.add_argument("path", nargs="?", metavar="PATH", help="default: the data folder's")
+    parser.add_argument("-n", "--lines", type=_positive, default=10, help="how many, for tail")
+
+
+_ADD = {
+    "demo": _add_demo,
+    "ingest": _add_ingest,
+    "ask": _add_ask,
+    "count": _add_count,
+    "map": _add_map,
+    "serve": _add_serve,
+    "ledger": _add_ledger,
+}

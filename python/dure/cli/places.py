@@ -1,0 +1,42 @@
+"""Where the data lies: `--data`, else `DURE_DATA`, else the user's data folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["data_folder", "existing_store", "store_folder"]
+
+
+def data_folder(options: argparse.Namespace) -> Path:
+    """Return the data folder; it need not exist."""
+    if given := options.data or os.environ.get("DURE_DATA"):
+        return Path(given)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dure"
+
+
+def store_folder(options: argparse.Namespace) -> Path:
+    """Return the store's folder; its parents are made, private to the user."""
+    if options.store:
+        return Path(options.store)
+    folder = data_folder(options)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / "stores" / "default"
+
+
+def existing_store(options: argparse.Namespace) -> Path:
+    """Return the store's folder.
+
+    Raises:
+        NotFoundError: nothing was ever ingested there.
+    """
+    from dure.errors import NotFoundError
+
+    folder = store_folder(options)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise NotFoundError(f"no store at {folder}: run `dure ingest PATH...` first")
+    return folder

@@ -1,0 +1,79 @@
+"""How well a sentence fits a question: BM25 over words and Hangul bigrams.
+
+Small texts only (the few chunks of one prompt); the index has its own BM25 in the core.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["rank", "split_sentences", "terms"]
+
+K1, B = 1.2, 0.4
+_WORDS = re.compile(r"[a-z0-9]+|[\uac00-\ud7a3]+|[\u3040-\u30ff\u4e00-\u9fff]")
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_HANGUL = ("\uac00", "\ud7a3")
+_STOP_WORDS = (
+    "a an and are as at be by can did do does for from has have how i in is it its of on or that "
+    "the this to was what when where which who why will with you your"
+)
+_STOP = frozenset(_STOP_WORDS.split())
+
+
+def terms(text: str) -> list[str]:
+    """Return the terms of a text: lower-case words without stop words; Hangul as bigrams.
+
+    A bigram finds a Korean noun whatever particle follows it; a word of one syllable stays whole.
+    """
+    found = []
+    for word in _WORDS.findall(text.lower()):
+        if _HANGUL[0] <= word[0] <= _HANGUL[1]:
+            found += [word[i : i + 2] for i in range(len(word) - 1)] or [word]
+        elif word not in _STOP:
+            found.append(_singular(word))
+    return found
+
+
+def rank(question: str, passages: Sequence[str]) -> list[tuple[float, float]]:
+    """Score passages against a question.
+
+    Returns:
+        Per passage its BM25 score and the share (0 to 1) of the question's weight that it holds.
+    """
+    wanted = Counter(terms(question))
+    bags = [Counter(terms(passage)) for passage in passages]
+    lengths = [sum(bag.values()) for bag in bags]
+    mean = (sum(lengths) / len(lengths) if lengths else 0.0) or 1.0
+    weight = {}
+    for term in wanted:
+        holders = sum(term in bag for bag in bags)
+        weight[term] = math.log(1 + (len(bags) - holders + 0.5) / (holders + 0.5))
+    total = sum(weight.values()) or 1.0
+    scores = []
+    for bag, length in zip(bags, lengths, strict=True):
+        norm = K1 * (1 - B + B * length / mean)
+        score = sum(weight[t] * bag[t] * (K1 + 1) / (bag[t] + norm) for t in wanted if t in bag)
+        scores.append((score, sum(weight[t] for t in wanted if t in bag) / total))
+    return scores
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text, in order, each with its blanks folded to one."""
+    from dure import chunks
+
+    found = []
+    for part in _BLANK_LINES.split(text):
+        found += [part[start:end] for start, end in chunks.sentences(part).tolist()]
+    return [folded for sentence in found if (folded := " ".join(sentence.split()))]
+
+
+def _singular(word: str) -> str:
+    if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):
+        return word[:-1]
+    return word

@@ -1,0 +1,51 @@
+"""The frame of the command line: usage, errors, interrupts, pipes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+COMMAND = [sys.executable, "-m", "dure"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_versions_are_plain_lines_or_one_document() -> None:
+    plain = run("versions")
+    assert plain.returncode == 0
+    assert "\x1b" not in plain.stdout
+    document = json.loads(run("versions", "--json").stdout)
+    assert document["version"] == json.loads(run("--json", "versions").stdout)["version"]
+    assert document["version"] in plain.stdout
+
+
+def test_wrong_usage_is_2() -> None:
+    for arguments in ((), ("no-such-command",), ("count",), ("versions", "--no-such-flag")):
+        wrong = run(*arguments)
+        assert wrong.returncode == 2
+        assert wrong.stdout == ""
+
+
+def test_versions_load_nothing_heavy() -> None:
+    code = (
+        "import sys; from dure.cli import main; main(['versions'])\n"
+        "print('HEAVY', *{'numpy', 'asyncio', 'ssl', 'fastapi', 'dure.rag'} & set(sys.modules))"
+    )
+    seen = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert seen.splitlines()[-1] == "HEAVY"
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "versions"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    complaint = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(20) == 0
+    assert complaint == ""
