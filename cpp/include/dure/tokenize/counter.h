@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,10 +46,19 @@ class Counter {
 class PrefixCounts {
  public:
   // Borrows both; they outlive this object.
-  PrefixCounts(const Encoding& encoding, std::string_view text);
+  PrefixCounts(const Encoding& encoding, std::string_view text)
+      : PrefixCounts(encoding, text, std::numeric_limits<std::size_t>::max()) {}
+  // Stops where every longer start of `text` has more than `limit` tokens: counts are exact for
+  // spans that end at or before reach().
+  PrefixCounts(const Encoding& encoding, std::string_view text, std::size_t limit);
   // Tokens of text[start:end), in bytes: encoding.count(text.substr(start, end - start)).
   // REQUIRES: start <= end <= text.size(). O(log n), and the few pieces at the two edges.
   [[nodiscard]] std::size_t count(std::size_t start, std::size_t end) const;
+  // The furthest end of a span from `start` with at most `limit` tokens, between characters.
+  // REQUIRES: `start` <= reach(), between characters; well-formed UTF-8.
+  [[nodiscard]] std::size_t furthest(std::size_t start, std::size_t limit) const;
+  // How far the text was read: text().size() unless a limit stopped it.
+  [[nodiscard]] std::size_t reach() const noexcept { return ends_.empty() ? 0 : ends_.back(); }
   [[nodiscard]] std::size_t total() const noexcept { return sums_.empty() ? 0 : sums_.back(); }
   // End of each piece in bytes, ascending; and the tokens of all pieces up to it.
   [[nodiscard]] std::span<const std::size_t> ends() const noexcept { return ends_; }
@@ -57,6 +67,13 @@ class PrefixCounts {
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
 
  private:
+  // The first offset from which text[start:end) is cut as the whole text is, and what is before.
+  struct Joint {
+    std::size_t at;
+    std::size_t piece;   // number of pieces of the whole that end at or before `at`
+    std::size_t tokens;  // of text[start:at)
+  };
+  [[nodiscard]] Joint join(std::size_t start, std::size_t end) const;
   // Number of pieces that end at or before `offset`.
   [[nodiscard]] std::size_t pieces_until(std::size_t offset) const noexcept;
   [[nodiscard]] std::size_t sum_until(std::size_t pieces) const noexcept {

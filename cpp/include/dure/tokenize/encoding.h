@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,8 @@ struct EncodingSpec {
 
 class Encoding {
  public:
+  Encoding(const Encoding&) = delete;
+  Encoding& operator=(const Encoding&) = delete;
   // One of names(); loaded on first use (some 10 ms), then alive for ever. Fails with
   // kInvalidArgument, naming near matches.
   [[nodiscard]] static base::Result<const Encoding*> get(std::string_view name);
@@ -98,9 +101,12 @@ class Encoding {
   explicit Encoding(EncodingSpec spec);
 
   EncodingSpec spec_;
-  std::vector<std::uint32_t> special_by_length_;  // indexes into special_tokens, longest first
-  std::vector<std::uint32_t> special_by_id_;
-  bool special_first_[256] = {};
+  // Of special_tokens, whose strings do not move.
+  std::unordered_map<std::string_view, Rank> special_ids_;
+  std::unordered_map<Rank, std::string_view> special_texts_;
+  std::vector<std::size_t> special_lengths_;  // distinct, longest first
+  bool special_first_[256] = {};              // bytes that begin one
+  std::optional<char> special_start_;         // if it is the same byte for all
   Rank max_token_value_ = 0;
 };
 

@@ -1,0 +1,164 @@
+#include "dure/tokenize/counter.h"
+
+#include <algorithm>
+#include <array>
+
+#include "dure/text/unicode_class.h"
+#include "dure/text/utf8.h"
+#include "tokenize/walk.h"
+
+namespace dure::tokenize {
+namespace {
+
+// Later text can change how the last three pieces were cut, never an earlier one: look-ahead sees
+// past white space, a contraction or a change of case only. One more, for a character in parts.
+constexpr std::size_t kUnstable = 4;
+
+// The running sum after each piece.
+class Sums {
+ public:
+  explicit Sums(std::vector<std::size_t>& sums) noexcept
+      : sums_(sums), total_(sums.empty() ? 0 : sums.back()) {}
+  void one(Rank /*rank*/) { many(nullptr, 1); }
+  bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
+              std::uint32_t serial) {
+    const std::size_t count = cache.count(key, hash, serial);
+    if (count != 0) many(nullptr, count);
+    return count != 0;
+  }
+  void many(const Rank* /*ids*/, std::size_t count) { sums_.push_back(total_ += count); }
+
+ private:
+  std::vector<std::size_t>& sums_;
+  std::size_t total_;
+};
+
+bool ends_in_space(std::string_view text) noexcept {
+  const std::size_t last = text::char_start(text, text.size() - 1);
+  return text::is_space(text::decode_at(text, last).value);
+}
+
+// Where the white space that ends text[from:] begins; text.size() if there is none.
+std::size_t trailing_space(std::string_view text, std::size_t from) noexcept {
+  std::size_t at = text.size();
+  while (at > from && ends_in_space(text.substr(0, at))) {
+    at = text::char_start(text, at - 1);
+  }
+  return std::max(at, from);
+}
+
+}  // namespace
+
+std::size_t Counter::append(std::string_view text) {
+  tail_ += text;
+  const PrefixCounts pieces(encoding_, tail_);
+  tail_count_ = pieces.total();
+  if (pieces.ends().size() > kUnstable) {
+    const std::size_t stable = pieces.ends().size() - kUnstable;
+    settled_ += pieces.sums()[stable - 1];
+    tail_count_ -= pieces.sums()[stable - 1];
+    tail_.erase(0, pieces.ends()[stable - 1]);
+  }
+  return count();
+}
+
+void Counter::reset() noexcept {
+  tail_.clear();
+  settled_ = 0;
+  tail_count_ = 0;
+}
+
+PrefixCounts::PrefixCounts(const Encoding& encoding, std::string_view text, std::size_t limit)
+    : encoding_(encoding), text_(text) {
+  Sums sink(sums_);
+  Walk<Sums> walker(encoding.vocab(), text, sink);
+  std::array<std::size_t, Walk<Sums>::kBatch> ends;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t known = ends_.size();
+    const std::size_t count = split(encoding.grammar(), text, at, ends);
+    walker.pieces(at, std::span(ends.data(), count));
+    ends_.insert(ends_.end(), ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(count));
+    at = ends[count - 1];
+    if (sums_.back() <= limit) continue;
+    for (std::size_t i = known; i < ends_.size(); ++i) {
+      if (sums_[i] <= limit || ends_in_space(text.substr(0, ends_[i]))) continue;
+      ends_.resize(i + 1);
+      sums_.resize(i + 1);
+      return;
+    }
+  }
+}
+
+std::size_t PrefixCounts::pieces_until(std::size_t offset) const noexcept {
+  return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), offset) -
+                                  ends_.begin());
+}
+
+PrefixCounts::Joint PrefixCounts::join(std::size_t start, std::size_t end) const {
+  const std::string_view span = text_.substr(0, end);
+  Joint joint{start, pieces_until(start), 0};
+  const auto shared = [&] {
+    return joint.at == 0 || (joint.piece > 0 && ends_[joint.piece - 1] == joint.at);
+  };
+  while (!shared() && joint.at < end) {
+    const std::size_t next = piece_end(encoding_.grammar(), span, joint.at);
+    joint.tokens += encoding_.count_piece(span.substr(joint.at, next - joint.at));
+    joint.at = next;
+    while (joint.piece < ends_.size() && ends_[joint.piece] <= next) ++joint.piece;
+  }
+  return joint;
+}
+
+std::size_t PrefixCounts::count(std::size_t start, std::size_t end) const {
+  if (start >= end) return 0;
+  const std::string_view span = text_.substr(0, end);
+  const Joint joint = join(start, end);
+  std::size_t at = joint.at;
+  std::size_t tokens = joint.tokens;
+  const std::size_t last = pieces_until(trailing_space(span, start));
+  if (last > joint.piece) {
+    tokens += sum_until(last) - sum_until(joint.piece);
+    at = ends_[last - 1];
+  }
+  return tokens + encoding_.count(span.substr(at));
+}
+
+std::size_t PrefixCounts::furthest(std::size_t start, std::size_t limit) const {
+  const std::size_t longest = encoding_.vocab().longest();
+  std::size_t end = reach();
+  if (limit < (end - start) / longest) end = start + limit * longest;  // none covers more bytes
+  const Joint joint = join(start, end);
+  if (joint.tokens <= limit) {
+    // No span may go on over a piece that is beyond the limit and ends in no white space.
+    const std::size_t most = sum_until(joint.piece) + (limit - joint.tokens);
+    const auto over = std::upper_bound(sums_.begin() + static_cast<std::ptrdiff_t>(joint.piece),
+                                       sums_.end(), most);
+    for (auto i = static_cast<std::size_t>(over - sums_.begin()); i < ends_.size(); ++i) {
+      if (ends_in_space(text_.substr(0, ends_[i]))) continue;
+      end = std::min(end, ends_[i]);
+      break;
+    }
+  }
+  end = text::char_start(text_, end);
+  while (end > start && count(start, end) > limit) end = text::char_start(text_, end - 1);
+  return end;
+}
+
+base::Result<std::string> StreamDecoder::feed(std::span<const Rank> ids) {
+  base::Result<std::string> bytes = encoding_.decode(ids);
+  if (!bytes) return bytes;
+  held_ += *bytes;
+  const std::size_t whole = text::complete_prefix(held_);
+  std::string out = text::replace_invalid(std::string_view(held_).substr(0, whole));
+  held_.erase(0, whole);
+  return out;
+}
+
+std::string StreamDecoder::finish() {
+  std::string out = text::replace_invalid(held_);
+  held_.clear();
+  return out;
+}
+
+}  // namespace dure::tokenize

@@ -1,0 +1,14 @@
+#include "tokenize/merge_cache.h"
+
+#include <algorithm>
+
+namespace dure::tokenize {
+
+MergeCache& MergeCache::of_thread() {
+  thread_local MergeCache cache;
+  return cache;
+}
+
+void MergeCache::clear() noexcept { std::fill(slots_.begin(), slots_.end(), Slot{}); }
+
+}  // namespace dure::tokenize

@@ -1,0 +1,104 @@
+#include "tokenize/probe_table.h"
+
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdlib>
+#include <new>
+
+#include "dure/base/hash.h"
+
+namespace dure::tokenize {
+
+void ProbeTable::Free::operator()(void* memory) const noexcept { std::free(memory); }
+
+base::Result<std::unique_ptr<ProbeTable>> ProbeTable::create(
+    std::string_view bytes, std::span<const std::uint32_t> offsets) {
+  std::unique_ptr<ProbeTable> table(new ProbeTable(bytes, offsets));
+  if (!table->fill()) {
+    return base::fail(base::invalid_argument("mergeable_ranks", "a token has two ranks"));
+  }
+  return table;
+}
+
+bool ProbeTable::fill() {
+  const std::size_t count = offsets_.size() - 1;
+  std::size_t short_count = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    short_count += offsets_[i + 1] - offsets_[i] <= kShort ? 1 : 0;
+  }
+  // Two of three slots filled at most; at least two buckets, so that the shift is below 64.
+  const std::size_t buckets = std::bit_ceil(short_count / 2 + 2);
+  const std::size_t size = buckets * sizeof(Bucket);
+  constexpr std::size_t kHugePage = std::size_t{2} << 20U;
+  const bool huge = size >= kHugePage;
+  memory_.reset(std::aligned_alloc(huge ? kHugePage : alignof(Bucket), size));
+  if (memory_ == nullptr) throw std::bad_alloc();
+  if (huge) madvise(memory_.get(), size, MADV_HUGEPAGE);  // a hint; before the first touch
+  std::memset(memory_.get(), 0, size);
+  buckets_ = static_cast<Bucket*>(memory_.get());
+  last_ = buckets_ + buckets - 1;
+  shift_ = 64U - static_cast<unsigned>(std::countr_zero(buckets));
+  long_.assign(std::bit_ceil((count - short_count) * 2 + 2), kNoRank);
+
+  constexpr std::size_t kAhead = 16;  // keys whose bucket is being fetched
+  std::array<ShortKey, kAhead> keys;
+  std::array<Rank, kAhead> ranks{};
+  std::size_t pending = 0;
+  const auto flush = [&] {
+    bool fresh = true;
+    for (std::size_t i = 0; i < pending; ++i) fresh &= insert_short(keys[i], ranks[i]);
+    pending = 0;
+    return fresh;
+  };
+  const char* end = bytes_.data() + bytes_.size();
+  for (Rank rank = 0; rank < count; ++rank) {
+    const std::string_view bytes = token(rank);
+    if (bytes.empty()) continue;
+    if (bytes.size() > kShort) {
+      if (!insert_long(bytes, rank)) return false;
+      continue;
+    }
+    keys[pending] = short_key(bytes.data(), bytes.size(), end);
+    ranks[pending] = rank;
+    prefetch(hash_of(keys[pending]));
+    if (++pending == kAhead && !flush()) return false;
+  }
+  return flush();
+}
+
+bool ProbeTable::insert_short(const ShortKey& key, Rank rank) noexcept {
+  for (Bucket* bucket = &buckets_[hash_of(key) >> shift_];;) {
+    for (std::size_t i = 0; i < kSlots; ++i) {
+      if (bucket->high[i] == 0) {
+        bucket->low[i] = key.low;
+        bucket->high[i] = key.high;
+        bucket->rank[i] = rank;
+        return true;
+      }
+      if (bucket->low[i] == key.low && bucket->high[i] == key.high) return false;
+    }
+    bucket->overflow = 1;
+    bucket = bucket == last_ ? buckets_ : bucket + 1;
+  }
+}
+
+bool ProbeTable::insert_long(std::string_view bytes, Rank rank) noexcept {
+  const std::size_t mask = long_.size() - 1;
+  std::size_t slot = base::hash64(bytes) & mask;
+  for (; long_[slot] != kNoRank; slot = (slot + 1) & mask) {
+    if (token(long_[slot]) == bytes) return false;
+  }
+  long_[slot] = rank;
+  return true;
+}
+
+Rank ProbeTable::find_long(std::string_view bytes) const noexcept {
+  const std::size_t mask = long_.size() - 1;
+  for (std::size_t slot = base::hash64(bytes) & mask;; slot = (slot + 1) & mask) {
+    const Rank rank = long_[slot];
+    if (rank == kNoRank || token(rank) == bytes) return rank;
+  }
+}
+
+}  // namespace dure::tokenize

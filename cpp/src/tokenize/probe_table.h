@@ -1,0 +1,118 @@
+// tokenize/probe_table.h - token bytes -> rank in one cache line.
+//
+// Tokens of up to 15 bytes (98 % and more of all) lie with their bytes in buckets of three; a full
+// bucket points on to the next. Longer ones: open addressing on their ranks.
+//
+// Immutable once filled.
+#ifndef DURE_SRC_TOKENIZE_PROBE_TABLE_H_
+#define DURE_SRC_TOKENIZE_PROBE_TABLE_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "dure/tokenize/vocab.h"
+
+namespace dure::tokenize {
+
+inline constexpr std::size_t kShort = 15;  // longest piece that fits a ShortKey
+
+// Up to 15 bytes, zero-padded; the length in the last byte. Never all zero.
+struct ShortKey {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const ShortKey&, const ShortKey&) = default;
+};
+
+// Keeps the first n of 16 bytes.
+struct KeyMask {
+  std::uint64_t low;
+  std::uint64_t high;
+};
+inline constexpr auto kKeyMasks = [] {
+  std::array<KeyMask, kShort + 1> masks{};
+  for (unsigned n = 0; n <= kShort; ++n) {
+    masks[n].low = n >= 8 ? ~0ULL : (1ULL << (8 * n)) - 1;
+    masks[n].high = n <= 8 ? 0 : (1ULL << (8 * (n - 8))) - 1;
+  }
+  return masks;
+}();
+
+// REQUIRES: 1 <= length <= kShort; `at` to `end` (>= length bytes) may be read.
+inline ShortKey short_key(const char* at, std::size_t length, const char* end) noexcept {
+  std::array<std::uint64_t, 2> words{};
+  if (end - at >= 16) [[likely]] {
+    std::memcpy(words.data(), at, 16);
+  } else {
+    std::memcpy(words.data(), at, length);
+  }
+  const KeyMask& mask = kKeyMasks[length];
+  return {words[0] & mask.low, (words[1] & mask.high) | std::uint64_t{length} << 56U};
+}
+
+inline std::uint64_t hash_of(const ShortKey& key) noexcept {
+  return (key.low * 0x9E3779B97F4A7C15ULL) ^ (key.high * 0xC2B2AE3D27D4EB4FULL);
+}
+
+class ProbeTable {
+ public:
+  // `bytes` and `offsets` (vocab.h) outlive this table and do not move. Fails with
+  // kInvalidArgument if a token stands twice.
+  static base::Result<std::unique_ptr<ProbeTable>> create(std::string_view bytes,
+                                                          std::span<const std::uint32_t> offsets);
+
+  // REQUIRES: hash == hash_of(key).
+  [[nodiscard]] Rank find(const ShortKey& key, std::uint64_t hash) const noexcept {
+    for (const Bucket* bucket = &buckets_[hash >> shift_];;) {
+      for (std::size_t i = 0; i < kSlots; ++i) {
+        if (bucket->low[i] == key.low && bucket->high[i] == key.high) return bucket->rank[i];
+      }
+      if (bucket->overflow == 0) [[likely]]
+        return kNoRank;
+      bucket = bucket == last_ ? buckets_ : bucket + 1;
+    }
+  }
+  void prefetch(std::uint64_t hash) const noexcept {
+    __builtin_prefetch(&buckets_[hash >> shift_]);
+  }
+  // REQUIRES: bytes.size() > kShort.
+  [[nodiscard]] Rank find_long(std::string_view bytes) const noexcept;
+
+ private:
+  static constexpr std::size_t kSlots = 3;
+  struct alignas(64) Bucket {
+    std::uint64_t low[kSlots];
+    std::uint64_t high[kSlots];  // 0: the slot is free
+    Rank rank[kSlots];
+    std::uint32_t overflow;  // a key of this bucket lies in the next
+  };
+  struct Free {
+    void operator()(void* memory) const noexcept;
+  };
+
+  ProbeTable(std::string_view bytes, std::span<const std::uint32_t> offsets) noexcept
+      : bytes_(bytes), offsets_(offsets) {}
+  bool fill();
+  bool insert_short(const ShortKey& key, Rank rank) noexcept;
+  bool insert_long(std::string_view token, Rank rank) noexcept;
+  [[nodiscard]] std::string_view token(Rank rank) const noexcept {
+    return bytes_.substr(offsets_[rank], offsets_[rank + 1] - offsets_[rank]);
+  }
+
+  std::string_view bytes_;
+  std::span<const std::uint32_t> offsets_;
+  std::unique_ptr<void, Free> memory_;
+  Bucket* buckets_ = nullptr;
+  Bucket* last_ = nullptr;
+  unsigned shift_ = 0;
+  std::vector<Rank> long_;  // size a power of two
+};
+
+}  // namespace dure::tokenize
+
+#endif  // DURE_SRC_TOKENIZE_PROBE_TABLE_H_

@@ -1,0 +1,125 @@
+#include "dure/tokenize/encoding.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dure/tokenize/bpe.h"
+#include "dure/tokenize/counter.h"
+
+namespace dure::tokenize {
+namespace {
+
+using Ids = std::vector<Rank>;
+
+const Encoding& encoding(std::string_view name) { return *Encoding::get(name).value(); }
+
+Ids encode(std::string_view name, std::string_view text) {
+  Ids ids;
+  encoding(name).encode_ordinary(text, ids);
+  return ids;
+}
+
+TEST(Encoding, GivesTheIdsOfTiktoken) {
+  EXPECT_EQ(encode("gpt2", "hello world"), (Ids{31373, 995}));
+  EXPECT_EQ(encode("cl100k_base", "hello world"), (Ids{15339, 1917}));
+  EXPECT_EQ(encode("cl100k_base",
+                   " \xC2\x85"
+                   "0"),
+            (Ids{220, 126, 227, 15}));
+  EXPECT_EQ(encode("o200k_base", " I'\xC5\xBF"), (Ids{3413, 70067}));
+  const Ids unassigned = encode("cl100k_base", "\xF0\xB2\x8E\xB0's");  // a letter in Unicode 17
+  EXPECT_EQ(Ids(unassigned.end() - 2, unassigned.end()), (Ids{6, 82}));
+}
+
+TEST(Encoding, NamesWhatThereIsForAnUnknownName) {
+  const auto result = Encoding::get("o300k");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), base::Code::kInvalidArgument);
+  EXPECT_NE(result.error().message().find("o200k_base"), std::string::npos);
+}
+
+TEST(Encoding, ComesBackToTheSameBytes) {
+  const std::string text =
+      "Hangul \xED\x95\x9C\xEA\xB8\x80, \xF0\x9F\x99\x82 and\r\n\r\n  code();  ";
+  for (const std::string_view name : Encoding::names()) {
+    EXPECT_EQ(encoding(name).decode(encode(name, text)).value(), text) << name;
+    EXPECT_EQ(encoding(name).count(text), encode(name, text).size()) << name;
+  }
+}
+
+TEST(Encoding, SpecialTokensOnlyWhereAllowed) {
+  const Encoding& gpt2 = encoding("gpt2");
+  Ids ids;
+  gpt2.encode("a<|endoftext|>b", [](std::string_view) { return true; }, ids);
+  EXPECT_EQ(ids, (Ids{64, 50256, 65}));
+  Ids plain;
+  gpt2.encode("a<|endoftext|>b", [](std::string_view) { return false; }, plain);
+  EXPECT_EQ(plain, encode("gpt2", "a<|endoftext|>b"));
+}
+
+TEST(Encoding, AnIdWithTwoNamesDecodesToEndOfPrompt) {
+  EXPECT_EQ(encoding("o200k_harmony").token_bytes(200018), "<|endofprompt|>");
+  EXPECT_EQ(encoding("o200k_harmony").max_token_value(), 201087U);
+}
+
+TEST(Encoding, UnknownIdSaysWhich) {
+  const auto result = encoding("p50k_base").decode(Ids{1, 60000});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().message(), "Invalid token for decoding: 60000");
+}
+
+TEST(Encoding, EmptyTextHasNoTokens) {
+  EXPECT_TRUE(encode("o200k_base", "").empty());
+  EXPECT_EQ(encoding("o200k_base").count(""), 0U);
+}
+
+TEST(Encoding, StopsCountingAtTheLimit) {
+  const Encoding& o200k = encoding("o200k_base");
+  const std::string text(1000, 'x');
+  const std::size_t all = o200k.count(text);
+  EXPECT_EQ(o200k.count_up_to(text, all), all);
+  EXPECT_EQ(o200k.count_up_to(text, all - 1), std::nullopt);
+}
+
+TEST(Encoding, BadBytesAreReadWithinBounds) {
+  for (const std::string_view bad : {"\xE2\x82", "a\xF0\x9F", "\xED\xA0\x80", "\xC0\x80", "\xFF"}) {
+    // A buffer of exactly this size: the sanitizer would see one byte more.
+    const std::vector<char> exact(bad.begin(), bad.end());
+    const std::string_view text(exact.data(), exact.size());
+    for (const std::string_view name : Encoding::names()) {
+      Ids ids;
+      encoding(name).encode_ordinary(text, ids);
+      EXPECT_EQ(encoding(name).decode(ids).value(), text);
+    }
+  }
+}
+
+TEST(Encoding, LoadsOnceForAllThreads) {
+  std::vector<std::thread> threads;
+  std::vector<const Encoding*> seen(8);
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    threads.emplace_back([&seen, i] { seen[i] = Encoding::get("r50k_base").value(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Encoding* one : seen) EXPECT_EQ(one, seen[0]);
+}
+
+TEST(Truncate, KeepsTheLongestStartThatFits) {
+  const Encoding& o200k = encoding("o200k_base");
+  const std::string text = "one two  three\n\n\xED\x95\x9C\xEA\xB8\x80 \xF0\x9F\x99\x82 don't";
+  for (std::size_t limit = 0; limit <= o200k.count(text) + 1; ++limit) {
+    std::size_t best = 0;
+    for (std::size_t end = 0; end <= text.size(); ++end) {
+      const bool between =
+          end == text.size() || (static_cast<unsigned char>(text[end]) & 0xC0) != 0x80;
+      if (between && o200k.count(std::string_view(text).substr(0, end)) <= limit) best = end;
+    }
+    EXPECT_EQ(o200k.truncate(text, limit), best) << limit;
+  }
+}
+
+}  // namespace
+}  // namespace dure::tokenize
