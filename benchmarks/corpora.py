@@ -1,0 +1,69 @@
+"""Real texts for the benchmarks, from Debian's documentation packages and the running Python.
+
+Fetched once into build/corpora by `apt-get download`; never committed, never in the wheel.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "build" / "corpora"
+PACKAGES = ("debian-handbook", "installation-guide-amd64", "python3.11-doc")
+TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]+>", re.DOTALL | re.IGNORECASE)
+BLANK = re.compile(r"\n\s*\n\s*")
+
+
+def _unpacked() -> Path:
+    root = FOLDER / "packages"
+    if not root.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "download", "-q", *PACKAGES], cwd=FOLDER, check=True)
+        for package in sorted(FOLDER.glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+    return root
+
+
+def _plain(page: str) -> str:
+    return BLANK.sub("\n\n", html.unescape(TAG.sub("", page))).strip() + "\n\n"
+
+
+def _pages(*folders: Path) -> str:
+    pages = [page for folder in folders for page in sorted(folder.rglob("*.html"))]
+    return "".join(_plain(page.read_text(errors="replace")) for page in pages)
+
+
+def _make(language: str) -> str:
+    doc = _unpacked() / "usr" / "share" / "doc"
+    if language == "english":
+        return _pages(
+            doc / "debian-handbook" / "html" / "en-US",
+            doc / "installation-guide-amd64" / "en",
+            doc / "python3.11" / "html" / "library",
+        )
+    if language == "korean":
+        return _pages(
+            doc / "installation-guide-amd64" / "ko", doc / "debian-handbook" / "html" / "ko-KR"
+        )
+    library = Path(sysconfig.get_path("stdlib"))
+    files = sorted(path for path in library.rglob("*.py") if "site-packages" not in path.parts)
+    return "".join(path.read_text(errors="replace") for path in files)
+
+
+def corpus(language: str, megabytes: float) -> str:
+    """Return up to `megabytes` (UTF-8) of distinct text: english, korean or code."""
+    cache = FOLDER / f"{language}.txt"
+    if not cache.exists():
+        text = _make(language)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        cache.write_text(text, encoding="utf-8")
+    data = cache.read_bytes()[: int(megabytes * 1e6)]
+    return data.decode("utf-8", errors="ignore")
+
+
+def fresh(text: str) -> str:
+    """Return a new str object with the same contents: nothing cached inside it."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
