@@ -1,0 +1,179 @@
+"""One client, one run: prints CPU per request and latencies as JSON.
+
+`python -m benchmarks.peers.transport_worker CLIENT PORT CONCURRENCY REQUESTS`; the caller pins it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+BODY = {
+    "model": "gpt-4o-mini",
+    "messages": [{"role": "user", "content": "y" * 1000}],
+    "max_tokens": 100,
+}
+Call = "Callable[[], Awaitable[int]]"
+
+
+def cpu_us() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return (usage.ru_utime + usage.ru_stime) * 1e6
+
+
+async def drive(call: Callable[[], Awaitable[int]], concurrency: int, total: int) -> dict[str, Any]:
+    """Run `total` calls with `concurrency` workers; each returns the prompt tokens it parsed."""
+    left, latencies, answers = iter(range(total)), [], set()
+
+    async def worker() -> None:
+        for _ in left:
+            start = time.perf_counter()
+            answers.add(await call())
+            latencies.append(time.perf_counter() - start)
+
+    await asyncio.gather(
+        *(call() for _ in range(concurrency))
+    )  # connections are open, code is warm
+    start = cpu_us()
+    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    spent = cpu_us() - start
+    latencies.sort()
+    return {
+        "cpu_us": spent / total,
+        "p50_ms": latencies[len(latencies) // 2] * 1e3,
+        "p99_ms": latencies[len(latencies) * 99 // 100] * 1e3,
+        "answers": sorted(answers),
+    }
+
+
+async def dure_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import dure
+
+    with tempfile.TemporaryDirectory() as data:
+        async with dure.AsyncClient(base_url=f"{url}/v1", api_key="sk-bench", data=data) as client:
+
+            async def call() -> int:
+                reply = await client.chat.completions.create(**BODY)
+                return int(reply.usage.prompt_tokens)
+
+            return await drive(call, concurrency, total)
+
+
+async def dure_map(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import dure
+
+    with tempfile.TemporaryDirectory() as data:
+        async with dure.AsyncClient(base_url=f"{url}/v1", api_key="sk-bench", data=data) as client:
+            await client.map([BODY] * concurrency, limit=concurrency)
+            start = cpu_us()
+            replies = await client.map([BODY] * total, limit=concurrency)
+            answers = {int(reply.usage.prompt_tokens) for reply in replies}
+            return {"cpu_us": (cpu_us() - start) / total, "answers": sorted(answers)}
+
+
+async def dure_map_raw(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import dure
+
+    body = json.dumps(BODY).encode()
+    with tempfile.TemporaryDirectory() as data:
+        async with dure.AsyncClient(base_url=f"{url}/v1", api_key="sk-bench", data=data) as client:
+            await client.map_raw([body] * concurrency, limit=concurrency)
+            start = cpu_us()
+            replies = await client.map_raw([body] * total, limit=concurrency)
+            spent = cpu_us() - start
+            answers = {json.loads(reply)["usage"]["prompt_tokens"] for reply in set(replies)}
+            return {"cpu_us": spent / total, "answers": sorted(answers)}
+
+
+async def aiohttp_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def call() -> int:
+            async with session.post(f"{url}/v1/chat/completions", json=BODY) as reply:
+                return int((await reply.json())["usage"]["prompt_tokens"])
+
+        return await drive(call, concurrency, total)
+
+
+async def openai_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import openai
+
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sk-bench") as client:
+
+        async def call() -> int:
+            reply = await client.chat.completions.create(**BODY)  # type: ignore[call-overload]
+            return int(reply.usage.prompt_tokens)
+
+        return await drive(call, concurrency, total)
+
+
+async def httpx_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import httpx
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(limits=limits) as client:
+
+        async def call() -> int:
+            reply = await client.post(f"{url}/v1/chat/completions", json=BODY)
+            return int(reply.json()["usage"]["prompt_tokens"])
+
+        return await drive(call, concurrency, total)
+
+
+async def pycurl_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    from io import BytesIO
+
+    import pycurl
+
+    body = json.dumps
+    async with pycurl.AsyncCurlMulti() as multi:
+
+        async def call() -> int:
+            handle, out = pycurl.Curl(), BytesIO()
+            handle.setopt(pycurl.URL, f"{url}/v1/chat/completions")
+            handle.setopt(pycurl.POSTFIELDS, body(BODY))
+            handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json"])
+            handle.setopt(pycurl.WRITEDATA, out)
+            await multi.perform(handle)
+            handle.close()
+            return int(json.loads(out.getvalue())["usage"]["prompt_tokens"])
+
+        return await drive(call, concurrency, total)
+
+
+CLIENTS = {
+    "dure create": dure_calls,
+    "dure map": dure_map,
+    "dure map_raw": dure_map_raw,
+    "aiohttp": aiohttp_calls,
+    "openai": openai_calls,
+    "httpx": httpx_calls,
+    "pycurl": pycurl_calls,
+}
+
+
+def main(client: str, port: str, concurrency: str, total: str) -> None:
+    loop_factory: Any = None
+    if client.endswith("+uvloop"):
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    work = CLIENTS[client.removesuffix("+uvloop")]
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        result = runner.run(work(f"http://127.0.0.1:{port}", int(concurrency), int(total)))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
