@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, core) {
   core.doc() = "The C++ core of dure. Private: import names from dure instead.";
   dure::bindings::register_status_translator();
   dure::bindings::bind_base(core);
+  dure::bindings::bind_tokenize(core);
   dure::bindings::bind_net(core);
 }

@@ -26,7 +26,7 @@ _HOME = {
     "DureError": "dure.errors",
     "InvalidModelError": "dure.errors",
 }
-_MODULES = ("errors",)
+_MODULES = ("errors", "tokens")
 
 if TYPE_CHECKING:
     from dure.errors import DureError as DureError

@@ -145,6 +145,45 @@ std::size_t PrefixCounts::furthest(std::size_t start, std::size_t limit) const {
   return end;
 }
 
+base::Result<std::vector<std::pair<std::size_t, std::size_t>>> split_at(const Encoding& encoding,
+                                                                        std::string_view text,
+                                                                        std::size_t limit,
+                                                                        std::size_t overlap) {
+  if (overlap >= limit) {
+    return base::fail(base::invalid_argument("overlap", "overlap must be less than max_tokens"));
+  }
+  const PrefixCounts counts(encoding, text);
+  const std::span<const std::size_t> ends = counts.ends();
+  std::vector<std::pair<std::size_t, std::size_t>> spans;
+  std::size_t from = 0;   // where the next span starts
+  std::size_t done = 0;   // what the spans so far cover
+  std::size_t piece = 0;  // pieces that end before `from`
+  while (done < text.size()) {
+    std::size_t end = counts.furthest(from, limit);
+    if (end <= done) {
+      from = done;  // the overlap leaves no room to go on
+      end = counts.furthest(from, limit);
+    }
+    if (end <= done) {
+      const std::size_t next = from + text::decode_at(text, from).length;
+      return base::fail(base::invalid_argument(
+          "max_tokens", "a character needs " + std::to_string(counts.count(from, next)) +
+                            " tokens: max_tokens must be at least that"));
+    }
+    spans.emplace_back(from, end);
+    done = end;
+    from = end;
+    if (overlap == 0) continue;
+    while (piece < ends.size() && ends[piece] < done && counts.count(ends[piece], done) > overlap) {
+      ++piece;
+    }
+    if (piece < ends.size() && ends[piece] < done && ends[piece] > spans.back().first) {
+      from = ends[piece];
+    }
+  }
+  return spans;
+}
+
 base::Result<std::string> StreamDecoder::feed(std::span<const Rank> ids) {
   base::Result<std::string> bytes = encoding_.decode(ids);
   if (!bytes) return bytes;

@@ -215,6 +215,17 @@ base::Result<std::string> Encoding::decode(std::span<const Rank> ids) const {
   return bytes;
 }
 
+std::span<const Rank> Encoding::sorted_tokens() const {
+  std::call_once(sort_once_, [this] {
+    for (Rank rank = 0; rank < vocab().size(); ++rank) {
+      if (!vocab().token(rank).empty()) sorted_.push_back(rank);
+    }
+    std::sort(sorted_.begin(), sorted_.end(),
+              [this](Rank a, Rank b) { return vocab().token(a) < vocab().token(b); });
+  });
+  return sorted_;
+}
+
 std::optional<SpecialMatch> Encoding::find_special(std::string_view text, std::size_t from,
                                                    const SpecialFilter& wanted) const {
   if (special_ids_.empty()) return std::nullopt;

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dure/base/result.h"
@@ -85,6 +86,13 @@ class PrefixCounts {
   std::vector<std::size_t> ends_;
   std::vector<std::size_t> sums_;
 };
+
+// Consecutive spans (start, end) of `text`, in bytes, each the longest of at most `limit` tokens
+// that ends between characters. With `overlap` > 0 each begins with the last whole pieces of the
+// one before, at most `overlap` tokens of them. REQUIRES: well-formed UTF-8. Fails with
+// kInvalidArgument if overlap >= limit, or if one character needs more than `limit` tokens.
+[[nodiscard]] base::Result<std::vector<std::pair<std::size_t, std::size_t>>> split_at(
+    const Encoding& encoding, std::string_view text, std::size_t limit, std::size_t overlap);
 
 // Ids to text as they come: a character whose bytes are spread over tokens is held back until it
 // is whole. feed(a) + feed(b) + ... + finish() = the decoded whole with U+FFFD for bad bytes.

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -93,6 +94,9 @@ class Encoding {
   // Fails with kNotFound, detail "token", at the first unknown id.
   [[nodiscard]] base::Result<std::string> decode(std::span<const Rank> ids) const;
 
+  // Ranks of all ordinary tokens in the order of their bytes; sorted on first use.
+  [[nodiscard]] std::span<const Rank> sorted_tokens() const;
+
   // The first special token at or after `from` that `wanted` accepts.
   [[nodiscard]] std::optional<SpecialMatch> find_special(std::string_view text, std::size_t from,
                                                          const SpecialFilter& wanted) const;
@@ -108,6 +112,8 @@ class Encoding {
   bool special_first_[256] = {};              // bytes that begin one
   std::optional<char> special_start_;         // if it is the same byte for all
   Rank max_token_value_ = 0;
+  mutable std::once_flag sort_once_;  // guards the filling of sorted_
+  mutable std::vector<Rank> sorted_;
 };
 
 }  // namespace dure::tokenize
