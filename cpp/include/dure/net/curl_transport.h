@@ -5,23 +5,30 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dure/base/clock.h"
+#include "dure/base/result.h"
 #include "dure/net/egress.h"
 #include "dure/net/proxy.h"
 #include "dure/net/transport.h"
 
 namespace dure::net {
 
+// Turns a host into literal addresses, in the order to try them; may block.
+using LookUp = base::Result<std::vector<std::string>> (*)(const std::string& host);
+
 struct TransportOptions {
-  std::string ca_file;  // PEM; empty: found by the order of trust_store.h, else TLS fails closed
-  std::string client_certificate;      // PEM file for mTLS; empty: none
-  std::string client_key;              // PEM file; empty: it is in client_certificate
-  std::string unix_socket;             // a path: every connection goes there; empty: TCP
-  ProxyRules proxy;                    // used when Request::proxy is empty
-  EgressGuard egress;                  // what requests with Request::guarded may reach
-  std::size_t max_connections = 4096;  // open at once; requests beyond wait in our queue
+  std::string ca_file{};  // PEM; empty: found by the order of trust_store.h, else TLS fails closed
+  std::vector<std::string> ca_fallbacks{};  // looked at last, for example certifi's
+  std::string client_certificate{};         // PEM file for mTLS; empty: none
+  std::string client_key{};                 // PEM file; empty: it is in client_certificate
+  std::string unix_socket{};                // a path: every connection goes there; empty: TCP
+  ProxyRules proxy{};                       // used when Request::proxy is empty
+  EgressGuard egress{};                     // what requests with Request::guarded may reach
+  std::size_t max_connections = 4096;       // open at once; requests beyond wait in our queue
   base::Duration max_idle = std::chrono::seconds(50);  // an idle connection older is not reused
+  LookUp look_up = nullptr;                            // null: the system's resolver
 };
 
 // Thread-safe. No thread, descriptor or memory beyond the object until the first submit(). `clock`

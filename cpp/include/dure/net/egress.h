@@ -18,12 +18,11 @@
 
 namespace dure::net {
 
-// An IPv4 address is held as ::ffff:a.b.c.d.
 struct IpAddress {
-  std::array<std::uint8_t, 16> bytes{};
-  // Only the strict forms (dotted quad, RFC 4291 text); octal, hex and short ones are refused.
+  std::array<std::uint8_t, 16> bytes{};  // network order; IPv4 fills the first four
+  bool v4 = false;
+  // Only the usual forms (dotted quad, RFC 4291 text); octal, hex and short ones are refused.
   [[nodiscard]] static base::Result<IpAddress> parse(std::string_view text);
-  [[nodiscard]] bool is_v4() const noexcept;
 };
 
 class EgressGuard {
@@ -35,6 +34,8 @@ class EgressGuard {
 
   // Public address, or one that was allowed.
   [[nodiscard]] bool allows(const IpAddress& address) const noexcept;
+  // In one of the blocks that were allowed.
+  [[nodiscard]] bool contains(const IpAddress& address) const noexcept;
   // False for names that mean this machine or this network, whatever they resolve to.
   [[nodiscard]] static bool allows_name(std::string_view host);
 
@@ -43,7 +44,6 @@ class EgressGuard {
     IpAddress base;
     int bits = 128;
   };
-  friend bool contains(const Block& block, const IpAddress& address) noexcept;
   std::vector<Block> allowed_;
 };
 

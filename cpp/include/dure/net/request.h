@@ -31,13 +31,13 @@ struct Caps {
 
 struct Request {
   std::string method = "POST";
-  std::string url;  // http or https, no user info
-  Headers headers;
-  std::string body;
-  Deadlines deadlines;
-  Caps caps;
+  std::string url{};  // http or https, no user info
+  Headers headers{};
+  std::string body{};
+  Deadlines deadlines{};
+  Caps caps{};
   bool stream = false;   // SSE expected: no compression is asked for
-  std::string proxy;     // URL; empty: what the transport's own rules say
+  std::string proxy{};   // URL; empty: what the transport's own rules say
   bool guarded = false;  // the URL came from outside: EgressGuard decides, own connections
 };
 

@@ -1,0 +1,108 @@
+#include "net/head_check.h"
+
+#include <algorithm>
+#include <string>
+
+#include "net/url.h"
+
+namespace dure::net {
+namespace {
+
+base::Status malformed(std::string_view what) {
+  return base::Status(base::Code::kUpstream,
+                      "the reply's head is malformed (" + std::string(what) +
+                          "); the connection was closed, look at the server or proxy in between");
+}
+
+bool is_token_char(char c) noexcept {
+  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+         kOthers.find(c) != std::string_view::npos;
+}
+
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+bool is_text_char(char c) noexcept {
+  return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != '\x7F');
+}
+
+std::string_view trim(std::string_view text) noexcept {
+  const auto space = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+base::Status HeadCheck::take(std::string_view line) {
+  bytes_ += line.size();
+  if (bytes_ > cap_) {
+    return base::Status(base::Code::kUpstream,
+                        "the reply's headers pass their cap of " + std::to_string(cap_) + " bytes")
+        .with("cap", std::string("headers"));
+  }
+  if (!line.ends_with("\r\n")) return malformed("a line does not end in CRLF");
+  line.remove_suffix(2);
+  if (!std::ranges::all_of(line, is_text_char)) return malformed("a control character");
+  if (complete_) return {};
+  if (status_ == 0) return take_status_line(line);
+  return line.empty() ? end_of_head() : take_field(line);
+}
+
+base::Status HeadCheck::take_status_line(std::string_view line) {
+  const bool sound = line.size() >= 12 && line.starts_with("HTTP/1.") &&
+                     (line[7] == '0' || line[7] == '1') && line[8] == ' ' &&
+                     std::all_of(line.begin() + 9, line.begin() + 12, is_digit) && line[9] != '0' &&
+                     (line.size() == 12 || line[12] == ' ');
+  if (!sound) return malformed("the status line is none of HTTP/1.0 or HTTP/1.1");
+  old_version_ = line[7] == '0';
+  status_ = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
+  return {};
+}
+
+base::Status HeadCheck::take_field(std::string_view line) {
+  if (line.front() == ' ' || line.front() == '\t') return malformed("a folded header line");
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return malformed("a header line without colon");
+  const std::string_view name = line.substr(0, colon);
+  if (name.empty() || !std::ranges::all_of(name, is_token_char)) {
+    return malformed("a header name with characters that do not belong there");
+  }
+  const std::string_view value = trim(line.substr(colon + 1));
+  if (base::Status status = check_framing(name, value); !status.ok()) return status;
+  headers_.emplace_back(name, value);
+  return {};
+}
+
+base::Status HeadCheck::check_framing(std::string_view name, std::string_view value) {
+  if (equal_no_case(name, "content-length")) {
+    if (has_length_) return malformed("two Content-Length lines");
+    if (value.empty() || value.size() > 19 || !std::ranges::all_of(value, is_digit)) {
+      return malformed("a Content-Length that is no number");
+    }
+    has_length_ = true;
+  } else if (equal_no_case(name, "transfer-encoding")) {
+    if (has_coding_ || !equal_no_case(value, "chunked")) {
+      return malformed("a Transfer-Encoding other than one chunked");
+    }
+    if (old_version_) return malformed("Transfer-Encoding in HTTP/1.0");
+    has_coding_ = true;
+  }
+  if (has_length_ && has_coding_) return malformed("Content-Length beside Transfer-Encoding");
+  return {};
+}
+
+base::Status HeadCheck::end_of_head() {
+  if (status_ == 101) return malformed("a protocol switch that nobody asked for");
+  if (status_ >= 200) {
+    complete_ = true;
+    return {};
+  }
+  headers_.clear();  // an interim reply: the final one follows
+  status_ = 0;
+  has_length_ = has_coding_ = false;
+  return {};
+}
+
+}  // namespace dure::net

@@ -1,0 +1,484 @@
+#include "net/transfer.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "net/curl_engine.h"
+
+namespace dure::net {
+namespace {
+
+constexpr base::Duration kUnlimited{0};
+
+bool is_token(std::string_view text) noexcept {
+  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::ranges::all_of(text, [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           kOthers.find(c) != std::string_view::npos;
+  });
+}
+
+std::string seconds(base::Duration duration) {
+  std::string text = std::to_string(std::chrono::duration<double>(duration).count());
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.ends_with('.')) text.pop_back();
+  return text + " s";
+}
+
+// A proxy's own name and port; userinfo stays in the URL that libcurl gets and nowhere else.
+base::Status parse_proxy(std::string_view text, std::string* host, int* port, bool* resolves) {
+  const auto bad = [] {
+    return base::invalid_argument(
+        "proxy",
+        "the proxy must be a URL like http://host:3128 (http, https, socks4, socks4a, "
+        "socks5 or socks5h)");
+  };
+  const std::size_t colon = text.find("://");
+  const std::string scheme =
+      colon == std::string_view::npos ? "http" : lower(text.substr(0, colon));
+  if (colon != std::string_view::npos) text.remove_prefix(colon + 3);
+  constexpr std::string_view kSchemes[] = {"http",    "https",  "socks4",
+                                           "socks4a", "socks5", "socks5h"};
+  if (std::ranges::find(kSchemes, scheme) == std::end(kSchemes)) return bad();
+  if (const std::size_t at = text.rfind('@'); at != std::string_view::npos) {
+    text.remove_prefix(at + 1);
+  }
+  const bool has_port =
+      text.find(':', text.starts_with('[') ? text.find(']') : 0) != std::string_view::npos;
+  std::string as_url = "http://" + std::string(text.substr(0, text.find('/')));
+  if (!has_port) as_url += scheme == "https" ? ":443" : scheme == "http" ? ":1080" : ":1080";
+  const auto url = parse_url(as_url);
+  if (!url) return bad();
+  *host = url->literal ? std::string() : url->host;
+  *port = url->port;
+  *resolves = scheme != "socks4" && scheme != "socks5";
+  return {};
+}
+
+// libcurl says it in words only: a chunk length that is no number is the server's fault, while a
+// connection that ends between chunks is a cut.
+bool is_malformed(CURLcode code, std::string_view text) noexcept {
+  switch (code) {
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_WRITE_ERROR:
+      return true;
+    default:
+      return text.find("chunk") != std::string_view::npos &&
+             text.find("encoding") != std::string_view::npos;
+  }
+}
+
+bool is_tls(CURLcode code) noexcept {
+  switch (code) {
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_ENGINE_NOTFOUND:
+    case CURLE_SSL_CLIENTCERT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Transfer::~Transfer() {
+  curl_slist_free_all(headers_);
+  curl_slist_free_all(resolve_);
+}
+
+std::string Transfer::host_text() const {
+  const int usual = url_.scheme == "https" ? 443 : 80;
+  return url_.port == usual ? url_.host : url_.host + ":" + std::to_string(url_.port);
+}
+
+base::Status Transfer::unavailable(std::string_view stage, std::string_view why) const {
+  std::string message = host_text() + " accepted nothing: " + std::string(why);
+  if (!tried_.empty()) message += "; tried " + tried_;
+  return base::Status(base::Code::kUnavailable, std::move(message))
+      .with("host", url_.host)
+      .with("stage", std::string(stage))
+      .with("tried", tried_);
+}
+
+base::Status Transfer::check(const TransportOptions& options) {
+  auto url = parse_url(request_.url);
+  if (!url) return std::move(url.error());
+  url_ = *std::move(url);
+  if (!request_.guarded) {
+    if (base::Status status = check_query(url_.query); !status.ok()) return status;
+  } else if (!EgressGuard::allows_name(url_.host)) {
+    return base::invalid_argument("url", "names of this machine or network are not fetched");
+  }
+  if (!is_token(request_.method)) {
+    return base::invalid_argument("method", "the method is no HTTP token, for example POST");
+  }
+  if (base::Status status = check_headers(); !status.ok()) return status;
+  return choose_proxy(options);
+}
+
+base::Status Transfer::check_headers() const {
+  for (const auto& [name, value] : request_.headers) {
+    if (!is_token(name)) {
+      return base::invalid_argument("headers", "a header's name holds a space or a control");
+    }
+    const bool sound = std::ranges::all_of(value, [](char c) {
+      return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != '\x7F');
+    });
+    if (!sound) {
+      return base::invalid_argument("headers",
+                                    "header '" + name + "' holds a line end or a control");
+    }
+    for (const char* ours : {"content-length", "transfer-encoding", "connection", "expect"}) {
+      if (equal_no_case(name, ours)) {
+        return base::invalid_argument("headers", "header '" + name + "' is set by the transport");
+      }
+    }
+  }
+  return {};
+}
+
+base::Status Transfer::choose_proxy(const TransportOptions& options) {
+  if (!options.unix_socket.empty()) return {};
+  proxy_ = !request_.proxy.empty()
+               ? request_.proxy
+               : std::string(options.proxy.choose(url_.scheme, url_.host, url_.port));
+  if (proxy_.empty()) return {};
+  return parse_proxy(proxy_, &proxy_host_, &proxy_port_, &proxy_resolves_);
+}
+
+std::string Transfer::name_to_resolve(int* port) const {
+  if (!proxy_.empty()) {
+    *port = proxy_port_;
+    return proxy_host_;
+  }
+  *port = url_.port;
+  return url_.literal ? std::string() : url_.host;
+}
+
+void Transfer::begin_connecting(base::Instant now) noexcept {
+  stage_ = Stage::kConnecting;
+  connecting_since_ = now;
+  if (url_.literal) tried_ = url_.host;
+}
+
+void Transfer::set_addresses(const Addresses& addresses) {
+  int port = 0;
+  const std::string host = name_to_resolve(&port);
+  connect_to_ = host + ":" + std::to_string(port) + ":";
+  tried_.clear();
+  for (const std::string& address : addresses) {
+    if (!tried_.empty()) {
+      tried_ += ", ";
+      connect_to_ += ",";
+    }
+    tried_ += address;
+    connect_to_ += address.find(':') != std::string::npos ? "[" + address + "]" : address;
+  }
+  // Guarded hosts are many and strange: their entries leave libcurl's cache by themselves.
+  if (request_.guarded) connect_to_.insert(0, "+");
+}
+
+base::Status Transfer::set_headers() {
+  const auto add = [this](const std::string& line) {
+    curl_slist* const longer = curl_slist_append(headers_, line.c_str());
+    if (longer != nullptr) headers_ = longer;
+    return longer != nullptr;
+  };
+  bool has_type = false;
+  bool has_encoding = false;
+  bool room = add("Expect:");
+  for (const auto& [name, value] : request_.headers) {
+    has_type = has_type || equal_no_case(name, "content-type");
+    has_encoding = has_encoding || equal_no_case(name, "accept-encoding");
+    room = room && add(value.empty() ? name + ";" : name + ": " + value);
+  }
+  if (!has_type) room = room && add("Content-Type:");
+  if (request_.stream && !has_encoding) room = room && add("Accept-Encoding: identity");
+  if (!room) return base::Status(base::Code::kOutOfMemory, "no memory for the headers");
+  if (!request_.stream && !has_encoding) curl_easy_setopt(easy_, CURLOPT_ACCEPT_ENCODING, "");
+  curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, headers_);
+  return {};
+}
+
+base::Status Transfer::prepare(CURL* easy, const TransportOptions& options,
+                               const std::string& ca_file, bool pass_addresses) {
+  easy_ = easy;
+  const auto set = [easy](CURLoption option, auto value) {
+    return curl_easy_setopt(easy, option, value) == CURLE_OK;
+  };
+  bool ok = set(CURLOPT_URL, request_.url.c_str());
+  set(CURLOPT_PRIVATE, this);
+  set(CURLOPT_ERRORBUFFER, error_);
+  set(CURLOPT_NOSIGNAL, 1L);
+  ok = ok && set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+  set(CURLOPT_PATH_AS_IS, 1L);
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_CONNECTTIMEOUT_MS, 86'400'000L);  // deadlines are ours
+  set(CURLOPT_MAXAGE_CONN,
+      static_cast<long>(
+          std::chrono::duration_cast<std::chrono::seconds>(options.max_idle).count()));
+  set(CURLOPT_WRITEFUNCTION, &Transfer::on_write);
+  set(CURLOPT_WRITEDATA, this);
+  set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+  set(CURLOPT_HEADERDATA, this);
+  set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  set(CURLOPT_PREREQFUNCTION, &Transfer::on_prerequest);
+  set(CURLOPT_PREREQDATA, this);
+  set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
+  set(CURLOPT_OPENSOCKETDATA, this);
+  set(CURLOPT_CLOSESOCKETFUNCTION, &CurlEngine::on_close_socket);
+  set(CURLOPT_CLOSESOCKETDATA, &engine_);
+  // An empty text switches off libcurl's own reading of the environment.
+  ok = ok && set(CURLOPT_PROXY, proxy_.c_str()) && set(CURLOPT_NOPROXY, "");
+  if (url_.scheme == "https" || proxy_.starts_with("https")) {
+    // No directory: it would switch the store cache off (D7).
+    set(CURLOPT_CAPATH, static_cast<char*>(nullptr));
+    set(CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
+    ok = ok && set(CURLOPT_CAINFO, ca_file.c_str()) && set(CURLOPT_PROXY_CAINFO, ca_file.c_str());
+    if (!options.client_certificate.empty()) {
+      const std::string& key =
+          options.client_key.empty() ? options.client_certificate : options.client_key;
+      ok = ok && set(CURLOPT_SSLCERT, options.client_certificate.c_str()) &&
+           set(CURLOPT_SSLKEY, key.c_str());
+    }
+  }
+  if (!options.unix_socket.empty()) {
+    ok = ok && set(CURLOPT_UNIX_SOCKET_PATH, options.unix_socket.c_str());
+  }
+  if (pass_addresses) {
+    resolve_ = curl_slist_append(nullptr, connect_to_.c_str());
+    ok = ok && resolve_ != nullptr && set(CURLOPT_RESOLVE, resolve_);
+  }
+  if (request_.method == "HEAD") {
+    set(CURLOPT_NOBODY, 1L);
+  } else if (request_.method == "POST" || !request_.body.empty()) {
+    set(CURLOPT_POST, 1L);
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+    set(CURLOPT_POSTFIELDS, request_.body.data());
+  }
+  if (request_.method != "GET" && request_.method != "POST" && request_.method != "HEAD") {
+    ok = ok && set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+  } else if (request_.method == "GET" && !request_.body.empty()) {
+    ok = ok && set(CURLOPT_CUSTOMREQUEST, "GET");
+  }
+  if (!ok) return base::Status(base::Code::kOutOfMemory, "no memory for the request");
+  return set_headers();
+}
+
+// --- libcurl's callbacks: no throw leaves them ---
+
+std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
+                                void* self) noexcept {
+  try {
+    return static_cast<Transfer*>(self)->take_header({data, size * count});
+  } catch (...) {
+    static_cast<Transfer*>(self)->no_memory_ = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+}
+
+std::size_t Transfer::take_header(std::string_view line) {
+  failure_ = head_.take(line);
+  if (!failure_.ok()) return 0;
+  if (timing_.first_byte.ns == 0 && !line.empty()) timing_.first_byte = engine_.now();
+  if (head_.complete() && !head_given_) {
+    head_given_ = true;
+    handler_->on_head(head_.status(), HeaderView(head_.headers()));
+  }
+  return line.size();
+}
+
+std::size_t Transfer::on_write(char* data, std::size_t size, std::size_t count,
+                               void* self) noexcept {
+  try {
+    return static_cast<Transfer*>(self)->take_body(
+        std::as_bytes(std::span<const char>(data, size * count)));
+  } catch (...) {
+    static_cast<Transfer*>(self)->no_memory_ = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+}
+
+std::size_t Transfer::take_body(std::span<const std::byte> part) {
+  if (hold_) {
+    paused_ = true;
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  if (part.empty()) return 0;
+  timing_.bytes_in += part.size();
+  if (timing_.bytes_in > request_.caps.body) {
+    failure_ = base::Status(base::Code::kUpstream,
+                            "the reply passes its cap of " + std::to_string(request_.caps.body) +
+                                " bytes after decompression; raise the cap if this is expected")
+                   .with("cap", std::string("body"));
+    return 0;
+  }
+  last_part_ = engine_.now();
+  if (stage_ != Stage::kBody) {
+    stage_ = Stage::kBody;
+    engine_.rearm(*this);
+  }
+  hold_ = handler_->on_body(part) == Flow::kPause;
+  return part.size();
+}
+
+int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
+  auto& transfer = *static_cast<Transfer*>(self);
+  if (transfer.stage_ != Stage::kConnecting) return CURL_PREREQFUNC_OK;  // libcurl sends again
+  transfer.stage_ = Stage::kSent;
+  transfer.timing_.sent = transfer.engine_.now();
+  transfer.engine_.addresses_in_use(transfer);
+  transfer.engine_.rearm(transfer);
+  transfer.handler_->on_sent();
+  return CURL_PREREQFUNC_OK;
+}
+
+curl_socket_t Transfer::on_open_socket(void* self, curlsocktype, curl_sockaddr* address) noexcept {
+  auto& transfer = *static_cast<Transfer*>(self);
+  if (transfer.request_.guarded) {
+    char text[64] = {};
+    const void* where = address->family == AF_INET
+                            ? static_cast<const void*>(
+                                  &reinterpret_cast<const sockaddr_in&>(address->addr).sin_addr)
+                            : &reinterpret_cast<const sockaddr_in6&>(address->addr).sin6_addr;
+    const bool readable = ::inet_ntop(address->family, where, text, sizeof text) != nullptr;
+    const auto parsed = IpAddress::parse(text);
+    if (!readable || !parsed || !transfer.engine_.egress().allows(*parsed)) {
+      transfer.failure_ = base::invalid_argument(
+          "url", "the host is not on the public internet, and only that is fetched");
+      return CURL_SOCKET_BAD;
+    }
+  }
+  const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (fd < 0) return CURL_SOCKET_BAD;
+  try {
+    transfer.engine_.opened(fd, transfer.id_);
+  } catch (...) {
+    ::close(fd);
+    return CURL_SOCKET_BAD;
+  }
+  return fd;
+}
+
+// --- outcomes ---
+
+base::Status Transfer::outcome(CURLcode code) const {
+  if (!failure_.ok()) return failure_;
+  if (no_memory_) return {base::Code::kOutOfMemory, "no memory for the reply"};
+  if (code == CURLE_OK && head_given_) return {};
+  const std::string why =
+      error_[0] != '\0' ? std::string(error_) : std::string(curl_easy_strerror(code));
+  if (timing_.sent.ns == 0) {
+    if (code == CURLE_OUT_OF_MEMORY) return {base::Code::kOutOfMemory, "no memory to connect"};
+    if (is_tls(code)) return unavailable("tls", why);
+    const bool by_proxy = code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY ||
+                          (!proxy_.empty() && code != CURLE_COULDNT_CONNECT);
+    if (by_proxy) return unavailable("proxy", "the proxy did not connect us");
+    if (code == CURLE_COULDNT_RESOLVE_HOST) return unavailable("resolve", why);
+    return unavailable("connect", why);
+  }
+  const std::string host = host_text();
+  if (is_malformed(code, why)) {
+    return base::Status(base::Code::kUpstream, "the reply of " + host + " is malformed: " + why)
+        .with("host", url_.host);
+  }
+  if (code == CURLE_OUT_OF_MEMORY && !head_given_) {  // 7.88.1 says so of a line above 100 kB
+    return base::Status(base::Code::kUpstream,
+                        "a header line of " + host + " passes the cap of 100 kB")
+        .with("cap", std::string("headers"));
+  }
+  if (code == CURLE_OUT_OF_MEMORY) return {base::Code::kOutOfMemory, "no memory for the reply"};
+  if (head_given_) {
+    return base::Status(base::Code::kTruncated, "the reply of " + host + " was cut after " +
+                                                    std::to_string(timing_.bytes_in) + " bytes")
+        .with("host", url_.host);
+  }
+  return base::Status(base::Code::kUpstream,
+                      host +
+                          " closed the connection after the request had left and before it "
+                          "answered: it may have been carried out")
+      .with("host", url_.host);
+}
+
+bool Transfer::next_deadline(base::Instant* at) const noexcept {
+  const Deadlines& limits = request_.deadlines;
+  bool any = false;
+  const auto take = [&](base::Duration limit, base::Instant since) {
+    if (limit <= kUnlimited) return;
+    const base::Instant end = since + limit;
+    if (!any || end < *at) *at = end;
+    any = true;
+  };
+  take(limits.total, timing_.submitted);
+  if (stage_ == Stage::kConnecting) take(limits.connect, connecting_since_);
+  if (stage_ == Stage::kSent) take(limits.first_byte, timing_.sent);
+  if (stage_ == Stage::kBody && !hold_) take(limits.idle, last_part_);
+  return any;
+}
+
+base::Status Transfer::expired(base::Instant now) const {
+  const Deadlines& limits = request_.deadlines;
+  const auto passed = [now](base::Duration limit, base::Instant since) {
+    return limit > kUnlimited && since + limit <= now;
+  };
+  const auto late = [this](std::string_view stage, base::Duration limit, std::string_view what) {
+    return base::Status(base::Code::kDeadline, host_text() + ": " + std::string(what) + " within " +
+                                                   seconds(limit) + " (stage " +
+                                                   std::string(stage) + ")")
+        .with("stage", std::string(stage))
+        .with("host", url_.host)
+        .with("bytes", static_cast<std::int64_t>(timing_.bytes_in));
+  };
+  if (passed(limits.total, timing_.submitted)) {
+    const bool queued = stage_ == Stage::kQueued;
+    return late(queued ? "queue" : "total", limits.total,
+                queued ? "no connection was free" : "the reply was not complete");
+  }
+  if (stage_ == Stage::kConnecting && passed(limits.connect, connecting_since_)) {
+    return late("connect", limits.connect, "no connection was made");
+  }
+  if (stage_ == Stage::kSent && passed(limits.first_byte, timing_.sent)) {
+    return late("first_byte", limits.first_byte, "no body byte came");
+  }
+  if (stage_ == Stage::kBody && !hold_ && passed(limits.idle, last_part_)) {
+    return late("idle", limits.idle, "nothing more came");
+  }
+  return {};
+}
+
+void Transfer::resume(base::Instant now) {
+  if (!std::exchange(hold_, false)) return;
+  last_part_ = now;
+  engine_.rearm(*this);
+  if (std::exchange(paused_, false)) curl_easy_pause(easy_, CURLPAUSE_CONT);
+}
+
+void Transfer::fire() noexcept { engine_.expire(*this); }
+
+void Transfer::end(base::Status status, base::Instant now) noexcept {
+  timing_.ended = now;
+  if (easy_ != nullptr && timing_.sent.ns != 0) {
+    long connects = 1;
+    curl_easy_getinfo(easy_, CURLINFO_NUM_CONNECTS, &connects);
+    timing_.reused_connection = connects == 0;
+  }
+  handler_->on_end(std::move(status), timing_);
+}
+
+}  // namespace dure::net
