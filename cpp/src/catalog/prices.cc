@@ -127,7 +127,7 @@ base::Status unknown_price(std::string_view model, std::string_view axis, base::
       .as("UnknownPriceError")
       .with("model", std::string(model))
       .with("unit", std::string(axis))
-      .with("at", at.us);
+      .with("at", base::to_iso8601(at));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 namespace dure::base {
 
@@ -36,6 +37,9 @@ class Clock {
   [[nodiscard]] virtual Instant now() const noexcept = 0;
   [[nodiscard]] virtual WallTime wall() const noexcept = 0;
 };
+
+// "2026-11-21T11:44:56Z", for messages.
+[[nodiscard]] std::string to_iso8601(WallTime at);
 
 // The machine's clock. Lives for ever.
 [[nodiscard]] const Clock& system_clock() noexcept;

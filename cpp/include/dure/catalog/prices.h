@@ -92,7 +92,7 @@ struct PriceRow {
   std::string service_tier = "default";  // default | flex | priority | scale
   std::string mode = "standard";         // standard | batch
   std::int64_t input_over = 0;           // holds when total input tokens > this (0: always)
-  std::array<std::optional<Rate>, kUnits> rates;
+  std::array<std::optional<Rate>, kUnits> rates{};
   std::string source;  // where the price was read, with the date
 
   // The rate of `unit`, its parent's where it has none; nullopt: no price.

@@ -2,7 +2,7 @@
 //
 // One file per process epoch, `<data>/ledger/<epoch as 8 digits>.ledger`:
 //   header: magic "DURELDG1", u32 version, u32 crc32c of the rest, u64 epoch, i64 begun (UTC us),
-//           u64 folder id                                                  40 bytes
+//           u64 process id                                                 40 bytes
 //   record: u32 payload bytes | u32 crc32c of all else, padding too | u8 type | u8 version |
 //           u16 flags | u64 seq | payload | zeros to a multiple of 8
 // Little-endian. seq counts 1, 2, 3 ... within a file. Each record is a complete posting: it names

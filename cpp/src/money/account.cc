@@ -1,0 +1,785 @@
+#include "dure/money/account.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "dure/base/annotations.h"
+#include "money/budget_book.h"
+#include "money/ledger_writer.h"
+#include "money/peers.h"
+
+namespace dure::money {
+namespace {
+
+constexpr std::int64_t kProgressTokens = 256;
+constexpr base::Duration kProgressTime = std::chrono::seconds(1);
+constexpr base::Duration kRetryDisk = std::chrono::milliseconds(100);
+constexpr std::uint64_t kRotateBytes = 64U << 20U;
+constexpr std::size_t kKeptSettlements = 65'536;
+
+struct IdHash {
+  std::size_t operator()(const ReservationId& id) const noexcept {
+    return static_cast<std::size_t>((id.epoch * 0x9E3779B97F4A7C15U) ^ id.seq);
+  }
+};
+
+base::Status unknown_hold(ReservationId id) {
+  return {base::Code::kNotFound, "No open reservation " + std::to_string(id.epoch) + "-" +
+                                     std::to_string(id.seq) + " in this process"};
+}
+
+// Holds a LockFile while it lives.
+class FolderLock {
+ public:
+  explicit FolderLock(base::LockFile& lock) : lock_(lock), status_(lock.acquire()) {}
+  ~FolderLock() {
+    if (status_.ok()) lock_.release();
+  }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+  [[nodiscard]] const base::Status& status() const { return status_; }
+
+ private:
+  base::LockFile& lock_;
+  base::Status status_;
+};
+
+}  // namespace
+
+class Account::Impl {
+ public:
+  Impl(std::string folder, AccountOptions options)
+      : folder_(std::move(folder)),
+        ledger_folder_(folder_ + "/ledger"),
+        options_(options),
+        clock_(options.clock != nullptr ? *options.clock : base::system_clock()),
+        files_(options.files != nullptr ? *options.files : base::system_files()),
+        peers_(files_, ledger_folder_) {}
+
+  base::Status open() {
+    const std::scoped_lock lock(mutex_);
+    return ready();
+  }
+  void close();
+  // In a forked child: closes every inherited descriptor. REQUIRES: mutex_ was locked at fork.
+  void abandon() {
+    writer_.reset();
+    own_locks_.clear();
+    folder_lock_.reset();
+    peers_.~Peers();
+    new (&peers_) Peers(files_, ledger_folder_);
+  }
+
+  base::Result<Admission> reserve(const ReserveRequest& request);
+  base::Status sent(ReservationId id);
+  base::Status progress(ReservationId id, std::int64_t output_tokens);
+  base::Status settle(ReservationId id, const Usage& usage, const Cost& cost);
+  base::Status settle_by_rule(ReservationId id, bool whole);
+  base::Status void_hold(ReservationId id);
+  base::Status adjust(ReservationId id, Pico pico, std::int64_t tokens);
+  base::Status record(const ReserveRequest& request, const Usage& usage, const Cost& cost);
+  base::Result<Settlement> settlement(ReservationId id);
+  base::Status set_budget(const BudgetSpec& spec);
+  base::Result<std::vector<BudgetState>> budgets(std::string_view scope);
+  base::Status grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
+                     base::WallTime until);
+  Totals totals() {
+    const std::scoped_lock lock(mutex_);
+    return totals_;
+  }
+
+  const std::string& folder() const { return folder_; }
+  const AccountOptions& options() const { return options_; }
+  std::mutex& mutex() { return mutex_; }
+
+ private:
+  struct Hold {
+    Bound bound;
+    std::vector<Posting> postings;
+    bool sent = false;
+    std::int64_t received = 0;
+    std::int64_t logged = 0;
+    base::Instant logged_at;
+  };
+  struct Settled {
+    Settlement figures;
+    std::vector<Posting> postings;
+  };
+  using Holds = std::unordered_map<ReservationId, Hold, IdHash>;
+
+  // All below DURE_REQUIRES(mutex_).
+  base::Status ready();
+  base::Status begin_file(bool first);
+  base::Status bury_the_dead();
+  base::Status settle_dead_holds();
+  base::Status carry_over();
+  base::Status catch_up() {
+    return peers_.catch_up([this](const Record& record) { apply(record); });
+  }
+  // Writes and counts.
+  base::Status commit(Record& record);
+  // Counts one record, ours or another process's.
+  void apply(const Record& record);
+  void count_own(const Record& record);
+  base::Result<BudgetBook::Decision> admit(std::span<const std::string> scopes, const Bound& bound);
+  base::Result<Admission> reserve_now(const ReserveRequest& request, bool enforce);
+  Record reserve_record(const ReserveRequest& request, BudgetBook::Decision& decision,
+                        bool enforce) const;
+  base::Status end_hold(Record record, Holds::iterator hold);
+  Record rule_record(ReservationId id, const Hold& hold, bool whole, Flags flags) const;
+  void remember(ReservationId id, const Record& record);
+  base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
+  base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost);
+  base::Status note_price_version(const std::string& version);
+  [[nodiscard]] bool is_own(ReservationId id) const { return own_epochs_.contains(id.epoch); }
+  Holds::iterator find_own(ReservationId id) { return is_own(id) ? holds_.find(id) : holds_.end(); }
+
+  const std::string folder_;
+  const std::string ledger_folder_;
+  const AccountOptions options_;
+  const base::Clock& clock_;
+  base::Files& files_;
+
+  std::mutex mutex_;  // guards everything below
+  bool opened_ DURE_GUARDED_BY(mutex_) = false;
+  base::Status disk_ DURE_GUARDED_BY(mutex_);  // why there is no file to write to
+  base::Instant retry_disk_at_ DURE_GUARDED_BY(mutex_);
+  std::unique_ptr<base::LockFile> folder_lock_ DURE_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<base::LockFile>> own_locks_ DURE_GUARDED_BY(mutex_);
+  std::set<std::uint64_t> own_epochs_ DURE_GUARDED_BY(mutex_);
+  std::unique_ptr<LedgerWriter> writer_ DURE_GUARDED_BY(mutex_);
+  Peers peers_ DURE_GUARDED_BY(mutex_);
+  BudgetBook book_ DURE_GUARDED_BY(mutex_);
+  Holds holds_ DURE_GUARDED_BY(mutex_);  // of all processes
+  // Ended in a file read before the one that began them.
+  std::unordered_set<ReservationId, IdHash> ended_early_ DURE_GUARDED_BY(mutex_);
+  std::vector<Record> unwritten_ DURE_GUARDED_BY(mutex_);  // settled while the disk refused
+  std::unordered_map<ReservationId, Settled, IdHash> settled_ DURE_GUARDED_BY(mutex_);
+  std::deque<ReservationId> settled_order_ DURE_GUARDED_BY(mutex_);
+  std::string price_version_ DURE_GUARDED_BY(mutex_);
+  std::uint64_t approvals_ DURE_GUARDED_BY(mutex_) = 0;
+  Totals totals_ DURE_GUARDED_BY(mutex_);
+};
+
+// Opening, dying, full disks ---------------------------------------------------------------------
+
+base::Status Account::Impl::ready() {
+  if (writer_ != nullptr && !writer_->broken()) {
+    if (writer_->size() < kRotateBytes) return {};
+    (void)writer_->checkpoint(clock_.wall().us, true);
+    return begin_file(false);
+  }
+  if (opened_ && clock_.now() < retry_disk_at_) return disk_;
+  base::Status status = begin_file(!opened_);
+  if (status.ok()) return status;
+  retry_disk_at_ = clock_.now() + kRetryDisk;
+  disk_ = status;
+  return status;
+}
+
+base::Status Account::Impl::begin_file(bool first) {
+  if (folder_lock_ == nullptr) {
+    if (base::Status made = files_.create_folder(ledger_folder_); !made.ok()) return made;
+    auto lock = files_.open_lock(ledger_folder_ + "/lock");
+    if (!lock) return std::move(lock.error());
+    folder_lock_ = std::move(*lock);
+  }
+  const FolderLock held(*folder_lock_);
+  if (!held.status().ok()) return held.status();
+  const auto dead = peers_.bury([this](const Record& record) { apply(record); });
+  if (!dead) return dead.error();
+  const std::uint64_t epoch = peers_.claim_epoch();
+  auto writer =
+      LedgerWriter::begin(files_, ledger_folder_, epoch, clock_.wall(), options_.durability);
+  if (!writer) return std::move(writer.error());
+  auto alive = files_.open_lock(ledger_path(ledger_folder_, epoch));
+  if (!alive) return std::move(alive.error());
+  const auto ours = (*alive)->try_acquire();
+  if (!ours) return ours.error();
+  if (base::Status told = peers_.announce(epoch); !told.ok()) return told;
+  own_locks_.push_back(std::move(*alive));
+  own_epochs_.insert(epoch);
+  writer_ = std::move(*writer);
+  price_version_.clear();
+  if (first) {
+    opened_ = true;
+    return settle_dead_holds();
+  }
+  return carry_over();
+}
+
+base::Status Account::Impl::carry_over() {
+  for (auto& [id, hold] : holds_) {
+    if (!hold.sent || !is_own(id)) continue;
+    Record record;  // its SENT may be in a file that lost it
+    record.type = RecordType::kSent;
+    record.at_us = clock_.wall().us;
+    record.id = id;
+    if (base::Status status = writer_->append(record); !status.ok()) return status;
+  }
+  while (!unwritten_.empty()) {  // already counted
+    if (base::Status status = writer_->append(unwritten_.back()); !status.ok()) return status;
+    unwritten_.pop_back();
+  }
+  return {};
+}
+
+base::Status Account::Impl::bury_the_dead() {
+  const auto dead = peers_.bury([this](const Record& record) { apply(record); });
+  if (!dead) return dead.error();
+  return *dead ? settle_dead_holds() : base::Status();
+}
+
+base::Status Account::Impl::settle_dead_holds() {
+  std::vector<ReservationId> dead;
+  for (const auto& [id, hold] : holds_) {
+    if (!is_own(id) && !peers_.alive(id.epoch)) dead.push_back(id);
+  }
+  std::sort(dead.begin(), dead.end());
+  for (const ReservationId id : dead) {
+    Record record = rule_record(id, holds_.at(id), false, static_cast<Flags>(Flag::kRecovered));
+    if (record.type == RecordType::kVoid) record.type = RecordType::kExpire;
+    if (base::Status status = commit(record); !status.ok()) return status;
+  }
+  return {};
+}
+
+void Account::Impl::close() {
+  const std::scoped_lock lock(mutex_);
+  if (writer_ == nullptr || writer_->broken()) return;
+  (void)writer_->checkpoint(clock_.wall().us,
+                            true);  // without it the file is as good as after kill
+}
+
+// Counting ---------------------------------------------------------------------------------------
+
+base::Status Account::Impl::commit(Record& record) {
+  if (base::Status status = writer_->append(record); !status.ok()) {
+    disk_ = status;
+    retry_disk_at_ = clock_.now() + kRetryDisk;
+    return status;
+  }
+  apply(record);
+  count_own(record);
+  return {};
+}
+
+void Account::Impl::count_own(const Record& record) {
+  switch (record.type) {
+    case RecordType::kReserve:
+      ++totals_.reserved;
+      ++totals_.open;
+      totals_.held += record.pico;
+      break;
+    case RecordType::kSettle:
+    case RecordType::kVoid:
+      if (!is_own(record.id)) break;
+      ++(record.type == RecordType::kSettle ? totals_.settled : totals_.voided);
+      --totals_.open;
+      totals_.held -= record.held_pico;
+      [[fallthrough]];
+    case RecordType::kAdjust:
+      totals_.spent += record.pico;
+      totals_.tokens += record.tokens;
+      break;
+    default:
+      break;
+  }
+}
+
+void Account::Impl::apply(const Record& record) {
+  book_.apply(record);
+  switch (record.type) {
+    case RecordType::kReserve:
+      if (ended_early_.erase(record.id) == 0) {
+        Hold& hold = holds_[record.id];
+        hold.bound = record.bound;
+        hold.bound.pico = record.pico;
+        hold.bound.tokens = record.tokens;
+        hold.postings = record.postings;
+      }
+      break;
+    case RecordType::kSent:
+      if (const auto hold = holds_.find(record.id); hold != holds_.end()) hold->second.sent = true;
+      break;
+    case RecordType::kProgress:
+      if (const auto hold = holds_.find(record.id); hold != holds_.end()) {
+        hold->second.received = std::max(hold->second.received, record.tokens);
+      }
+      break;
+    case RecordType::kSettle:
+    case RecordType::kVoid:
+    case RecordType::kExpire:
+      if (holds_.erase(record.id) == 0) ended_early_.insert(record.id);
+      break;
+    default:
+      break;
+  }
+}
+
+// Reserving --------------------------------------------------------------------------------------
+
+base::Result<BudgetBook::Decision> Account::Impl::admit(std::span<const std::string> scopes,
+                                                        const Bound& bound) {
+  auto decision = book_.decide(scopes, bound, clock_.wall(), true);
+  if (decision) return decision;
+  // No refusal before it is known that nobody who died still holds something.
+  DURE_RETURN_IF_ERROR(bury_the_dead());
+  decision = book_.decide(scopes, bound, clock_.wall(), true);
+  if (decision || decision.error().provider_code() != "approval_required") return decision;
+  return base::fail(std::move(decision.error())
+                        .with("approval_id", "approval-" + std::to_string(writer_->epoch()) + "-" +
+                                                 std::to_string(++approvals_)));
+}
+
+Record Account::Impl::reserve_record(const ReserveRequest& request, BudgetBook::Decision& decision,
+                                     bool enforce) const {
+  Record record;
+  record.type = RecordType::kReserve;
+  record.at_us = clock_.wall().us;
+  record.flags = request.call.flags;
+  record.bound = decision.bound;
+  record.pico = enforce ? decision.bound.pico : 0;
+  record.tokens = enforce ? decision.bound.tokens : 0;
+  record.postings = std::move(decision.postings);
+  record.lease_us = record.at_us + request.lease.count() / 1000;
+  record.attempt = request.call.attempt;
+  record.model = request.call.model;
+  record.service = request.call.service;
+  record.call_id = request.call.call_id;
+  record.key_id = request.call.key_id;
+  record.scopes.assign(request.scopes.begin(), request.scopes.end());
+  return record;
+}
+
+base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request, bool enforce) {
+  DURE_RETURN_IF_ERROR(ready());
+  for (const std::string& scope : request.scopes) {
+    if (!is_scope(scope)) {
+      return base::fail(base::invalid_argument(
+          "scope", "\"" + scope.substr(0, 40) + "\" is no scope: write kind:name, as in org:acme"));
+    }
+  }
+  DURE_RETURN_IF_ERROR(catch_up());
+  std::optional<FolderLock> alone;
+  if (enforce && book_.has_any(request.scopes)) {
+    alone.emplace(*folder_lock_);
+    DURE_RETURN_IF_ERROR(base::Status(alone->status()));
+    DURE_RETURN_IF_ERROR(catch_up());
+  }
+  auto decision = alone ? admit(request.scopes, request.bound)
+                        : book_.decide(request.scopes, request.bound, clock_.wall(), enforce);
+  if (!decision) return base::fail(std::move(decision.error()));
+  Record record = reserve_record(request, *decision, enforce);
+  DURE_RETURN_IF_ERROR(commit(record));
+  Admission admission;
+  admission.id = record.id;
+  admission.warnings = std::move(decision->warnings);
+  admission.max_output_tokens = decision->bound.max_output_tokens;
+  admission.shrunk = decision->shrunk;
+  return admission;
+}
+
+base::Result<Admission> Account::Impl::reserve(const ReserveRequest& request) {
+  const std::scoped_lock lock(mutex_);
+  return reserve_now(request, true);
+}
+
+// Following a call -------------------------------------------------------------------------------
+
+base::Status Account::Impl::sent(ReservationId id) {
+  const std::scoped_lock lock(mutex_);
+  const auto hold = find_own(id);
+  if (hold == holds_.end()) return unknown_hold(id);
+  if (hold->second.sent) return {};
+  hold->second.sent = true;  // in memory even if the disk refuses: carry_over writes it later
+  if (base::Status status = ready(); !status.ok()) return status;
+  Record record;
+  record.type = RecordType::kSent;
+  record.at_us = clock_.wall().us;
+  record.id = id;
+  return commit(record);
+}
+
+base::Status Account::Impl::progress(ReservationId id, std::int64_t output_tokens) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = find_own(id);
+  if (found == holds_.end()) return unknown_hold(id);
+  Hold& hold = found->second;
+  hold.received = std::max(hold.received, output_tokens);
+  const base::Instant now = clock_.now();
+  if (hold.logged_at == base::Instant{}) hold.logged_at = now;
+  if (hold.received - hold.logged < kProgressTokens && now - hold.logged_at < kProgressTime) {
+    return {};
+  }
+  if (base::Status status = ready(); !status.ok()) return status;
+  hold.logged = hold.received;
+  hold.logged_at = now;
+  Record record;
+  record.type = RecordType::kProgress;
+  record.at_us = clock_.wall().us;
+  record.id = id;
+  record.tokens = hold.received;
+  return commit(record);
+}
+
+// Ending a call ----------------------------------------------------------------------------------
+
+void Account::Impl::remember(ReservationId id, const Record& record) {
+  Settled settled{{record.pico, record.tokens, record.flags}, record.postings};
+  if (!settled_.emplace(id, std::move(settled)).second) return;
+  settled_order_.push_back(id);
+  if (settled_order_.size() > kKeptSettlements) {
+    settled_.erase(settled_order_.front());
+    settled_order_.pop_front();
+  }
+}
+
+// `record` has type, id, pico, tokens, flags; this adds the postings and writes it.
+base::Status Account::Impl::end_hold(Record record, Holds::iterator hold) {
+  const ReservationId id = record.id;
+  record.at_us = clock_.wall().us;
+  record.held_pico = hold->second.bound.pico;
+  record.postings = hold->second.postings;
+  const bool settles = record.type == RecordType::kSettle;
+  for (Posting& posting : record.postings) {
+    posting.held = -posting.held;
+    posting.used = settles ? book_.in_unit(posting.budget, record.pico, record.tokens) : 0;
+  }
+  base::Status status = ready();
+  if (status.ok()) status = commit(record);
+  if (!status.ok()) {  // counted now, written with the next file
+    apply(record);
+    count_own(record);
+    unwritten_.push_back(record);
+  }
+  remember(id, record);
+  return status;
+}
+
+base::Status Account::Impl::note_price_version(const std::string& version) {
+  if (version == price_version_ || version.empty()) return {};
+  if (base::Status status = ready(); !status.ok()) return status;
+  Record record;
+  record.type = RecordType::kPriceVersion;
+  record.at_us = clock_.wall().us;
+  record.price_version = version;
+  if (base::Status status = commit(record); !status.ok()) return status;
+  price_version_ = version;
+  return {};
+}
+
+base::Status Account::Impl::settle_again(ReservationId id, const Settled& first, Pico pico,
+                                         std::int64_t tokens) {
+  if (first.figures.pico == pico && first.figures.tokens == tokens) return {};
+  if (base::Status status = ready(); !status.ok()) return status;
+  Record record;  // the first figures stand; the others are told in the units of the record
+  record.type = RecordType::kAdjust;
+  record.flags = static_cast<Flags>(Flag::kConflict);
+  record.at_us = clock_.wall().us;
+  record.id = id;
+  record.held_pico = pico;
+  return commit(record);
+}
+
+base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, const Cost& cost) {
+  const std::int64_t tokens = usage.counts.input_tokens() + usage.counts.output_tokens();
+  const auto hold = find_own(id);
+  if (hold == holds_.end()) {
+    const auto first = settled_.find(id);
+    if (first == settled_.end()) return unknown_hold(id);
+    return settle_again(id, first->second, cost.pico, tokens);
+  }
+  if (cost.pico < 0) return base::invalid_argument("cost", "a cost cannot be negative");
+  (void)note_price_version(cost.price_version);  // a full disk is told by the settlement itself
+  Record record;
+  record.type = RecordType::kSettle;
+  record.id = id;
+  record.pico = cost.pico;
+  record.tokens = tokens;
+  record.flags = static_cast<Flags>(usage.flags | cost.flags);
+  if (cost.pico > hold->second.bound.pico) record.flags = record.flags | Flag::kOverrun;
+  record.price_version = cost.price_version;
+  for (std::size_t i = 0; i < catalog::kUnits; ++i) {
+    const auto unit = static_cast<catalog::Unit>(i);
+    if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
+  }
+  return end_hold(std::move(record), hold);
+}
+
+base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost) {
+  const std::scoped_lock lock(mutex_);
+  return settle_now(id, usage, cost);
+}
+
+// The record that ends a hold without reported usage; complete but for its time.
+Record Account::Impl::rule_record(ReservationId id, const Hold& hold, bool whole,
+                                  Flags flags) const {
+  Record record;
+  record.id = id;
+  record.at_us = clock_.wall().us;
+  record.held_pico = hold.bound.pico;
+  record.postings = hold.postings;
+  record.flags = flags;
+  if (!hold.sent && !whole) {
+    record.type = RecordType::kVoid;
+  } else if (whole || hold.bound.hidden_output) {
+    record.type = RecordType::kSettle;
+    record.pico = hold.bound.pico;
+    record.tokens = hold.bound.tokens;
+    record.flags = flags | Flag::kPossibleSpend;
+  } else {
+    record.type = RecordType::kSettle;
+    record.pico = hold.bound.input_pico + hold.received * hold.bound.output_rate;
+    record.tokens = hold.bound.input_tokens + hold.received;
+    record.flags = flags | Flag::kEstimated;
+  }
+  for (Posting& posting : record.postings) {
+    posting.held = -posting.held;
+    posting.used = record.type == RecordType::kSettle
+                       ? book_.in_unit(posting.budget, record.pico, record.tokens)
+                       : 0;
+  }
+  return record;
+}
+
+base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
+  const std::scoped_lock lock(mutex_);
+  const auto hold = find_own(id);
+  if (hold == holds_.end()) {
+    return settled_.contains(id) ? base::Status() : unknown_hold(id);
+  }
+  return end_hold(rule_record(id, hold->second, whole, 0), hold);
+}
+
+base::Status Account::Impl::void_hold(ReservationId id) {
+  const std::scoped_lock lock(mutex_);
+  const auto hold = find_own(id);
+  if (hold == holds_.end()) {
+    return settled_.contains(id) ? base::Status() : unknown_hold(id);
+  }
+  if (hold->second.sent) {
+    return base::invalid_argument(
+        "id", "a sent call may cost money: settle it, or settle it by rule, but do not void it");
+  }
+  return end_hold(rule_record(id, hold->second, false, 0), hold);
+}
+
+base::Status Account::Impl::adjust(ReservationId id, Pico pico, std::int64_t tokens) {
+  const std::scoped_lock lock(mutex_);
+  const auto settled = settled_.find(id);
+  if (settled == settled_.end()) return unknown_hold(id);
+  if (base::Status status = ready(); !status.ok()) return status;
+  Settled& known = settled->second;
+  Record record;
+  record.type = RecordType::kAdjust;
+  record.at_us = clock_.wall().us;
+  record.id = id;
+  record.pico = pico;
+  record.tokens = tokens;
+  for (const Posting& posting : known.postings) {
+    const std::int64_t before =
+        book_.in_unit(posting.budget, known.figures.pico, known.figures.tokens);
+    const std::int64_t after =
+        book_.in_unit(posting.budget, known.figures.pico + pico, known.figures.tokens + tokens);
+    record.postings.push_back({posting.budget, posting.window_start_us, 0, after - before});
+  }
+  if (base::Status status = commit(record); !status.ok()) return status;
+  known.figures.pico += pico;
+  known.figures.tokens += tokens;
+  return {};
+}
+
+base::Status Account::Impl::record(const ReserveRequest& request, const Usage& usage,
+                                   const Cost& cost) {
+  const std::scoped_lock lock(mutex_);
+  const auto admission = reserve_now(request, false);
+  if (!admission) return admission.error();
+  // Nothing was held, so the cost is no overrun.
+  Record record;
+  const auto hold = holds_.find(admission->id);
+  hold->second.sent = true;
+  (void)note_price_version(cost.price_version);
+  record.type = RecordType::kSettle;
+  record.id = admission->id;
+  record.pico = cost.pico;
+  record.tokens = usage.counts.input_tokens() + usage.counts.output_tokens();
+  record.flags = static_cast<Flags>(usage.flags | cost.flags);
+  record.price_version = cost.price_version;
+  for (std::size_t i = 0; i < catalog::kUnits; ++i) {
+    const auto unit = static_cast<catalog::Unit>(i);
+    if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
+  }
+  return end_hold(std::move(record), hold);
+}
+
+base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
+  const std::scoped_lock lock(mutex_);
+  const auto settled = settled_.find(id);
+  if (settled == settled_.end()) return base::fail(unknown_hold(id));
+  return settled->second.figures;
+}
+
+// Budgets ----------------------------------------------------------------------------------------
+
+base::Status Account::Impl::set_budget(const BudgetSpec& spec) {
+  const std::scoped_lock lock(mutex_);
+  if (base::Status status = ready(); !status.ok()) return status;
+  const FolderLock alone(*folder_lock_);
+  if (!alone.status().ok()) return alone.status();
+  if (base::Status status = catch_up(); !status.ok()) return status;
+  auto record = book_.limit_record(spec, clock_.wall());
+  if (!record) return std::move(record.error());
+  if (base::Status status = commit(*record); !status.ok()) return status;
+  return writer_->sync();
+}
+
+base::Result<std::vector<BudgetState>> Account::Impl::budgets(std::string_view scope) {
+  const std::scoped_lock lock(mutex_);
+  DURE_RETURN_IF_ERROR(opened_ ? base::Status() : ready());  // reading needs no room on the disk
+  DURE_RETURN_IF_ERROR(catch_up());
+  return book_.read(scope, clock_.wall());
+}
+
+base::Status Account::Impl::grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
+                                  base::WallTime until) {
+  const std::scoped_lock lock(mutex_);
+  if (amount <= 0) return base::invalid_argument("amount", "a grant must be above zero");
+  if (base::Status status = ready(); !status.ok()) return status;
+  const FolderLock alone(*folder_lock_);
+  if (!alone.status().ok()) return alone.status();
+  if (base::Status status = catch_up(); !status.ok()) return status;
+  std::vector<Record> records = book_.grant_records(scope, unit, amount, until);
+  if (records.empty()) {
+    return {base::Code::kNotFound,
+            "No budget of scope " + std::string(scope) + " in this unit: set one first"};
+  }
+  for (Record& record : records) {
+    record.at_us = clock_.wall().us;
+    if (base::Status status = commit(record); !status.ok()) return status;
+  }
+  return writer_->sync();
+}
+
+// The account and fork ---------------------------------------------------------------------------
+
+// Every account of this process, so that a forked child can leave its parent's files alone.
+struct Account::Forks {
+  std::mutex mutex;
+  std::set<Account*> accounts;
+  std::map<std::string, std::weak_ptr<Account>> shared;
+
+  // Leaked on purpose: accounts may outlive every static object.
+  static Forks& get() {
+    static Forks* forks = [] {
+      auto* made = new Forks();
+      pthread_atfork(&before, &in_parent, &in_child);
+      return made;
+    }();
+    return *forks;
+  }
+
+ private:
+  static void before() {
+    Forks& forks = get();
+    forks.mutex.lock();
+    for (Account* account : forks.accounts) account->impl_->mutex().lock();
+  }
+  static void in_parent() {
+    Forks& forks = get();
+    for (Account* account : forks.accounts) account->impl_->mutex().unlock();
+    forks.mutex.unlock();
+  }
+  static void in_child() {
+    Forks& forks = get();
+    for (Account* account : forks.accounts) {
+      Impl* old = account->impl_.release();  // leaked: its reservations are the parent's
+      old->abandon();
+      old->mutex().unlock();
+      account->impl_ = std::make_unique<Impl>(old->folder(), old->options());
+    }
+    forks.mutex.unlock();
+  }
+};
+
+Account::Account(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
+  Forks& forks = Forks::get();
+  const std::scoped_lock lock(forks.mutex);
+  forks.accounts.insert(this);
+}
+
+Account::~Account() {
+  {
+    Forks& forks = Forks::get();
+    const std::scoped_lock lock(forks.mutex);
+    forks.accounts.erase(this);
+  }
+  impl_->close();
+}
+
+base::Result<std::shared_ptr<Account>> Account::open(const std::string& folder,
+                                                     AccountOptions options) {
+  auto impl = std::make_unique<Impl>(folder, options);
+  DURE_RETURN_IF_ERROR(impl->open());
+  return std::shared_ptr<Account>(new Account(std::move(impl)));
+}
+
+base::Result<std::shared_ptr<Account>> Account::shared(const std::string& folder) {
+  Forks& forks = Forks::get();
+  {
+    const std::scoped_lock lock(forks.mutex);
+    if (auto known = forks.shared[folder].lock()) return known;
+  }
+  auto fresh = open(folder);
+  if (!fresh) return fresh;
+  const std::scoped_lock lock(forks.mutex);
+  if (auto known = forks.shared[folder].lock()) return known;  // somebody was faster
+  forks.shared[folder] = *fresh;
+  return fresh;
+}
+
+base::Result<Admission> Account::reserve(const ReserveRequest& request) {
+  return impl_->reserve(request);
+}
+base::Status Account::sent(ReservationId id) { return impl_->sent(id); }
+base::Status Account::progress(ReservationId id, std::int64_t output_tokens) {
+  return impl_->progress(id, output_tokens);
+}
+base::Status Account::settle(ReservationId id, const Usage& usage, const Cost& cost) {
+  return impl_->settle(id, usage, cost);
+}
+base::Status Account::settle_by_rule(ReservationId id) { return impl_->settle_by_rule(id, false); }
+base::Status Account::settle_possible_spend(ReservationId id) {
+  return impl_->settle_by_rule(id, true);
+}
+base::Status Account::void_hold(ReservationId id) { return impl_->void_hold(id); }
+base::Status Account::adjust(ReservationId id, Pico pico, std::int64_t tokens) {
+  return impl_->adjust(id, pico, tokens);
+}
+base::Status Account::record(const ReserveRequest& request, const Usage& usage, const Cost& cost) {
+  return impl_->record(request, usage, cost);
+}
+base::Result<Account::Settlement> Account::settlement(ReservationId id) const {
+  return impl_->settlement(id);
+}
+base::Status Account::set_budget(const BudgetSpec& spec) { return impl_->set_budget(spec); }
+base::Result<std::vector<BudgetState>> Account::budgets(std::string_view scope) {
+  return impl_->budgets(scope);
+}
+base::Status Account::grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
+                            base::WallTime until) {
+  return impl_->grant(scope, unit, amount, until);
+}
+Totals Account::totals() const { return impl_->totals(); }
+const std::string& Account::folder() const noexcept { return impl_->folder(); }
+
+}  // namespace dure::money

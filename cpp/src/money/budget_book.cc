@@ -1,0 +1,423 @@
+#include "money/budget_book.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+namespace dure::money {
+namespace {
+
+constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kBuckets = 96;       // of a rolling window
+constexpr std::int64_t kLeastOutput = 256;  // below this a shrunk answer is no answer
+constexpr std::size_t kKeptWindows = 4;     // past calendar windows kept in memory
+
+// In the order in which refusals are reported.
+constexpr std::array<std::string_view, 10> kScopeKinds{"user",         "team",    "org",   "key",
+                                                       "execution",    "service", "model", "tag",
+                                                       "conversation", "provider"};
+
+std::size_t rank(std::string_view scope) noexcept {
+  const std::string_view kind = scope.substr(0, scope.find(':'));
+  const auto* found = std::find(kScopeKinds.begin(), kScopeKinds.end(), kind);
+  return static_cast<std::size_t>(found - kScopeKinds.begin());
+}
+
+std::int64_t clamp(base::int128 value) {
+  if (value > kMax) return kMax;
+  return value < 0 ? 0 : static_cast<std::int64_t>(value);
+}
+
+std::string_view unit_name(BudgetUnit unit) {
+  constexpr std::array<std::string_view, 3> kNames{"usd", "tokens", "requests"};
+  return kNames[static_cast<std::size_t>(unit)];
+}
+
+std::string_view policy_name(OnLimit policy) {
+  constexpr std::array<std::string_view, 5> kNames{"block", "shrink", "queue", "warn", "approval"};
+  return kNames[static_cast<std::size_t>(policy)];
+}
+
+std::string shown(BudgetUnit unit, base::int128 amount) {
+  if (unit == BudgetUnit::kPico) return "$" + format_dollars(amount);
+  return base::to_string(amount) + " " + std::string(unit_name(unit));
+}
+
+// The width of one bucket of a rolling window in microseconds.
+std::int64_t bucket_us(const Window& window) {
+  const std::int64_t whole = window.rolling.count() / 1000;
+  return std::max<std::int64_t>(1, (whole + kBuckets - 1) / kBuckets);
+}
+
+bool is_rolling(const Window& window) { return window.rolling.count() > 0; }
+
+// block > approval > queue; shrink counts as block once it cannot shrink.
+int severity(OnLimit policy) {
+  switch (policy) {
+    case OnLimit::kApproval:
+      return 2;
+    case OnLimit::kQueue:
+      return 1;
+    default:
+      return 3;
+  }
+}
+
+// The output maximum at which `bound` fits `left` of a budget in `unit`; negative: not even its
+// input fits.
+std::int64_t fitting_output(const Bound& bound, BudgetUnit unit, base::int128 left) {
+  const bool pico = unit == BudgetUnit::kPico;
+  const base::int128 rest = left - (pico ? bound.input_pico : bound.input_tokens);
+  const base::int128 each =
+      static_cast<base::int128>(bound.choices) * (pico ? std::max<Pico>(bound.output_rate, 1) : 1);
+  return rest < 0 ? -1 : clamp(rest / each);
+}
+
+Bound with_output(Bound bound, std::int64_t max_output) {
+  const std::int64_t outputs = bound.choices * max_output;
+  bound.max_output_tokens = max_output;
+  bound.tokens = bound.input_tokens + outputs;
+  bound.pico = bound.input_pico + bound.output_rate * outputs;
+  return bound;
+}
+
+base::Status check(const BudgetSpec& spec) {
+  if (!is_scope(spec.scope)) {
+    return base::invalid_argument("scope", "\"" + spec.scope.substr(0, 40) +
+                                               "\" is no scope: write kind:name, kind one of user "
+                                               "team org key execution service model tag "
+                                               "conversation provider");
+  }
+  if (spec.limit < 0) return base::invalid_argument("limit", "a limit cannot be negative");
+  if (spec.window.rolling.count() < 0) {
+    return base::invalid_argument("window", "a window cannot be negative");
+  }
+  const auto& edges = spec.window.edges_us;
+  if (!std::is_sorted(edges.begin(), edges.end()) ||
+      std::adjacent_find(edges.begin(), edges.end()) != edges.end()) {
+    return base::invalid_argument("window", "window edges must ascend");
+  }
+  if (spec.window.name.size() > 64 || spec.window.zone.size() > 64) {
+    return base::invalid_argument("window", "names of window and zone are at most 64 bytes");
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_scope(std::string_view scope) noexcept {
+  const std::size_t colon = scope.find(':');
+  return colon != std::string_view::npos && colon + 1 < scope.size() && scope.size() <= 200 &&
+         rank(scope) < kScopeKinds.size();
+}
+
+BudgetBook::Budget& BudgetBook::budget(std::uint32_t number) {
+  const auto [found, fresh] = by_number_.emplace(number, budgets_.size());
+  if (fresh) {
+    budgets_.emplace_back();
+    budgets_.back().number = number;
+  }
+  return budgets_[found->second];
+}
+
+void BudgetBook::post(Budget& budget, const Posting& posting) {
+  auto& windows = budget.windows;
+  auto at = std::lower_bound(
+      windows.begin(), windows.end(), posting.window_start_us,
+      [](const Counters& window, std::int64_t start) { return window.start < start; });
+  if (at == windows.end() || at->start != posting.window_start_us) {
+    at = windows.insert(at, Counters{posting.window_start_us, 0, 0});
+  }
+  at->held += posting.held;
+  at->used += posting.used;
+  const std::size_t kept = is_rolling(budget.spec.window)
+                               ? static_cast<std::size_t>(kBuckets) + kKeptWindows
+                               : kKeptWindows;
+  // Old windows are dropped once nothing is held in them: they can only be read in the ledger.
+  while (windows.size() > kept && windows.front().held == 0) windows.erase(windows.begin());
+}
+
+void BudgetBook::apply(const Record& record) {
+  if (record.type == RecordType::kCheckpoint) return;
+  for (const Posting& posting : record.postings) post(budget(posting.budget), posting);
+  if (record.type == RecordType::kLimit) {
+    Budget& target = budget(record.budget);
+    if (target.revision == 0) by_scope_[record.spec.scope].push_back(by_number_[record.budget]);
+    if (record.revision > target.revision) {
+      target.revision = record.revision;
+      target.spec = record.spec;
+    }
+    revision_ = std::max(revision_, record.revision);
+  } else if (record.type == RecordType::kGrant) {
+    budget(record.budget).grants.push_back({record.amount, record.until_us});
+    revision_ = std::max(revision_, record.revision);
+  }
+}
+
+bool BudgetBook::has_any(std::span<const std::string> scopes) const {
+  return !by_scope_.empty() && std::any_of(scopes.begin(), scopes.end(), [&](const auto& scope) {
+    return by_scope_.contains(scope);
+  });
+}
+
+std::vector<const BudgetBook::Budget*> BudgetBook::of_scopes(
+    std::span<const std::string> scopes) const {
+  std::vector<const Budget*> found;
+  for (std::size_t i = 0; i < scopes.size(); ++i) {
+    const std::span<const std::string> earlier = scopes.first(i);
+    if (std::find(earlier.begin(), earlier.end(), scopes[i]) != earlier.end()) continue;
+    const auto entry = by_scope_.find(scopes[i]);
+    if (entry == by_scope_.end()) continue;
+    for (const std::size_t index : entry->second) found.push_back(&budgets_[index]);
+  }
+  std::stable_sort(found.begin(), found.end(), [](const Budget* a, const Budget* b) {
+    return rank(a->spec.scope) < rank(b->spec.scope);
+  });
+  return found;
+}
+
+std::int64_t BudgetBook::window_start(const Budget& budget, std::int64_t at_us) {
+  const Window& window = budget.spec.window;
+  if (is_rolling(window)) {
+    const std::int64_t width = bucket_us(window);
+    const std::int64_t rest = at_us % width;
+    return at_us - (rest < 0 ? rest + width : rest);
+  }
+  if (window.edges_us.empty()) return 0;  // lifetime
+  const auto after = std::upper_bound(window.edges_us.begin(), window.edges_us.end(), at_us);
+  return after == window.edges_us.begin() ? window.edges_us.front() : *(after - 1);
+}
+
+std::int64_t BudgetBook::granted(const Budget& budget, base::WallTime now) {
+  base::int128 sum = 0;
+  for (const Grant& grant : budget.grants) {
+    if (grant.until_us > now.us) sum += grant.amount;
+  }
+  return clamp(sum);
+}
+
+BudgetBook::Reading BudgetBook::reading(const Budget& budget, base::WallTime now) {
+  Reading sum;
+  sum.limit = static_cast<base::int128>(budget.spec.limit) + granted(budget, now);
+  const std::int64_t current = window_start(budget, now.us);
+  const bool rolling = is_rolling(budget.spec.window);
+  const std::int64_t width = rolling ? bucket_us(budget.spec.window) : 0;
+  for (const Counters& window : budget.windows) {
+    // A bucket counts until all of it is older than the window: never too little is counted.
+    const bool counts =
+        rolling ? window.start + width > now.us - width * kBuckets : window.start == current;
+    if (!counts) continue;
+    sum.used += window.used;
+    sum.held += window.held;
+  }
+  return sum;
+}
+
+std::optional<std::int64_t> BudgetBook::resets_at(const Budget& budget, base::WallTime now,
+                                                  base::int128 missing) {
+  const Window& window = budget.spec.window;
+  if (is_rolling(window)) {
+    const std::int64_t width = bucket_us(window);
+    base::int128 freed = 0;
+    for (const Counters& bucket : budget.windows) {
+      const std::int64_t ends = bucket.start + width * (kBuckets + 1);
+      if (ends <= now.us) continue;
+      freed += bucket.used + bucket.held;
+      if (freed > 0 && freed >= missing) return ends;
+    }
+    return std::nullopt;
+  }
+  const auto after = std::upper_bound(window.edges_us.begin(), window.edges_us.end(), now.us);
+  if (after == window.edges_us.end()) return std::nullopt;
+  return *after;
+}
+
+std::int64_t BudgetBook::amount_of(const Budget& budget, const Bound& bound) {
+  switch (budget.spec.unit) {
+    case BudgetUnit::kPico:
+      return bound.pico;
+    case BudgetUnit::kTokens:
+      return bound.tokens;
+    case BudgetUnit::kRequests:
+      return 1;
+  }
+  return 1;
+}
+
+std::int64_t BudgetBook::in_unit(std::uint32_t number, std::int64_t pico,
+                                 std::int64_t tokens) const {
+  const auto found = by_number_.find(number);
+  if (found == by_number_.end()) return 0;
+  Bound bound;
+  bound.pico = pico;
+  bound.tokens = tokens;
+  return amount_of(budgets_[found->second], bound);
+}
+
+base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base::WallTime now) {
+  const BudgetSpec& spec = budget.spec;
+  const Reading state = reading(budget, now);
+  const std::int64_t amount = amount_of(budget, bound);
+  const std::string what = "The call may need " + shown(spec.unit, amount) + " of budget " +
+                           spec.scope + " (" + spec.window.name + ")";
+  const auto described = [&](base::Status status) {
+    return std::move(status)
+        .with("scope", spec.scope)
+        .with("unit", std::string(unit_name(spec.unit)))
+        .with("limit_units", clamp(state.limit))
+        .with("left_units", clamp(state.left()))
+        .with("on_limit", std::string(policy_name(spec.on_limit)));
+  };
+  if (amount > state.limit && spec.on_limit != OnLimit::kApproval) {
+    return described(base::Status(base::Code::kBudgetExceeded,
+                                  what + ", more than its whole limit of " +
+                                      shown(spec.unit, state.limit) +
+                                      ": lower the output maximum or raise the limit"))
+        .as("RequestExceedsLimitError")
+        .with_http_status(400)
+        .with_provider_code("request_exceeds_limit");
+  }
+  const auto resets = resets_at(budget, now, amount - state.left());
+  std::string advice = spec.on_limit == OnLimit::kApproval
+                           ? ": ask an administrator for a grant"
+                           : ": wait for its reset, or raise the limit";
+  base::Status status = described(
+      base::Status(base::Code::kBudgetExceeded,
+                   what + ", but only " + shown(spec.unit, clamp(state.left())) + " is left" +
+                       (resets ? " until " + base::to_iso8601({*resets}) : "") + advice));
+  if (resets) {
+    (void)std::move(status)
+        .with("resets_at_us", *resets)
+        .with_retry_after(static_cast<double>(*resets - now.us) * 1e-6);
+  }
+  if (spec.on_limit == OnLimit::kApproval) {
+    return std::move(status).with_http_status(403).with_provider_code("approval_required");
+  }
+  return std::move(status).with_provider_code("limit_exceeded");
+}
+
+base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::string> scopes,
+                                                      const Bound& bound, base::WallTime now,
+                                                      bool enforce) const {
+  Decision decision;
+  decision.bound = bound;
+  const std::vector<const Budget*> budgets = of_scopes(scopes);
+  const Budget* refused = nullptr;
+  const Budget* shrunk_by = nullptr;
+  std::int64_t max_output = bound.max_output_tokens;
+  const auto refuse = [&](const Budget* budget) {
+    if (refused == nullptr || severity(budget->spec.on_limit) > severity(refused->spec.on_limit)) {
+      refused = budget;
+    }
+  };
+  for (const Budget* budget : enforce ? budgets : std::vector<const Budget*>()) {
+    const base::int128 left = reading(*budget, now).left();
+    if (amount_of(*budget, bound) <= left) continue;
+    const OnLimit policy = budget->spec.on_limit;
+    if (policy == OnLimit::kWarn) {
+      decision.warnings.push_back({budget->spec.scope, clamp(left), budget->spec.unit});
+    } else if (policy == OnLimit::kShrink && bound.may_shrink &&
+               budget->spec.unit != BudgetUnit::kRequests) {
+      const std::int64_t fits = fitting_output(bound, budget->spec.unit, left);
+      if (fits < max_output) {
+        max_output = fits;
+        shrunk_by = budget;
+      }
+    } else {
+      refuse(budget);
+    }
+  }
+  if (shrunk_by != nullptr && max_output < kLeastOutput) refuse(shrunk_by);
+  if (refused != nullptr) return base::fail(refusal(*refused, bound, now));
+  if (shrunk_by != nullptr) {
+    decision.shrunk = true;
+    decision.bound = with_output(bound, max_output);
+  }
+  for (const Budget* budget : budgets) {
+    decision.postings.push_back({budget->number, window_start(*budget, now.us),
+                                 enforce ? amount_of(*budget, decision.bound) : 0, 0});
+  }
+  return decision;
+}
+
+const BudgetBook::Budget* BudgetBook::same(const BudgetSpec& spec) const {
+  const auto entry = by_scope_.find(spec.scope);
+  if (entry == by_scope_.end()) return nullptr;
+  for (const std::size_t index : entry->second) {
+    const BudgetSpec& other = budgets_[index].spec;
+    if (other.unit == spec.unit && other.window.name == spec.window.name &&
+        other.window.rolling == spec.window.rolling) {
+      return &budgets_[index];
+    }
+  }
+  return nullptr;
+}
+
+base::Result<Record> BudgetBook::limit_record(BudgetSpec spec, base::WallTime now) const {
+  if (base::Status status = check(spec); !status.ok()) return base::fail(std::move(status));
+  auto& edges = spec.window.edges_us;
+  if (!edges.empty() && edges.front() > now.us) {
+    return base::fail(base::invalid_argument("window", "the first window edge lies in the future"));
+  }
+  Record record;
+  record.type = RecordType::kLimit;
+  record.at_us = now.us;
+  record.revision = revision_ + 1;
+  if (const Budget* known = same(spec)) {
+    record.budget = known->number;
+    const auto& running = known->spec.window.edges_us;
+    const auto after = std::upper_bound(running.begin(), running.end(), now.us);
+    if (after != running.end() && after != running.begin()) {
+      // The running window keeps its start and its end; the new edges follow it.
+      std::vector<std::int64_t> merged{*(after - 1), *after};
+      std::copy_if(edges.begin(), edges.end(), std::back_inserter(merged),
+                   [&](std::int64_t edge) { return edge > *after; });
+      edges = std::move(merged);
+    }
+  } else {
+    std::uint32_t highest = 0;
+    for (const Budget& budget : budgets_) highest = std::max(highest, budget.number);
+    record.budget = highest + 1;
+  }
+  record.spec = std::move(spec);
+  return record;
+}
+
+std::vector<Record> BudgetBook::grant_records(std::string_view scope, BudgetUnit unit,
+                                              std::int64_t amount, base::WallTime until) const {
+  std::vector<Record> records;
+  const auto entry = by_scope_.find(std::string(scope));
+  if (entry == by_scope_.end()) return records;
+  for (const std::size_t index : entry->second) {
+    if (budgets_[index].spec.unit != unit) continue;
+    Record record;
+    record.type = RecordType::kGrant;
+    record.budget = budgets_[index].number;
+    record.revision = revision_ + 1 + records.size();
+    record.amount = amount;
+    record.until_us = until.us;
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+std::vector<BudgetState> BudgetBook::read(std::string_view scope, base::WallTime now) const {
+  std::vector<BudgetState> states;
+  for (const Budget& budget : budgets_) {
+    if (budget.revision == 0 || (!scope.empty() && budget.spec.scope != scope)) continue;
+    const Reading sum = reading(budget, now);
+    BudgetState state;
+    state.spec = budget.spec;
+    state.granted = granted(budget, now);
+    state.used = clamp(sum.used);
+    state.held = clamp(sum.held);
+    state.left = clamp(sum.left());
+    state.window_start_us = window_start(budget, now.us);
+    state.resets_at_us = resets_at(budget, now, 1);
+    states.push_back(std::move(state));
+  }
+  return states;
+}
+
+}  // namespace dure::money

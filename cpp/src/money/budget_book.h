@@ -1,0 +1,105 @@
+// src/money/budget_book.h - the live counters of all budgets of one data folder, fed by records.
+//
+// Knows no files and no locks: a record that was written is applied, by whichever process it was
+// written, and the counters are what a replay would give. Deciding changes nothing.
+//
+// One thread at a time.
+#ifndef DURE_SRC_MONEY_BUDGET_BOOK_H_
+#define DURE_SRC_MONEY_BUDGET_BOOK_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "dure/money/account.h"
+#include "dure/money/ledger.h"
+
+namespace dure::money {
+
+class BudgetBook {
+ public:
+  // What a call would take from each budget of its scopes, or why it may not.
+  struct Decision {
+    std::vector<Posting> postings;
+    std::vector<Warning> warnings;
+    Bound bound;  // the one asked for, or the shrunk one
+    bool shrunk = false;
+  };
+
+  // Counts LIMIT, GRANT and the postings of every other record.
+  void apply(const Record& record);
+
+  // Fails with kBudgetExceeded as Account::reserve says; details scope, unit, left_units, limit,
+  // resets_at_us, on_limit. `enforce` false: takes what the bound says, whatever is left.
+  [[nodiscard]] base::Result<Decision> decide(std::span<const std::string> scopes,
+                                              const Bound& bound, base::WallTime now,
+                                              bool enforce) const;
+  [[nodiscard]] bool has_any(std::span<const std::string> scopes) const;
+
+  // The LIMIT record that sets `spec`: number and revision filled in, a running calendar window
+  // kept to its end. Fails with kInvalidArgument.
+  [[nodiscard]] base::Result<Record> limit_record(BudgetSpec spec, base::WallTime now) const;
+  // One GRANT record for each budget of the scope and unit; none: empty.
+  [[nodiscard]] std::vector<Record> grant_records(std::string_view scope, BudgetUnit unit,
+                                                  std::int64_t amount, base::WallTime until) const;
+  // Budgets of `scope` (empty: all) in order of creation.
+  [[nodiscard]] std::vector<BudgetState> read(std::string_view scope, base::WallTime now) const;
+  // `pico` and `tokens` of one call in the unit of `budget`.
+  [[nodiscard]] std::int64_t in_unit(std::uint32_t budget, std::int64_t pico,
+                                     std::int64_t tokens) const;
+
+ private:
+  struct Counters {
+    std::int64_t start = 0;
+    std::int64_t used = 0;
+    std::int64_t held = 0;
+  };
+  struct Grant {
+    std::int64_t amount = 0;
+    std::int64_t until_us = 0;
+  };
+  struct Budget {
+    std::uint32_t number = 0;
+    std::uint64_t revision = 0;  // 0: named by a posting, its LIMIT not read yet
+    BudgetSpec spec;
+    std::vector<Counters> windows;  // ascending by start
+    std::vector<Grant> grants;
+  };
+  struct Reading {
+    base::int128 used = 0;
+    base::int128 held = 0;
+    base::int128 limit = 0;  // grants included
+    [[nodiscard]] base::int128 left() const { return limit - used - held; }
+  };
+
+  Budget& budget(std::uint32_t number);
+  [[nodiscard]] std::vector<const Budget*> of_scopes(std::span<const std::string> scopes) const;
+  [[nodiscard]] const Budget* same(const BudgetSpec& spec) const;
+  [[nodiscard]] static std::int64_t window_start(const Budget& budget, std::int64_t at_us);
+  [[nodiscard]] static Reading reading(const Budget& budget, base::WallTime now);
+  [[nodiscard]] static std::int64_t granted(const Budget& budget, base::WallTime now);
+  // When enough falls out that `missing` more units fit; nullopt: never by time.
+  [[nodiscard]] static std::optional<std::int64_t> resets_at(const Budget& budget,
+                                                             base::WallTime now,
+                                                             base::int128 missing);
+  [[nodiscard]] static std::int64_t amount_of(const Budget& budget, const Bound& bound);
+  [[nodiscard]] static base::Status refusal(const Budget& budget, const Bound& bound,
+                                            base::WallTime now);
+  static void post(Budget& budget, const Posting& posting);
+
+  std::vector<Budget> budgets_;  // in order of creation
+  std::unordered_map<std::uint32_t, std::size_t> by_number_;
+  std::unordered_map<std::string, std::vector<std::size_t>> by_scope_;
+  std::uint64_t revision_ = 0;
+};
+
+// "kind:name" with a known kind and a name of 1 to 200 bytes.
+[[nodiscard]] bool is_scope(std::string_view scope) noexcept;
+
+}  // namespace dure::money
+
+#endif  // DURE_SRC_MONEY_BUDGET_BOOK_H_

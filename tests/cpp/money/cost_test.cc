@@ -1,0 +1,151 @@
+#include "dure/money/cost.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace dure::money {
+namespace {
+
+using catalog::PriceBook;
+using catalog::Unit;
+
+constexpr base::WallTime kNow{1'795'000'000'000'000};  // 2026-11-18
+
+TEST(Amount, ParsesWithoutDouble) {
+  EXPECT_EQ(parse_dollars("0.15").value(), 150'000'000'000);
+  EXPECT_EQ(parse_dollars("1.5e-07").value(), 150'000);
+  EXPECT_EQ(parse_dollars("-2").value(), -2 * kPicoPerDollar);
+  EXPECT_EQ(parse_dollars("1E-12").value(), 1);
+  EXPECT_EQ(parse_dollars("0.0000000000000").value(), 0);
+  EXPECT_EQ(parse_dollars("1.000000000000000000").value(), kPicoPerDollar);
+  EXPECT_EQ(parse_dollars("9223372.036854775807").value(), 9'223'372'036'854'775'807);
+  for (const char* bad : {"", "abc", "1,5", "0x10", "1e", "1e-13", "0.0000000000001", "9223373",
+                          "1e300", "nan", "inf", "1.2.3", " 1"}) {
+    EXPECT_FALSE(parse_dollars(bad).has_value()) << bad;
+  }
+}
+
+TEST(Amount, ShowsTheShortestExactDecimal) {
+  EXPECT_EQ(format_dollars(450'000'000), "0.00045");
+  EXPECT_EQ(format_dollars(0), "0");
+  EXPECT_EQ(format_dollars(-kPicoPerDollar), "-1");
+  EXPECT_EQ(format_dollars(kPicoPerDollar + 1), "1.000000000001");
+}
+
+TEST(Amount, RoundsOncePerLine) {
+  EXPECT_EQ(multiply(1, {1, 2}, Rounding::kHalfEven).value(), 0);
+  EXPECT_EQ(multiply(3, {1, 2}, Rounding::kHalfEven).value(), 2);
+  EXPECT_EQ(multiply(5, {1, 2}, Rounding::kHalfEven).value(), 2);
+  EXPECT_EQ(multiply(1, {1, 3}, Rounding::kUp).value(), 1);
+  EXPECT_EQ(multiply(2, {2, 3}, Rounding::kHalfEven).value(), 1);
+  EXPECT_FALSE(multiply(std::int64_t{1} << 62, {4, 1}, Rounding::kHalfEven).has_value());
+}
+
+TEST(Cost, TheSeedsCheck) {
+  const Usage usage = count_units({.input = 1000, .output = 500});
+  const Cost cost =
+      money::cost(*PriceBook::builtin(), usage, {.model = "gpt-4o-mini", .at = kNow}).value();
+  EXPECT_EQ(cost.pico, 450'000'000);
+  ASSERT_EQ(cost.lines.size(), 2U);
+  EXPECT_EQ(cost.lines[0].pico, 150'000'000);
+  EXPECT_EQ(cost.price_version.size(), 12U);
+}
+
+TEST(Cost, PartsAreTakenOutOfTheirWhole) {
+  const Usage openai =
+      count_units({.input = 1000, .output = 500, .cache_read = 800, .output_reasoning = 300});
+  EXPECT_EQ(openai.counts[Unit::kInput], 200);
+  EXPECT_EQ(openai.counts[Unit::kInputCacheRead], 800);
+  EXPECT_EQ(openai.counts[Unit::kOutput], 200);
+  EXPECT_EQ(openai.counts.input_tokens(), 1000);
+  EXPECT_EQ(openai.counts.output_tokens(), 500);
+  const Usage anthropic =
+      count_units({.input_contains_parts = false, .input = 1000, .cache_read = 800});
+  EXPECT_EQ(anthropic.counts[Unit::kInput], 1000);
+  EXPECT_EQ(anthropic.counts.input_tokens(), 1800);
+}
+
+TEST(Cost, NonsenseIsFlaggedAndNeverNegative) {
+  const Usage usage = count_units({.input = 10, .output = -5, .cache_read = 25});
+  EXPECT_TRUE(has(usage.flags, Flag::kUsageInconsistent));
+  EXPECT_EQ(usage.counts[Unit::kInput], 0);
+  EXPECT_EQ(usage.counts[Unit::kInputCacheRead], 25);
+  EXPECT_EQ(usage.counts[Unit::kOutput], 0);
+}
+
+TEST(Cost, ThresholdCountsTheWholeInput) {
+  const auto price = [](std::int64_t input) {
+    return money::cost(*PriceBook::builtin(), count_units({.input = input}),
+                       {.model = "gpt-6-luna", .at = kNow})
+        .value()
+        .pico;
+  };
+  EXPECT_EQ(price(272'000), 272'000 * 100'000LL);
+  EXPECT_EQ(price(272'001), 272'001 * 200'000LL);
+}
+
+TEST(Cost, TierAndDateDecide) {
+  const Usage usage = count_units({.input = 1000});
+  const auto price = [&](std::string_view tier, std::int64_t at) {
+    return money::cost(*PriceBook::builtin(), usage,
+                       {.model = "o3", .at = {at}, .service_tier = tier});
+  };
+  EXPECT_EQ(price("", 1'740'000'000'000'000)->pico, 1000 * 10'000'000LL);  // before 2025-06-10
+  EXPECT_EQ(price("", kNow.us)->pico, 1000 * 2'000'000LL);
+  EXPECT_EQ(price("flex", kNow.us)->pico, 1000 * 1'000'000LL);
+  EXPECT_EQ(price("fast", kNow.us)->pico, price("priority", kNow.us)->pico);
+  const auto unknown = price("flex", 1'740'000'000'000'000);
+  ASSERT_FALSE(unknown.has_value());
+  EXPECT_EQ(unknown.error().leaf(), "UnknownPriceError");
+}
+
+TEST(Cost, NothingIsFree) {
+  const auto model = money::cost(*PriceBook::builtin(), count_units({.input = 1}),
+                                 {.model = "no-such-model", .at = kNow});
+  ASSERT_FALSE(model.has_value());
+  EXPECT_EQ(model.error().leaf(), "UnknownPriceError");
+  const auto unit = money::cost(*PriceBook::builtin(), count_units({.milliseconds = 5}),
+                                {.model = "gpt-4o", .at = kNow});
+  ASSERT_FALSE(unit.has_value());
+  EXPECT_EQ(std::get<std::string>(*unit.error().detail("unit")), "millisecond");
+}
+
+TEST(UpperBound, CoversEveryWayTheCallMayBeBilled) {
+  BoundQuery query;
+  query.price = {.model = "gpt-6-luna", .at = kNow};
+  query.deadline = {kNow.us + 600'000'000};
+  query.input_tokens = 1'000;
+  query.max_output_tokens = 200;
+  query.choices = 2;
+  const Bound bound = upper_bound(*PriceBook::builtin(), query).value();
+  EXPECT_EQ(bound.input_pico, 1'000 * 125'000LL);  // as cache writes
+  EXPECT_EQ(bound.pico, 1'000 * 125'000LL + 400 * 500'000LL);
+  EXPECT_EQ(bound.tokens, 1'400);
+  query.price.service_tier = "priority";
+  EXPECT_GT(upper_bound(*PriceBook::builtin(), query).value().pico, bound.pico);
+  query.choices = 0;
+  EXPECT_FALSE(upper_bound(*PriceBook::builtin(), query).has_value());
+}
+
+TEST(UpperBound, TakesTheDearestPriceBeforeTheDeadline) {
+  catalog::ModelPrices prices;
+  prices.model = "local";
+  prices.rows.resize(2);
+  prices.rows[0].until = {kNow.us + 1'000};
+  prices.rows[1].from = {kNow.us + 1'000};
+  for (auto& row : prices.rows) {
+    row.rates[0] = catalog::Rate{row.until.us == kNow.us + 1'000 ? 5 : 9, 1};
+  }
+  const auto book = PriceBook::create({prices}).value();
+  BoundQuery query;
+  query.price = {.model = "local", .at = kNow};
+  query.deadline = {kNow.us + 10};
+  query.input_tokens = 10;
+  EXPECT_EQ(upper_bound(*book, query).value().pico, 50);
+  query.deadline = {kNow.us + 5'000};
+  EXPECT_EQ(upper_bound(*book, query).value().pico, 90);
+}
+
+}  // namespace
+}  // namespace dure::money
