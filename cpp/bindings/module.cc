@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, core) {
   dure::bindings::register_status_translator();
   dure::bindings::bind_base(core);
   dure::bindings::bind_tokenize(core);
+  dure::bindings::bind_index(core);
   dure::bindings::bind_net(core);
 }

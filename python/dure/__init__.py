@@ -24,13 +24,19 @@ __version__: str = _core.version
 # Public name -> the module that holds it.
 _HOME = {
     "DureError": "dure.errors",
+    "Embedder": "dure.retrieval",
     "InvalidModelError": "dure.errors",
+    "Store": "dure.retrieval",
+    "VectorStore": "dure.retrieval",
 }
-_MODULES = ("errors", "tokens")
+_MODULES = ("errors", "retrieval", "tokens")
 
 if TYPE_CHECKING:
     from dure.errors import DureError as DureError
     from dure.errors import InvalidModelError as InvalidModelError
+    from dure.retrieval import Embedder as Embedder
+    from dure.retrieval import Store as Store
+    from dure.retrieval import VectorStore as VectorStore
 
 __all__ = ["__version__", "build_info", *_HOME, *_MODULES]  # noqa: PLE0604
 

@@ -1,0 +1,242 @@
+// dure/index/store.h - collections of texts, vectors and metadata that survive kill -9.
+//
+// One folder holds `store.db` (SQLite, WAL: the truth) and derived segment files. A write is
+// durable and visible when its call returns, and never before: one writer thread gathers waiting
+// calls into one transaction and publishes to memory only after COMMIT. Searches read a snapshot:
+// sealed graph segments plus flat, exact parts for what is newer. Sealing runs in the background;
+// no search waits for it. Several processes may use one folder (a local file system): each sees
+// what the others committed at its next call.
+//
+// Threads start at the first write and the first seal and end in close(). After fork, the child
+// abandons what it inherited and opens the folder again at its first call.
+//
+// Thread-safe.
+#ifndef DURE_INDEX_STORE_H_
+#define DURE_INDEX_STORE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dure/base/result.h"
+#include "dure/index/chunk_id.h"
+#include "dure/index/codes.h"
+#include "dure/index/graph.h"
+
+namespace dure::index {
+
+enum class Durability : std::uint8_t {
+  kFull,    // survives power loss
+  kNormal,  // survives kill -9; power loss may take the last commits, never the store
+};
+
+// When flat parts become graph segments. Tests make these small.
+struct SealPolicy {
+  std::size_t part_rows = 4096;        // a flat part is closed at this size
+  std::size_t seal_rows = 16384;       // closed flat rows that make a segment worthwhile
+  std::size_t most_unsealed = 100000;  // writers wait above this
+  std::size_t brute_rows = 20000;  // filters passing at most this many rows are answered exactly
+  bool background = true;          // seal without being asked
+  GraphParams graph;
+};
+
+struct StoreOptions {
+  Durability durability = Durability::kFull;
+  bool read_only = false;
+  SealPolicy seal;
+};
+
+// Which model made the vectors. Empty fingerprint: not known, only the dimension is checked.
+struct ModelIn {
+  std::string id;
+  std::string fingerprint;
+};
+
+struct RowIn {
+  std::string id;        // empty: chunk_id(document, content, n)
+  std::string document;  // of the row; empty: the upsert's
+  std::optional<std::string> text;
+  std::string metadata = "{}";         // a JSON object
+  std::optional<ContentHash> content;  // names the vector, so that equal contents share it
+  std::int64_t vector = -1;            // row of UpsertIn::vectors; -1: the one stored for `content`
+};
+
+struct DocumentIn {
+  std::string id;
+  std::optional<std::string> source;  // path or address
+  std::optional<std::int64_t> size;   // bytes
+  std::string content_hash;           // the caller's, of the source's bytes
+  std::string metadata = "{}";
+};
+
+struct UpsertIn {
+  std::vector<RowIn> rows;
+  std::vector<float> vectors;  // [n, dim]
+  std::size_t dim = 0;
+  ModelIn model;
+  // Given: rows replace all rows of that document, in the same commit; those whose id, metadata
+  // and text stay the same are not touched.
+  std::optional<DocumentIn> document;
+};
+
+struct FilterIn {
+  std::string text;
+  bool json = false;  // a Chroma or Qdrant filter as JSON; else the SQL-like language
+};
+
+enum class SearchMode : std::uint8_t { kVector, kBm25, kHybrid };
+
+struct QueryIn {
+  std::optional<std::vector<float>> vector;
+  std::optional<std::string> text;
+  std::int64_t top_k = 5;
+  SearchMode mode = SearchMode::kVector;
+  std::optional<FilterIn> where;
+  std::int64_t ef = 0;  // 0: chosen
+  std::optional<double> min_score;
+  std::string group_by;  // a metadata field; empty: no grouping
+  bool with_vectors = false;
+  ModelIn model;  // of `vector`, if it was made from the text
+};
+
+struct Row {
+  std::string id;
+  std::string document;
+  std::optional<std::string> text;
+  std::string metadata;       // JSON
+  std::vector<float> vector;  // if asked for
+};
+
+struct Hit {
+  Row row;
+  double score = 0;
+};
+
+// How a query was answered.
+struct Plan {
+  std::string vector;  // "graph", "flat", "filter+flat", "filter+graph", "none"
+  bool words = false;
+  std::size_t ef = 0;
+  std::size_t distances = 0;
+  std::size_t segments = 0;
+  std::size_t flat_rows = 0;
+  std::size_t passing = 0;
+  std::uint64_t seq = 0;
+};
+
+struct QueryOut {
+  std::vector<Hit> hits;
+  Plan plan;
+};
+
+struct Page {
+  std::vector<Row> rows;
+  std::optional<std::string> next;  // hand it in as `after`
+};
+
+struct DocumentOut {
+  DocumentIn document;
+  std::int64_t chunks = 0;
+};
+
+struct CollectionInfo {
+  std::string name;
+  std::string tenant;
+  std::size_t dim = 0;  // 0: not known yet
+  Metric metric = Metric::kCosine;
+  std::string model;
+  std::string fingerprint;
+};
+
+class StoreCore;  // src/index/store_core.h
+
+// A named set of rows of one tenant. Cheap to copy; keeps its store open.
+class Collection {
+ public:
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] const std::string& tenant() const noexcept { return tenant_; }
+  [[nodiscard]] base::Result<CollectionInfo> info() const;
+
+  // Ids in the order of the rows. All rows or none.
+  [[nodiscard]] base::Result<std::vector<std::string>> upsert(UpsertIn rows) const;
+  // For each content: whether its vector is stored.
+  [[nodiscard]] base::Result<std::vector<bool>> has_vectors(
+      const std::vector<ContentHash>& contents) const;
+  [[nodiscard]] base::Result<QueryOut> query(const QueryIn& query) const;
+  [[nodiscard]] base::Result<std::vector<QueryOut>> query_batch(const std::vector<float>& vectors,
+                                                                std::size_t dim,
+                                                                const QueryIn& common) const;
+  // In the order of `ids`; kNotFound names the first that is missing.
+  [[nodiscard]] base::Result<std::vector<Row>> get(const std::vector<std::string>& ids,
+                                                   bool with_vectors) const;
+  // `metadata`: a JSON object per id; its keys replace, null removes.
+  [[nodiscard]] base::Result<std::size_t> update(std::vector<std::string> ids,
+                                                 std::vector<std::string> metadata) const;
+  // Rows removed. Unknown ids are no error.
+  [[nodiscard]] base::Result<std::size_t> remove(std::vector<std::string> ids) const;
+  [[nodiscard]] base::Result<std::size_t> remove_where(FilterIn where) const;
+  [[nodiscard]] base::Result<std::size_t> count(const std::optional<FilterIn>& where) const;
+  // Rows ordered by id.
+  [[nodiscard]] base::Result<Page> scroll(const std::optional<std::string>& after,
+                                          std::int64_t limit, const std::optional<FilterIn>& where,
+                                          bool with_vectors) const;
+  // Seals and merges all rows into one segment, drops what was deleted, and waits for it.
+  [[nodiscard]] base::Status optimize() const;
+
+  [[nodiscard]] base::Result<std::vector<DocumentOut>> documents() const;
+  [[nodiscard]] base::Result<std::optional<DocumentOut>> document(const std::string& id) const;
+  // Documents removed, with their rows.
+  [[nodiscard]] base::Result<std::size_t> remove_documents(std::vector<std::string> ids) const;
+
+ private:
+  friend class Store;
+  Collection(std::shared_ptr<class StoreHandle> store, std::string tenant, std::string name)
+      : store_(std::move(store)), tenant_(std::move(tenant)), name_(std::move(name)) {}
+
+  std::shared_ptr<class StoreHandle> store_;
+  std::string tenant_;
+  std::string name_;
+};
+
+class Store {
+ public:
+  // Opens or creates the folder. kIo (StoreVersionError) for a foreign file or a newer version,
+  // which are left untouched; kCorrupt for a damaged store.db.
+  [[nodiscard]] static base::Result<Store> open(const std::string& folder,
+                                                const StoreOptions& options);
+
+  struct CollectionIn {
+    std::string name;
+    std::string tenant;
+    std::size_t dim = 0;  // 0: as stored, or the first upsert's
+    Metric metric = Metric::kCosine;
+  };
+  // Creates it if missing. DimensionMismatchError or kInvalidArgument if it differs.
+  [[nodiscard]] base::Result<Collection> collection(const CollectionIn& wanted) const;
+  // All tenants' if `tenant` is empty.
+  [[nodiscard]] base::Result<std::vector<CollectionInfo>> collections(
+      const std::optional<std::string>& tenant) const;
+  // kNotFound if there is none.
+  [[nodiscard]] base::Status drop(const std::string& name, const std::string& tenant) const;
+  // A consistent copy of store.db at `path`, which must not exist; derived files need none.
+  [[nodiscard]] base::Status backup(const std::string& path) const;
+  [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
+  // Ends the threads; waits for writes under way. Later calls fail. Idempotent.
+  void close() const;
+
+ private:
+  Store(std::shared_ptr<class StoreHandle> handle, std::string folder)
+      : handle_(std::move(handle)), folder_(std::move(folder)) {}
+
+  std::shared_ptr<class StoreHandle> handle_;
+  std::string folder_;
+};
+
+}  // namespace dure::index
+
+#endif  // DURE_INDEX_STORE_H_
