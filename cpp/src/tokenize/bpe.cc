@@ -28,10 +28,12 @@ class LongMerge {
         next_(piece.size()),
         before_(piece.size()),
         rank_(piece.size(), kNoRank) {
-    std::vector<Candidate> first;
     for (std::size_t i = 0; i < piece.size(); ++i) {
       next_[i] = i + 1;
       before_[i] = i - 1;
+    }
+    std::vector<Candidate> first;
+    for (std::size_t i = 0; i < piece.size(); ++i) {
       rank_[i] = pair_rank(i);
       if (rank_[i] != kNoRank) first.push_back({rank_[i], i});
     }
