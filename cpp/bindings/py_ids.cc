@@ -41,9 +41,9 @@ py::array id_array(std::vector<Rank> ids) { return owned_array(std::move(ids)); 
 Rank to_id(py::handle value) {
   const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
   if (!number) throw py::error_already_set();
-  const unsigned long id = PyLong_AsUnsignedLong(number.ptr());
-  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-  if (id > std::numeric_limits<Rank>::max()) {
+  int overflow = 0;
+  const long long id = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  if (overflow != 0 || id < 0 || id > std::numeric_limits<Rank>::max()) {
     PyErr_SetString(PyExc_OverflowError, "out of range integral type conversion attempted");
     throw py::error_already_set();
   }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.quality import fuzz_texts, tiktoken_oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import tiktoken
 
@@ -38,7 +38,9 @@ def same(name: str, theirs: tiktoken.Encoding, texts: Iterable[str]) -> None:
         if ids != wanted:
             at = next(i for i, (a, b) in enumerate(zip(ids, wanted, strict=False)) if a != b)
             near = theirs.decode(wanted[max(0, at - 5) : at + 5])
-            pytest.fail(f"{name}: {ids[at - 2 : at + 5]} is not {wanted[at - 2 : at + 5]}: {near!r}")
+            pytest.fail(
+                f"{name}: {ids[at - 2 : at + 5]} is not {wanted[at - 2 : at + 5]}: {near!r}"
+            )
     assert ours.count_batch(texts).tolist() == [len(ids) for ids in found]
     assert [ours.count(text) for text in texts] == [len(ids) for ids in found]
 
@@ -62,7 +64,8 @@ def test_vocabulary(name: str, oracle: dict[str, tiktoken.Encoding]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_grammar_fuzz(name: str, oracle: dict[str, tiktoken.Encoding]) -> None:
-    same(name, oracle[name], fuzz_texts.grammar_fuzz(200_000, seed=NAMES.index(name)))
+    number = 200_000 if name in DISTINCT else 40_000
+    same(name, oracle[name], fuzz_texts.grammar_fuzz(number, seed=NAMES.index(name)))
 
 
 def scalar_texts(template: str) -> Iterator[str]:
@@ -71,10 +74,9 @@ def scalar_texts(template: str) -> Iterator[str]:
         yield "".join(template.format(*[chr(one)] * 2) for one in SCALARS[start : start + 4096])
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", ["r50k_base", "cl100k_base", "o200k_base"])
 def test_every_scalar(name: str, oracle: dict[str, tiktoken.Encoding]) -> None:
-    for template in TEMPLATES[:2]:
-        same(name, oracle[name], scalar_texts(template))
+    same(name, oracle[name], scalar_texts("{}'s a{}b "))
 
 
 @pytest.mark.slow
@@ -128,32 +130,31 @@ def test_special_tokens(name: str, oracle: dict[str, tiktoken.Encoding]) -> None
     chance = random.Random(2)
     specials = sorted(theirs.special_tokens_set)[:40]
     words = [*specials, "<|", "|>", "<|endof", "a", " ", "한", "\n", "<|endoftext|"]
-    for _ in range(3000):
+    # tiktoken builds a pattern of all special tokens for each new set: slow with a thousand
+    for _ in range(30 if len(ours._special_tokens) > 100 else 800):
         text = "".join(chance.choices(words, k=chance.randint(0, 6)))
         some = set(chance.sample(specials, chance.randint(0, min(3, len(specials)))))
-        for policy in (
+        policies: list[dict[str, object]] = [
             {"allowed_special": "all"},
             {"disallowed_special": ()},
             {"allowed_special": some, "disallowed_special": ()},
             {"allowed_special": some},
             {"allowed_special": some, "disallowed_special": {"a"}},
             {},
-        ):
-            assert outcome(ours.encode, text, policy) == outcome(theirs.encode, text, policy)
-        allowed = {"allowed_special": some, "disallowed_special": ()}
-        assert ours.encode_to_numpy(text, **allowed).tolist() == theirs.encode(text, **allowed)  # type: ignore[arg-type]
-        assert ours.encode_batch([text, "b"], **allowed) == theirs.encode_batch(  # type: ignore[arg-type]
-            [text, "b"],
-            num_threads=1,
-            **allowed,  # type: ignore[arg-type]
-        )
+        ]
+        for policy in policies:
+            assert outcome(ours.encode, text, **policy) == outcome(theirs.encode, text, **policy)
+        plain = theirs.encode(text, allowed_special=some, disallowed_special=())
+        array = ours.encode_to_numpy(text, allowed_special=some, disallowed_special=())
+        assert array.tolist() == plain
+        batch = ours.encode_batch([text, "b"], allowed_special=some, disallowed_special=())
+        assert batch == [plain, theirs.encode("b")]
 
 
-def outcome(call: object, *args: object) -> object:
-    """What a call gives: its value, or its error's class and text (the last of `args`: keywords)."""
-    *plain, keywords = args
+def outcome(call: Callable[..., object], *args: object, **keywords: object) -> object:
+    """What a call gives: its value, or its error's class and text."""
     try:
-        return call(*plain, **keywords)  # type: ignore[operator]
+        return call(*args, **keywords)
     except ValueError as error:
         return "ValueError", str(error)
     except KeyError as error:
@@ -175,19 +176,14 @@ def test_errors_are_tiktokens(name: str, oracle: dict[str, tiktoken.Encoding]) -
         "decode_with_offsets",
     ):
         for ids in ([], [1, missing], [missing], [-1], [2**33], ["x"], [1.5], None):
-            args = (ids, {})
-            mine = outcome(getattr(ours, method), *args)
-            assert mine == outcome(getattr(theirs, method), *args), (method, ids)
+            wanted = outcome(getattr(theirs, method), ids)
+            assert outcome(getattr(ours, method), ids) == wanted, (method, ids)
     for one in (missing, -1, 2**33, "x"):
-        args_one = (one, {})
-        assert outcome(ours.decode_single_token_bytes, *args_one) == outcome(
-            theirs.decode_single_token_bytes, *args_one
-        )
+        wanted = outcome(theirs.decode_single_token_bytes, one)
+        assert outcome(ours.decode_single_token_bytes, one) == wanted, one
     for word in ("no such token", b"\xff\xff\xff", "", "<|endoftext|>"):
-        args_word = (word, {})
-        assert outcome(ours.encode_single_token, *args_word) == outcome(
-            theirs.encode_single_token, *args_word
-        )
+        wanted = outcome(theirs.encode_single_token, word)
+        assert outcome(ours.encode_single_token, word) == wanted, word
 
 
 @pytest.mark.parametrize("name", DISTINCT)
@@ -241,7 +237,8 @@ def test_bytes_that_are_no_text(name: str, oracle: dict[str, tiktoken.Encoding])
             raw.insert(chance.randint(0, len(raw)), chance.randrange(0x80, 0x100))
         cut = bytes(raw[: chance.randint(0, len(raw))])
         assert ours._encode_bytes(cut) == theirs._encode_bytes(cut), cut
-        assert ours._encode_single_piece(cut) == theirs._encode_single_piece(cut), cut
+        if cut:  # tiktoken panics at an empty piece
+            assert ours._encode_single_piece(cut) == theirs._encode_single_piece(cut), cut
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -252,7 +249,7 @@ def test_decoding(name: str, oracle: dict[str, tiktoken.Encoding]) -> None:
         ids = chance.choices(range(50_000), k=chance.randint(0, 8))
         assert ours.decode(ids) == theirs.decode(ids)
         assert ours.decode_bytes(ids) == theirs.decode_bytes(ids)
-        both = [outcome(one.decode, ids, {"errors": "strict"}) for one in (ours, theirs)]
+        both = [outcome(one.decode, ids, errors="strict") for one in (ours, theirs)]
         assert both[0] == both[1]
         decoder = tokens.StreamDecoder(name)
         text = "".join(decoder.feed([one]) for one in ids) + decoder.finish()

@@ -22,16 +22,13 @@ Encoded encode_text(const Encoding& encoding, std::string_view text, const Speci
   while (const auto match = encoding.find_special(text, from, allowed)) {
     from = match->position + match->text.size();
   }
-  encoding.encode(text.substr(0, from), allowed, result.ids);
   std::size_t last = from;
   for (std::size_t at = from; at < text.size();) {
     last = at;
     at = piece_end(encoding.grammar(), text, at);
   }
-  encoding.encode_ordinary(text.substr(from, last - from), result.ids);
-  const std::size_t before = result.ids.size();
-  encoding.encode_piece(text.substr(last), result.ids);
-  result.last_piece = result.ids.size() - before;
+  encoding.encode(text, allowed, result.ids);
+  result.last_piece = encoding.count_piece(text.substr(last));
   return result;
 }
 
