@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdio>
-
 #include <ctime>
 
 namespace dure::base {

@@ -28,7 +28,8 @@ std::string why_not(const ServicePolicy& policy, const catalog::Model& model,
   if (!missing_for_service.empty()) return "lacks " + names(missing_for_service);
   const catalog::Capabilities missing = model.capabilities.lacks(request.needs);
   if (!missing.empty()) return "lacks " + names(missing);
-  if (!model.deprecated_on.empty() && base::to_iso8601(request.at).substr(0, 10) >= model.deprecated_on) {
+  if (!model.deprecated_on.empty() &&
+      base::to_iso8601(request.at).substr(0, 10) >= model.deprecated_on) {
     return "retired on " + model.deprecated_on;
   }
   if (request.input_tokens > model.max_input_tokens) {

@@ -123,22 +123,6 @@ def _add_common(parser: argparse.ArgumentParser, *, missing: str | None) -> None
         parser.add_argument(name, action="store_true", default=missing or False, help=help_of[name])
 
 
-def _add_common(parser: argparse.ArgumentParser, *, missing: str | None) -> None:
-    """Add what stands before or after the command; `missing` is the default where it stands not."""
-    parser.add_argument(
-        "--data", metavar="DIR", default=missing, help="data folder (else DURE_DATA, else yours)"
-    )
-    parser.add_argument(
-        "--store", metavar="DIR", default=missing, help="store folder (else DATA/stores/default)"
-    )
-    parser.add_argument(
-        "--json", action="store_true", default=missing or False, help="one JSON document on stdout"
-    )
-    parser.add_argument(
-        "--debug", action="store_true", default=missing or False, help="show tracebacks"
-    )
-
-
 def _version() -> str:
     from dure import __version__
 

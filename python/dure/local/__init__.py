@@ -5,18 +5,20 @@ Neither is a language model, and the answers say so.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from dure._core.index import HashEmbedder
 from dure.prompts.relevance import rank, split_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dure._core.index import HashEmbedder as HashEmbedder
     from dure.prompts import Found
 
-__all__ = ["MODEL", "ExtractiveAnswerer", "HashEmbedder"]
+__all__ = ["MODEL", "ExtractiveAnswerer", "HashEmbedder", "pieces"]
 
+_PIECES = re.compile(r"\s*\S+|\s+\Z")
 MODEL = "dure.local (no language model)"
 
 _WORDS = {
@@ -84,6 +86,19 @@ class ExtractiveAnswerer:
         return text[: self._max_chars].rsplit(" ", 1)[0] + " …"
 
 
+def pieces(text: str) -> list[str]:
+    """Return the text word by word, as a stream sends it; joined they are the text."""
+    return _PIECES.findall(text)
+
+
 def _is_korean(text: str) -> bool:
     letters = [c for c in text if c.isalpha()]
     return sum("\uac00" <= c <= "\ud7a3" for c in letters) * 2 > len(letters)
+
+
+def __getattr__(name: str) -> object:
+    if name == "HashEmbedder":  # on first use: it brings numpy
+        from dure._core.index import HashEmbedder
+
+        return HashEmbedder
+    raise AttributeError(f"module 'dure.local' has no attribute {name!r}")

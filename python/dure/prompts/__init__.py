@@ -7,13 +7,13 @@ and the system message says that nothing in there is an instruction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from dure.errors import InvalidArgumentError
 
 from .fence import Found, Source, open_context, place_of, read_context
 
-__all__ = ["SYSTEM", "Found", "Source", "compress", "fit", "question_and_sources"]
+__all__ = ["SYSTEM", "Found", "Source", "compress", "distinct", "fit", "question_and_sources"]
 
 SYSTEM = (
     "Answer the question from the sources in the context, in the question's language, and cite "
@@ -23,6 +23,7 @@ SYSTEM = (
 MIN_PART_TOKENS = 32  # a shorter rest of a source is not worth its fence
 
 Message = dict[str, Any]
+_F = TypeVar("_F", bound=Found)
 
 
 def fit(
@@ -51,7 +52,7 @@ def fit(
     count = _counter(model)
     _require_fit(count(build([])), max_tokens, "question and instruction")
     sources: list[Source] = []
-    for hit in _distinct(hits):
+    for hit in distinct(hits):
         source = Source(len(sources) + 1, place_of(hit), hit.text)
         if count(build([*sources, source])) <= max_tokens:
             sources.append(source)
@@ -89,6 +90,17 @@ def question_and_sources(messages: Sequence[Mapping[str, Any]]) -> tuple[str, li
     empty: Mapping[str, Any] = {}
     last = next((m for m in reversed(messages) if m.get("role") == "user"), empty)
     return read_context(_text_of(last))
+
+
+def distinct(hits: Sequence[_F]) -> list[_F]:
+    """Return the hits without those whose text came before."""
+    seen: set[str] = set()
+    found = []
+    for hit in hits:
+        if hit.text not in seen:
+            seen.add(hit.text)
+            found.append(hit)
+    return found
 
 
 # Counting
@@ -133,11 +145,6 @@ def _whole_sentences(text: str) -> str:
         if at > half:
             return text[:at].rstrip()
     return text
-
-
-def _distinct(hits: Sequence[Found]) -> list[Found]:
-    seen: set[str] = set()
-    return [hit for hit in hits if not (hit.text in seen or seen.add(hit.text))]  # type: ignore[func-returns-value]
 
 
 # Compressing: each step takes messages and a test, and stops as soon as the test passes

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import struct
+import traceback
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dure import tokens
 from dure.errors import DureError
-from dure.local import ExtractiveAnswerer, HashEmbedder
+from dure.local import ExtractiveAnswerer, pieces
 from dure.prompts import question_and_sources
 
 from .wire import Reply, Request
@@ -20,6 +20,7 @@ from .wire import Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dure.local import HashEmbedder
     from dure.tokens import Encoding
 
     from .faults import FaultPlan
@@ -37,7 +38,6 @@ ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 MAX_INPUTS = 2048
 SLOW_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 60.0
-_PIECES = re.compile(r"\s*\S+|\s+\Z")
 
 
 class _ApiError(Exception):
@@ -153,6 +153,9 @@ class OpenAIShaped:
             )
         except DureError as wrong:
             return _Made(_error(_ApiError(wrong.http_status, str(wrong), code=wrong.code)))
+        except Exception:  # noqa: BLE001 - a server answers; the trace is for whoever reads stderr
+            traceback.print_exc()
+            return _Made(_error(_ApiError(500, "The upstream has a bug; its stderr shows it.")))
 
     def _authorize(self, request: Request) -> None:
         key = self._settings.api_key
@@ -338,7 +341,7 @@ def _events(
         return f'data: {start}, "choices": {choices}{tail}}}\n\n'.encode()
 
     yield event({"role": "assistant", "content": ""}, None)
-    for piece in _PIECES.findall(text):
+    for piece in pieces(text):
         yield event({"content": piece}, None)
     yield event({}, finish)
     if usage is not None:
@@ -439,6 +442,8 @@ def _encoding_of(model: str) -> Encoding:
 
 @lru_cache(maxsize=16)
 def _embedder(dim: int) -> HashEmbedder:
+    from dure.local import HashEmbedder
+
     return HashEmbedder(dim=dim)
 
 

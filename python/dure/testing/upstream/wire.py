@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._refuse = refuse
         self._buffer = bytearray()
         self._head: tuple[str, str, dict[str, str]] | None = None
-        self._busy = False
+        self._busy = self._ended = False
         self._keep_alive = True
         self._may_write = True
         self._later: asyncio.Handle | None = None
@@ -102,6 +102,12 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         self._advance()
 
+    def eof_received(self) -> bool:
+        """Answer what came before the client's end, then close."""
+        self._ended = True
+        self._advance()
+        return True
+
     # Requests
 
     def _advance(self) -> None:
@@ -113,6 +119,8 @@ class Connection(asyncio.Protocol):
                 self._send(self._refuse(refused.status, str(refused)))
                 return
             if request is None:
+                if self._ended:
+                    self._close()
                 return
             self._keep_alive = request.headers.get("connection", "").lower() != "close"
             self._serve(request)

@@ -1,0 +1,76 @@
+"""`dure count FILE...`: tokens, characters and bytes, exactly."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dure.errors import DureError, FileRefusedError, InvalidModelError
+
+from .output import complain, print_json, table
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one line per file and the total; a file that fails does not stop the others."""
+    from dure import tokens
+
+    encoding = _encoding(options)
+    counted: list[dict[str, object]] = []
+    failed = False
+    for name in options.files:
+        try:
+            text = read_text(name)
+        except (DureError, OSError) as error:
+            failed = True
+            complain(str(error) if isinstance(error, DureError) else f"{name}: {error.strerror}")
+            continue
+        counted.append(
+            {
+                "file": name,
+                "tokens": tokens.count(text, encoding=encoding),
+                "characters": len(text),
+                "bytes": len(text.encode()),
+            }
+        )
+    names = ("tokens", "characters", "bytes")
+    total = {name: sum(int(str(line[name])) for line in counted) for name in names}
+    if options.json:
+        print_json({"encoding": encoding, "files": counted, "total": total})
+    elif counted:
+        lines = [[*(f"{line[name]:,}" for name in names), line["file"]] for line in counted]
+        if len(counted) > 1:
+            lines.append([*(f"{total[name]:,}" for name in names), "total"])
+        table((*names, "file"), lines)
+    return 1 if failed else 0
+
+
+def read_text(name: str) -> str:
+    """Read a UTF-8 file, `-` for stdin.
+
+    Raises:
+        FileRefusedError: it is not UTF-8; the message says at which byte.
+    """
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        raise FileRefusedError(
+            f"{name}: not UTF-8 at byte {wrong.start}: convert it first, for example with iconv",
+            path=name,
+            reason="not UTF-8",
+        ) from None
+
+
+def _encoding(options: argparse.Namespace) -> str:
+    from dure import tokens
+
+    if options.model is None:
+        return str(tokens.get_encoding(options.encoding or "o200k_base").name)
+    try:
+        return str(tokens.encoding_name_for_model(options.model))
+    except KeyError as unknown:
+        raise InvalidModelError(str(unknown.args[0]), model=options.model) from None

@@ -1,0 +1,87 @@
+"""`dure count`: exact, one line per file, one line per failure."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from dure import tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "dure"]
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, input=stdin, check=False)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> list[Path]:
+    (tmp_path / "a.txt").write_text("hello world\n" * 10, encoding="utf-8")
+    (tmp_path / "b.md").write_text("두레는 공동 노동이다.", encoding="utf-8")
+    (tmp_path / "empty.txt").write_bytes(b"")
+    return sorted(tmp_path.iterdir())
+
+
+def test_counts_equal_the_library(texts: list[Path]) -> None:
+    found = json.loads(run("count", "--json", *map(str, texts)).stdout)
+    expected = [tokens.count(path.read_text(encoding="utf-8")) for path in texts]
+    assert [line["tokens"] for line in found["files"]] == expected
+    assert found["total"]["tokens"] == sum(expected)
+    assert found["total"]["bytes"] == sum(path.stat().st_size for path in texts)
+    assert found["files"][2]["tokens"] == 0
+
+
+def test_encoding_and_model(texts: list[Path]) -> None:
+    old = json.loads(run("count", "--json", "--model", "gpt-4", str(texts[1])).stdout)
+    assert old["encoding"] == "cl100k_base"
+    same = json.loads(run("count", "--json", "--encoding", "cl100k_base", str(texts[1])).stdout)
+    assert old == same
+
+
+def test_plain_output_and_stdin(texts: list[Path]) -> None:
+    done = run("count", "-", str(texts[0]), stdin="안녕".encode())
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert lines[-1].split()[-1] == "total"
+    assert "\x1b" not in done.stdout.decode()
+
+
+def test_a_bad_file_does_not_stop_the_others(texts: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "latin.txt"
+    broken.write_bytes(b"caf\xe9 au lait")
+    done = run("count", str(broken), str(tmp_path / "missing.txt"), str(tmp_path), str(texts[0]))
+    assert done.returncode == 1
+    complaints = done.stderr.decode().splitlines()
+    assert len(complaints) == 3
+    assert "not UTF-8 at byte 3" in complaints[0]
+    assert "missing.txt" in complaints[1]
+    assert str(texts[0]) in done.stdout.decode()
+
+
+@pytest.mark.parametrize("choice", [("--model", "no-such-model"), ("--encoding", "no_such_base")])
+def test_unknown_names_are_one_line(texts: list[Path], choice: tuple[str, str]) -> None:
+    done = run("count", *choice, str(texts[0]))
+    assert done.returncode == 1
+    assert len(done.stderr.decode().splitlines()) == 1
+    assert choice[1] in done.stderr.decode()
+    assert "Traceback" in run("count", "--debug", *choice, str(texts[0])).stderr.decode()
+
+
+def test_model_and_encoding_exclude_each_other(texts: list[Path]) -> None:
+    assert (
+        run("count", "--model", "gpt-4o", "--encoding", "p50k_base", str(texts[0])).returncode == 2
+    )
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder-not-file"
+    path.mkdir()
+    done = run("count", str(path))
+    assert done.returncode == 1
+    assert "folder-not-file" in done.stderr.decode()
