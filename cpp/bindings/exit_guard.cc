@@ -33,7 +33,11 @@ void close_exit_guard() {
   const ExitSafeRelease released;
   closer = std::this_thread::get_id();
   closed = true;
-  while (coming_back != 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  constexpr int kMostSteps = 25'000;  // five seconds: an exit that waits for ever helps nobody
+  for (int step = 0; coming_back != 0 && step < kMostSteps; ++step)
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
 }
+
+void reset_exit_guard_in_child() { coming_back = 0; }
 
 }  // namespace dure::bindings

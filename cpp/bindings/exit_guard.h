@@ -28,6 +28,8 @@ class ExitSafeRelease {
 // REQUIRES: the GIL is held, called by the interpreter's exit hook. From now on no other thread
 // comes back; those on their way in are waited for. The calling thread is exempt.
 void close_exit_guard();
+// In the child of a fork: threads that were on their way in do not exist here.
+void reset_exit_guard_in_child();
 
 }  // namespace dure::bindings
 

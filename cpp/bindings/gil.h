@@ -9,6 +9,8 @@
 
 #include <utility>
 
+#include "exit_guard.h"
+
 namespace dure::bindings {
 
 namespace py = pybind11;
@@ -16,7 +18,7 @@ namespace py = pybind11;
 // Runs `work` with the GIL released and returns its result. `work` touches no Python object.
 template <typename Work>
 decltype(auto) without_gil(Work&& work) {
-  const py::gil_scoped_release released;
+  const ExitSafeRelease released;
   return std::forward<Work>(work)();
 }
 
@@ -32,7 +34,7 @@ struct NoGilDelete {
   template <typename T>
   void operator()(T* object) const {
     if (PyGILState_Check() != 0) {
-      const py::gil_scoped_release released;
+      const ExitSafeRelease released;
       delete object;
     } else {
       delete object;

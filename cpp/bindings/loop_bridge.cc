@@ -67,6 +67,7 @@ class LoopBridges {
   // The child of a fork: the descriptors and queues are shared with the parent or may be locked by
   // threads that do not exist here, so nothing of them is used again.
   void abandon_in_child() {
+    reset_exit_guard_in_child();
     for (auto& [loop, bridge] : std::exchange(by_loop_, {})) {
       auto pending = std::exchange(bridge->pending_, {});
       bridge->queue_->abandon_in_child();
@@ -168,7 +169,19 @@ py::object FailedDone::make_result() { throw StatusException(std::move(status_))
 
 py::object WakeDone::make_result() { return py::none(); }
 
-LoopBridge& LoopBridge::current() { return LoopBridges::instance().of(names().get_running_loop()); }
+LoopBridge& LoopBridge::current() {
+  py::object loop;
+  try {
+    loop = names().get_running_loop();
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_RuntimeError)) throw;
+    throw StatusException(base::Status(
+        base::Code::kUnsupported,
+        "no asyncio loop runs in this thread: await inside asyncio.run (uvloop too); elsewhere, "
+        "and under trio, use the sync client"));
+  }
+  return LoopBridges::instance().of(loop);
+}
 
 LoopBridge::LoopBridge(py::object loop)
     : loop_ref_(py::weakref(loop)), queue_(value_or_throw(base::CompletionQueue::create())) {}

@@ -89,8 +89,8 @@ class Waiter {
 // One per running event loop. All under the GIL, on the loop's thread.
 class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
  public:
-  // The bridge of the loop that runs in this thread, made on first use. Raises RuntimeError if
-  // none runs.
+  // The bridge of the loop that runs in this thread, made on first use. Throws kUnsupported if none
+  // runs.
   static LoopBridge& current();
 
   // A future of this loop, and what completes it.

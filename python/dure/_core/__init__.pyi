@@ -2,6 +2,7 @@ from types import ModuleType
 
 from dure._core import base as base
 from dure._core import index as index
+from dure._core import net as net
 from dure._core import tokenize as tokenize
 
 version: str
@@ -10,4 +11,3 @@ build_type: str
 libraries: str
 
 def set_errors(errors: ModuleType) -> None: ...
-def dropped_completions() -> int: ...

@@ -258,7 +258,7 @@ TEST(HeadCheck, ReadsAHeadAndDropsTrailers) {
 }
 
 TEST(HeadCheck, TheCapCountsAllLines) {
-  HeadCheck head(40);
+  HeadCheck head(41);
   ASSERT_TRUE(head.take("HTTP/1.1 200 OK\r\n").ok());
   const base::Status status = head.take("A: 2345678901234567890\r\n");
   ASSERT_TRUE(status.ok()) << status.message();

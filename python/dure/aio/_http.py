@@ -1,0 +1,268 @@
+"""The low-level HTTP client: whole replies and streams, nothing about models."""
+
+from __future__ import annotations
+
+from os import fspath
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from dure import _core
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from os import PathLike
+    from types import TracebackType
+
+    from dure._core.net import HttpReply
+
+
+class _Timeout(Protocol):
+    """What `dure.aio.Timeout` has; seconds, None for no limit."""
+
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def first_byte(self) -> float | None: ...
+    @property
+    def idle(self) -> float | None: ...
+    @property
+    def total(self) -> float | None: ...
+
+
+_CONNECT = 5.0
+_TOTAL = 600.0
+
+
+class HttpEvent(NamedTuple):
+    """One server-sent event."""
+
+    type: str
+    data: str
+    id: str
+
+
+class HttpClient:
+    """Sends HTTP requests on a native thread that never takes the interpreter's lock.
+
+    One client serves any number of event loops and threads, one after another or at once. The
+    thread starts with the first request. Redirects are not followed; any status is a reply.
+
+    Args:
+        cert: PEM file of a client certificate with its key, or a pair (certificate, key).
+        ca: PEM file of certificate authorities. None: `SSL_CERT_FILE` and its kin, then the
+            system's, then certifi's; without any, TLS fails.
+        uds: Path of a Unix socket that every connection goes to.
+        proxy: URL of a proxy for all requests. None: the standard variables, read once, here.
+            An empty text: no proxy.
+        timeout: Seconds for a whole request, or an object with `connect`, `first_byte`, `idle`
+            and `total`. None: 5 s to connect, 600 s in total.
+        traceparent: Called once a request; its result is sent as the header of that name.
+    """
+
+    def __init__(
+        self,
+        *,
+        cert: str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]] | None = None,
+        ca: str | PathLike[str] | None = None,
+        uds: str | PathLike[str] | None = None,
+        proxy: str | None = None,
+        timeout: float | _Timeout | None = None,
+        traceparent: Callable[[], str] | None = None,
+    ) -> None:
+        certificate, key = cert if isinstance(cert, tuple) else (cert, None)
+        self._core = _core.net.HttpCore(
+            ca=_path(ca),
+            certificate=_path(certificate),
+            key=_path(key),
+            unix_socket=_path(uds),
+            proxy=proxy,
+            ca_fallbacks=_certifi(),
+        )
+        self._timeouts = _timeouts(timeout, (_CONNECT, 0.0, 0.0, _TOTAL))
+        self._traceparent = traceparent
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout: float | _Timeout | None = None,
+    ) -> HttpReply:
+        """Send a request and return the whole reply.
+
+        Args:
+            method: For example `"POST"`.
+            url: `http` or `https`, without user information.
+            headers: Names and values; `Content-Length` and its kin are set by the transport.
+            body: Bytes to send.
+            timeout: As for the client; it replaces the client's.
+
+        Raises:
+            InvalidArgumentError: The request cannot be sent; nothing left.
+            UnavailableError: Nothing was accepted; `.host`, `.stage`, `.tried` say why.
+            DeadlineError: `.stage` says which limit ran out.
+            UpstreamError: The reply is malformed, over a cap, or did not come.
+            TruncatedStreamError: The reply was cut.
+        """
+        future, request = self._core.request(
+            method, url, self._headers(headers), body, _timeouts(timeout, self._timeouts)
+        )
+        try:
+            return await future
+        except BaseException:
+            self._core.cancel(request)  # does nothing if the request has ended
+            raise
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout: float | _Timeout | None = None,
+        events: bool = False,
+    ) -> HttpStream:
+        """Begin a request whose reply is read piece by piece: `async with client.stream(...) as s`.
+
+        Args:
+            method: For example `"POST"`.
+            url: `http` or `https`, without user information.
+            headers: Names and values.
+            body: Bytes to send.
+            timeout: As for the client; it replaces the client's.
+            events: Read server-sent events instead of raw bytes.
+        """
+        return HttpStream(
+            lambda: self._core.stream(
+                method,
+                url,
+                self._headers(headers),
+                body,
+                _timeouts(timeout, self._timeouts),
+                events,
+            ),
+            events,
+        )
+
+    def close(self) -> None:
+        """End the thread and its connections; what is pending fails with `UnavailableError`."""
+        self._core.close()
+
+    async def aclose(self) -> None:
+        """Do as `close`, without blocking the loop."""
+        import asyncio
+
+        await asyncio.to_thread(self._core.close)
+
+    async def __aenter__(self) -> HttpClient:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    def _headers(self, headers: Mapping[str, str] | None) -> list[tuple[str, str]]:
+        pairs = list(headers.items()) if headers else []
+        if self._traceparent is not None:
+            pairs.append(("traceparent", self._traceparent()))
+        return pairs
+
+
+class HttpStream:
+    """A reply that is still coming: an async context manager, and an async iterator of its pieces.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Names and values, in the order in which they came.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+
+    def __init__(self, begin: Callable[[], _core.net.HttpStream], events: bool) -> None:
+        self._begin = begin
+        self._events = events
+        self._native: _core.net.HttpStream | None = None
+
+    async def __aenter__(self) -> HttpStream:
+        """Send the request and wait for the reply's head."""
+        native = self._native = self._begin()
+        try:
+            while (head := native.head()) is None:
+                await native.wait()
+        except BaseException:
+            native.cancel()
+            raise
+        self.status, self.headers = head
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Cancel what has not come."""
+        if self._native is not None:
+            self._native.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[bytes | HttpEvent]:
+        """Yield bytes as they come, or events with `events=True`.
+
+        Raises:
+            TruncatedStreamError: The reply was cut; all pieces before the cut were yielded.
+            DeadlineError: `.stage` says which limit ran out.
+        """
+        native = self._native
+        if native is None:
+            raise RuntimeError("enter the stream first: async with client.stream(...) as s")
+        while (pieces := native.take()) is not None:
+            for piece in pieces:
+                yield HttpEvent(*piece) if isinstance(piece, tuple) else piece
+            if not pieces:
+                await native.wait()
+
+
+def _path(path: str | PathLike[str] | None) -> str:
+    return "" if path is None else fspath(path)
+
+
+def _certifi() -> list[str]:
+    """Where certifi keeps its authorities, if it is installed; not imported for that."""
+    from importlib.util import find_spec
+
+    spec = find_spec("certifi")
+    places = spec.submodule_search_locations if spec is not None else None
+    return [f"{place}/cacert.pem" for place in places or []]
+
+
+def _timeouts(
+    timeout: float | _Timeout | None, default: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """Seconds of the four limits; 0 stands for none."""
+    if timeout is None:
+        return default
+    if isinstance(timeout, int | float):
+        limits = (default[0], default[1], default[2], float(timeout))
+    else:
+        limits = (
+            timeout.connect or 0.0,
+            timeout.first_byte or 0.0,
+            timeout.idle or 0.0,
+            timeout.total or 0.0,
+        )
+    if not all(0 <= limit < 1e9 for limit in limits):
+        from dure.errors import InvalidArgumentError
+
+        raise InvalidArgumentError(
+            "a timeout is a number of seconds, not negative", argument="timeout"
+        )
+    return limits
