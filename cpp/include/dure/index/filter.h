@@ -45,17 +45,21 @@ enum class FilterOp : std::uint8_t {
   kGreater,
   kGreaterEqual,
   kIn,          // field is one of values, which are all of one kind
+  kNotIn,       // field is there and none of values
   kLike,        // field LIKE values[0]: % any characters, _ one character
   kHasText,     // field holds the string values[0] as a part
   kHasElement,  // field is a list with values[0] among its elements
   kIsNull,      // field is null or missing
+  kHoldsNull,   // field is there and null
   kIsEmpty,     // field is null, missing or an empty list
 };
 
 struct FilterNode {
-  FilterOp op;
+  FilterOp op = FilterOp::kAnd;
   std::int64_t position = 0;  // as in the errors
-  std::string field;          // of a leaf; kDocumentField: the row's text
+  // Of a leaf; kDocumentField: the row's text. A kAnd with a field asks all of its children of one
+  // value: of the field, or of one element of it.
+  std::string field;
   std::vector<FilterValue> values;
   std::vector<FilterNode> children;
   std::size_t count = 0;     // kAtLeast
