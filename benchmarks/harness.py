@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,8 @@ class Contender:
     """
 
     name: str
-    run: Callable[[object], object]
-    answer: Callable[[object], object] | None = lambda result: result
+    run: Callable[[Any], Any]
+    answer: Callable[[Any], object] | None = lambda result: result
 
 
 @dataclass
@@ -65,7 +65,7 @@ def side_by_side(
     title: str,
     contenders: list[Contender],
     *,
-    fresh: Callable[[], object],
+    fresh: Callable[[], Any],
     work: float,
     unit: str,
     rounds: int = 5,

@@ -6,6 +6,8 @@ are chosen so that neighbours look like those of real embedding models (see docs
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 Array = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -19,7 +21,7 @@ def embedding_like(count: int, dim: int, *, seed: int, queries: int = 1000) -> t
     scale = (1 + np.arange(dim) / 8.0) ** -alpha
     scale /= np.sqrt((scale**2).sum())  # a Gaussian row times `scale` has expected norm 1
 
-    def gaussian(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+    def gaussian(*shape: int) -> Any:  # noqa: ANN401
         return random.standard_normal((*shape, dim), dtype=np.float32) * scale.astype(np.float32)
 
     common, centres = gaussian(), gaussian(topics)

@@ -41,7 +41,7 @@ def ours(text: str, **options: Any) -> Contender:  # noqa: ANN401
         assert chunks.verify(text) == []
         return check(list(chunks.text))
 
-    return Contender("dure", chunker.chunk, answer)  # type: ignore[arg-type]
+    return Contender("dure", chunker.chunk, answer)
 
 
 def token_rows(text: str) -> list[Contender]:
@@ -62,7 +62,7 @@ def token_rows(text: str) -> list[Contender]:
     check = covers(text)
     return [
         ours(text, max_tokens=TOKENS),
-        Contender("one pass of our encoder", own.count, None),  # type: ignore[arg-type]
+        Contender("one pass of our encoder", own.count, None),
         Contender(named("langchain-text-splitters"), langchain.split_text, check),
         Contender(named("semchunk"), sem, check),
         Contender(named("semantic-text-splitter"), rust.chunks, check),

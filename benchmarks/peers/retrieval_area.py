@@ -98,11 +98,12 @@ def vectors() -> list[Table]:
         build = Table(
             f"build, {COUNT} x {DIM}", "seconds", "less is better; dure: durable ingest too"
         )
-        for label, make in (
-            ("dure", lambda: dure_search(rows, folder)),
-            (named("faiss-cpu", "HNSW32,Flat"), lambda: faiss_search(rows)),
-            (named("hnswlib"), lambda: hnswlib_search(rows)),
-        ):
+        makers: dict[str, Callable[[], Any]] = {
+            "dure": lambda: dure_search(rows, folder),
+            named("faiss-cpu", "HNSW32,Flat"): lambda: faiss_search(rows),
+            named("hnswlib"): lambda: hnswlib_search(rows),
+        }
+        for label, make in makers.items():
             start = time.perf_counter()
             engines[label] = make()
             seconds = time.perf_counter() - start
