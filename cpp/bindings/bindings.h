@@ -9,6 +9,7 @@ namespace dure::bindings {
 void bind_base(pybind11::module_& core);
 void bind_tokenize(pybind11::module_& core);
 void bind_index(pybind11::module_& core);
+void bind_chunk(pybind11::module_& core);
 void bind_net(pybind11::module_& core);
 
 }  // namespace dure::bindings

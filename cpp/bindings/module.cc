@@ -10,5 +10,6 @@ PYBIND11_MODULE(_core, core) {
   dure::bindings::bind_base(core);
   dure::bindings::bind_tokenize(core);
   dure::bindings::bind_index(core);
+  dure::bindings::bind_chunk(core);
   dure::bindings::bind_net(core);
 }

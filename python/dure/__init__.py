@@ -23,15 +23,21 @@ __version__: str = _core.version
 
 # Public name -> the module that holds it.
 _HOME = {
+    "Chunker": "dure.chunks",
+    "Document": "dure.chunks",
     "DureError": "dure.errors",
     "Embedder": "dure.retrieval",
     "InvalidModelError": "dure.errors",
     "Store": "dure.retrieval",
     "VectorStore": "dure.retrieval",
+    "split_documents": "dure.chunks",
 }
-_MODULES = ("errors", "retrieval", "tokens")
+_MODULES = ("errors", "retrieval", "tokens", "chunks")
 
 if TYPE_CHECKING:
+    from dure.chunks import Chunker as Chunker
+    from dure.chunks import Document as Document
+    from dure.chunks import split_documents as split_documents
     from dure.errors import DureError as DureError
     from dure.errors import InvalidModelError as InvalidModelError
     from dure.retrieval import Embedder as Embedder

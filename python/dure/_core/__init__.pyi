@@ -1,6 +1,7 @@
 from types import ModuleType
 
 from dure._core import base as base
+from dure._core import chunk as chunk
 from dure._core import index as index
 from dure._core import net as net
 from dure._core import tokenize as tokenize

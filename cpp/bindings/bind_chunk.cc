@@ -1,0 +1,281 @@
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bindings.h"
+#include "dure/base/hash.h"
+#include "dure/chunk/chunker.h"
+#include "dure/chunk/chunks.h"
+#include "dure/chunk/dedup.h"
+#include "dure/chunk/verify.h"
+#include "dure/text/sentences.h"
+#include "dure/text/utf8.h"
+#include "dure/tokenize/encoding.h"
+#include "gil.h"
+#include "status.h"
+
+namespace dure::bindings {
+namespace {
+
+using chunk::Chunks;
+
+// Borrowed from `text` (str or bytes), which has to outlive the view. Fails for lone surrogates.
+std::string_view view_of(const py::handle& text) {
+  if (PyBytes_Check(text.ptr()) != 0) {
+    return {PyBytes_AS_STRING(text.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(text.ptr()))};
+  }
+  if (PyUnicode_Check(text.ptr()) == 0) {
+    throw StatusException(base::invalid_argument(
+        "text", "text has to be str or UTF-8 bytes, not " +
+                    std::string(py::str(py::type::of(text).attr("__name__")))));
+  }
+  Py_ssize_t size = 0;
+  const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (data == nullptr) {
+    const py::error_already_set error;
+    throw StatusException(
+        base::invalid_argument("text", "the text holds a lone surrogate at offset " +
+                                           std::string(py::str(error.value().attr("start"))) +
+                                           ", which has no UTF-8 form"));
+  }
+  return {data, static_cast<std::size_t>(size)};
+}
+
+// A caller's tokenizer: text -> number of tokens. Runs with the GIL.
+chunk::CountFunction count_by(py::function count) {
+  return [count = std::move(count)](std::string_view text) -> base::Result<std::size_t> {
+    const py::object units = count(py::str(text.data(), text.size()));
+    const auto value = units.cast<std::int64_t>();
+    if (value < 0) return base::fail(base::invalid_argument("tokenizer", "it counted below zero"));
+    return static_cast<std::size_t>(value);
+  };
+}
+
+using Tokenizer = std::variant<std::string, py::function>;
+
+chunk::CountFunction counter_of(const Tokenizer& tokenizer) {
+  if (const auto* count = std::get_if<py::function>(&tokenizer)) return count_by(*count);
+  const tokenize::Encoding* encoding =
+      value_or_throw(tokenize::Encoding::get(std::get<std::string>(tokenizer)));
+  return [encoding](std::string_view text) {
+    return base::Result<std::size_t>(encoding->count(text));
+  };
+}
+
+template <typename T>
+py::array column(const py::object& owner, const std::vector<T>& values) {
+  py::array out(py::dtype::of<T>(), {values.size()}, values.data(), owner);
+  py::detail::array_proxy(out.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  return out;
+}
+
+template <auto Member>
+auto column_getter() {
+  return [](const py::object& self) { return column(self, self.cast<Chunks&>().*Member); };
+}
+
+// Work that may call back into Python keeps the GIL.
+template <typename Work>
+decltype(auto) run(const chunk::Chunker& chunker, Work&& work) {
+  if (chunker.options().count) return work();
+  return without_gil(std::forward<Work>(work));
+}
+
+Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
+                 const std::vector<std::size_t>& pages) {
+  const std::string_view view = view_of(text);
+  return value_or_throw(run(chunker, [&] {
+    std::vector<std::size_t> starts = pages;
+    if (!pages.empty() && text::is_valid(view)) {
+      const text::CharOffsets offsets(view);
+      for (std::size_t& start : starts) start = offsets.to_byte(std::min(start, offsets.size()));
+    }
+    return chunker.chunk(view, starts);
+  }));
+}
+
+std::vector<Chunks> chunk_many(const chunk::Chunker& chunker, const py::sequence& texts,
+                               std::size_t threads) {
+  const py::tuple kept(texts);  // the views borrow from these
+  std::vector<std::string_view> views;
+  for (const py::handle text : kept) views.push_back(view_of(text));
+  auto results = run(
+      chunker, [&] { return chunker.chunk_many(views, chunker.options().count ? 1 : threads); });
+  std::vector<Chunks> out;
+  for (auto& result : results) out.push_back(value_or_throw(std::move(result)));
+  return out;
+}
+
+// The store's ids (api: chunk ids) of all rows.
+std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
+                             const std::string& document) {
+  const std::string_view source = view_of(text);
+  const auto u64 = [](std::uint64_t value) {
+    std::string bytes;
+    for (int shift = 0; shift < 64; shift += 8)
+      bytes.push_back(static_cast<char>(value >> shift & 0xFF));
+    return bytes;
+  };
+  return without_gil([&] {
+    std::unordered_map<std::string, std::uint64_t> seen;
+    std::vector<std::string> out;
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      const base::Sha256Digest digest = base::sha256(chunks.embedded(source, i));
+      const std::string content(reinterpret_cast<const char*>(digest.data()), digest.size());
+      const std::string key = u64(document.size()) + document + content + u64(seen[content]++);
+      out.push_back(base::hex(base::sha256(key), 16));
+    }
+    return out;
+  });
+}
+
+py::array_t<std::int64_t> sentences(const py::object& text, bool korean) {
+  const std::string_view view = view_of(text);
+  std::vector<std::int64_t> spans;
+  without_gil([&] {
+    const std::size_t valid = text::valid_prefix(view);
+    if (valid != view.size())
+      throw StatusException(base::invalid_argument(
+          "text", "the bytes are not UTF-8 at offset " + std::to_string(valid)));
+    const auto rules = korean ? text::SentenceRules::kKorean : text::SentenceRules::kUax29;
+    std::size_t start = 0;
+    std::int64_t character = 0;
+    for (const std::size_t end : text::sentence_ends(view, rules)) {
+      spans.push_back(character);
+      character +=
+          static_cast<std::int64_t>(text::count_code_points(view.substr(start, end - start)));
+      spans.push_back(character);
+      start = end;
+    }
+  });
+  py::array_t<std::int64_t> out({spans.size() / 2, std::size_t{2}});
+  std::copy(spans.begin(), spans.end(), out.mutable_data());
+  return out;
+}
+
+chunk::Options options_of(const std::string& unit, std::size_t max, std::size_t overlap,
+                          const std::optional<std::string>& mode, bool korean, bool heading_path,
+                          std::vector<std::string> separators, std::vector<std::string> delimiters,
+                          bool keep_tables, bool keep_fences, bool stable, bool trim,
+                          const std::optional<Tokenizer>& tokenizer) {
+  chunk::Options options;
+  options.unit = unit == "tokens"  ? chunk::Unit::kTokens
+                 : unit == "chars" ? chunk::Unit::kChars
+                                   : chunk::Unit::kBytes;
+  options.max = max;
+  options.overlap = overlap;
+  if (mode) options.mode = value_or_throw(chunk::mode_of(*mode));
+  options.sentences = korean ? text::SentenceRules::kKorean : text::SentenceRules::kUax29;
+  options.heading_path = heading_path;
+  options.separators = std::move(separators);
+  options.delimiters = std::move(delimiters);
+  options.keep_tables = keep_tables;
+  options.keep_fences = keep_fences;
+  options.stable = stable;
+  options.trim = trim;
+  if (tokenizer && options.unit == chunk::Unit::kTokens) {
+    if (const auto* count = std::get_if<py::function>(&*tokenizer)) {
+      options.count = count_by(*count);
+    } else {
+      options.encoding = value_or_throw(tokenize::Encoding::get(std::get<std::string>(*tokenizer)));
+    }
+  }
+  return options;
+}
+
+void bind_columns(py::module_& room) {
+  py::class_<Chunks>(room, "Columns", "The pieces of one text; holds no text.")
+      .def("__len__", &Chunks::size)
+      .def_property_readonly("byte_start", column_getter<&Chunks::byte_start>())
+      .def_property_readonly("byte_end", column_getter<&Chunks::byte_end>())
+      .def_property_readonly("char_start", column_getter<&Chunks::char_start>())
+      .def_property_readonly("char_end", column_getter<&Chunks::char_end>())
+      .def_property_readonly("body_start", column_getter<&Chunks::body_start>())
+      .def_property_readonly("token_count", column_getter<&Chunks::token_count>())
+      .def_property_readonly("page", column_getter<&Chunks::page>())
+      .def_property_readonly("hash64", column_getter<&Chunks::hash64>())
+      .def(
+          "prefix",
+          [](const Chunks& self, std::size_t i) {
+            return self.prefixes.at(self.prefix.at(i)).text;
+          },
+          py::arg("i"), "What is embedded before span i.")
+      .def(
+          "heading_path",
+          [](const Chunks& self, std::size_t i) {
+            return py::tuple(py::cast(self.prefixes.at(self.prefix.at(i)).heading_path));
+          },
+          py::arg("i"))
+      .def(
+          "shortened",
+          [](const Chunks& self, std::size_t i) {
+            return self.prefixes.at(self.prefix.at(i)).shortened;
+          },
+          py::arg("i"), "Whether headings were left out at the top of the path.")
+      .def(
+          "count_tokens",
+          [](Chunks& self, const py::object& text, const Tokenizer& tokenizer) {
+            const chunk::CountFunction count = counter_of(tokenizer);
+            const std::string_view view = view_of(text);
+            const auto work = [&] { return chunk::count_tokens(self, view, count); };
+            ok_or_throw(std::holds_alternative<std::string>(tokenizer) ? without_gil(work)
+                                                                       : work());
+          },
+          py::arg("text"), py::arg("tokenizer"), "Fills token_count.")
+      .def("ids", &ids, py::arg("text"), py::arg("document"), "The store's ids.")
+      .def(
+          "unique",
+          [](const Chunks& self, const py::object& text, std::optional<double> jaccard) {
+            const std::string_view view = view_of(text);
+            return without_gil(
+                [&] { return chunk::select(self, chunk::unique_chunks(self, view, jaccard)); });
+          },
+          py::arg("text"), py::arg("jaccard"), "Without duplicates.");
+}
+
+}  // namespace
+
+void bind_chunk(py::module_& core) {
+  py::module_ room = core.def_submodule("chunk", "Exact pieces of documents, and sentences.");
+  bind_columns(room);
+  py::class_<chunk::Chunker>(room, "Chunker", "Cuts texts under a cap. Immutable.")
+      .def(py::init([](const std::string& unit, std::size_t max, std::size_t overlap,
+                       const std::optional<std::string>& mode, bool korean, bool heading_path,
+                       std::vector<std::string> separators, std::vector<std::string> delimiters,
+                       bool keep_tables, bool keep_fences, bool stable, bool trim,
+                       const std::optional<Tokenizer>& tokenizer) {
+             return value_or_throw(chunk::Chunker::create(options_of(
+                 unit, max, overlap, mode, korean, heading_path, std::move(separators),
+                 std::move(delimiters), keep_tables, keep_fences, stable, trim, tokenizer)));
+           }),
+           py::kw_only(), py::arg("unit"), py::arg("max"), py::arg("overlap"), py::arg("mode"),
+           py::arg("korean"), py::arg("heading_path"), py::arg("separators"), py::arg("delimiters"),
+           py::arg("keep_tables"), py::arg("keep_fences"), py::arg("stable"), py::arg("trim"),
+           py::arg("tokenizer"))
+      .def("chunk", &chunk_one, py::arg("text"), py::arg("pages"),
+           "Offsets of pages in code points.")
+      .def("chunk_many", &chunk_many, py::arg("texts"), py::arg("threads"))
+      .def(
+          "verify",
+          [](const chunk::Chunker& self, const Chunks& chunks, const py::object& text) {
+            const std::string_view view = view_of(text);
+            return value_or_throw(
+                run(self, [&] { return chunk::verify(chunks, view, self.options()); }));
+          },
+          py::arg("chunks"), py::arg("text"), "Broken rules; empty: sound.");
+  room.def("encoding_names", [] {
+    std::vector<std::string> names;
+    for (const std::string_view name : tokenize::Encoding::names()) names.emplace_back(name);
+    return names;
+  });
+  room.def("sentences", &sentences, py::arg("text"), py::arg("korean"),
+           "Spans of sentences in code points, int64 [n, 2].");
+}
+
+}  // namespace dure::bindings

@@ -1,0 +1,90 @@
+// dure/chunk/chunker.h - cuts a text into pieces of a proven size.
+//
+// Structure first (headings, blocks, paragraphs, lines, sentences, clauses, words, graphemes);
+// among equals the boundary is chosen by what stands just before it, so an edit moves few others.
+// The cap holds for what is embedded: heading path, repeated table header, overlap and body,
+// counted as one string. Linear in the text for every text.
+//
+// Immutable; so thread-safe, unless Options.count is not.
+#ifndef DURE_CHUNK_CHUNKER_H_
+#define DURE_CHUNK_CHUNKER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dure/base/result.h"
+#include "dure/chunk/chunks.h"
+#include "dure/text/sentences.h"
+
+namespace dure::tokenize {
+class Encoding;
+}
+
+namespace dure::chunk {
+
+enum class Unit : std::uint8_t { kTokens, kChars, kBytes };
+enum class Mode : std::uint8_t {
+  kText,
+  kMarkdown,
+  kHtml,
+  kCode,
+  kCsv,
+  kJsonl,
+  kPage,
+  kDelimiter,
+};
+
+struct Options {
+  Unit unit = Unit::kTokens;
+  std::size_t max = 512;     // of what is embedded, in `unit`
+  std::size_t overlap = 0;   // at most so much of the text before a body; < max
+  std::optional<Mode> mode;  // none: detected in each text
+  text::SentenceRules sentences = text::SentenceRules::kKorean;
+  bool heading_path = true;             // embed the headings above a chunk
+  std::vector<std::string> separators;  // highest first; instead of paragraphs, lines, sentences
+  std::vector<std::string> delimiters;  // of mode delimiter; empty: line feed and full stops
+  bool keep_tables = true;              // whole when they fit
+  bool keep_fences = true;
+  bool stable = true;  // false: the last boundary of the highest level
+  bool trim = true;    // no space at the ends; false: the bodies join to the text
+  const tokenize::Encoding* encoding = nullptr;  // of unit kTokens; outlives the chunker
+  CountFunction count;                           // of unit kTokens without an encoding
+};
+
+// "text", "markdown", ... Fails with kInvalidArgument, naming all.
+[[nodiscard]] base::Result<Mode> mode_of(std::string_view name);
+// What the text looks like: reads at most its first 64 KB.
+[[nodiscard]] Mode detect_mode(std::string_view text) noexcept;
+
+class Chunker {
+ public:
+  // Fails with kInvalidArgument: max is 0, overlap is not below max, tokens without a tokenizer,
+  // an empty separator or delimiter.
+  [[nodiscard]] static base::Result<Chunker> create(Options options);
+
+  // `page_starts`: bytes at which pages begin, ascending; may be empty. Fails with
+  // kInvalidArgument for bytes that are not UTF-8 (detail "position") and for a code point that
+  // is larger than the cap.
+  [[nodiscard]] base::Result<Chunks> chunk(std::string_view text,
+                                           std::span<const std::size_t> page_starts = {}) const;
+
+  // The same for many texts on `threads` threads (0: one for each core); each slot is what
+  // chunk(texts[i]) returns.
+  [[nodiscard]] std::vector<base::Result<Chunks>> chunk_many(
+      std::span<const std::string_view> texts, std::size_t threads = 0) const;
+
+  [[nodiscard]] const Options& options() const noexcept { return options_; }
+
+ private:
+  explicit Chunker(Options options) : options_(std::move(options)) {}
+  Options options_;
+};
+
+}  // namespace dure::chunk
+
+#endif  // DURE_CHUNK_CHUNKER_H_

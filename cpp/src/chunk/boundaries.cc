@@ -1,0 +1,235 @@
+#include "chunk/boundaries.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "dure/base/hash.h"
+#include "dure/text/sentences.h"
+#include "dure/text/utf8.h"
+
+namespace dure::chunk {
+namespace {
+
+constexpr std::size_t kHashed = 96;         // bytes before a cut that decide among equals
+constexpr std::size_t kLookBack = 512;      // bytes before a window where its first sentence starts
+constexpr std::size_t kLookAhead = 256;     // bytes after it that may tell a sentence goes on
+constexpr std::size_t kLongestBlank = 256;  // spaces of a blank line between two paragraphs
+
+constexpr std::array<std::string_view, 8> kDelimiters{"\n", ".", "?", "!", "。", "？", "！", "…"};
+
+// Length of the clause mark that starts at `at`: an ASCII one (a space has to follow), or a
+// full-width one.
+std::size_t clause_mark(std::string_view text, std::size_t at) {
+  const char c = text[at];
+  if (c == ',' || c == ';' || c == ':') return 1;
+  if (c != '\xE3' && c != '\xEF') return 0;
+  for (const std::string_view mark : {"、", "，", "；", "："})
+    if (text.compare(at, mark.size(), mark) == 0) return mark.size();
+  return 0;
+}
+
+}  // namespace
+
+// Keeps the best of the cuts that it is offered.
+class Boundaries::Best {
+ public:
+  Best(std::string_view text, bool stable) : text_(text), stable_(stable) {}
+
+  void offer(std::size_t at, int level = 0) {
+    if (found_ && level < level_) return;
+    const std::uint64_t hash = stable_ ? hash_before(at) : 0;
+    if (found_ && level == level_ && hash > hash_) return;
+    found_ = true;
+    at_ = at;
+    level_ = level;
+    hash_ = hash;
+  }
+  // 0: nothing was offered.
+  [[nodiscard]] std::size_t at() const { return at_; }
+
+ private:
+  [[nodiscard]] std::uint64_t hash_before(std::size_t at) const {
+    const std::size_t length = std::min(at, kHashed);
+    return base::hash64(text_.substr(at - length, length));
+  }
+
+  std::string_view text_;
+  bool stable_;
+  bool found_ = false;
+  std::size_t at_ = 0;
+  int level_ = 0;
+  std::uint64_t hash_ = 0;
+};
+
+Boundaries::Boundaries(std::string_view text, const Outline& outline, const Options& options)
+    : text_(text), outline_(outline), options_(options) {
+  const auto mark_last = [this](std::string_view delimiter) {
+    delimiter_bytes_[static_cast<unsigned char>(delimiter.back())] = true;
+  };
+  if (options.delimiters.empty()) std::for_each(kDelimiters.begin(), kDelimiters.end(), mark_last);
+  std::for_each(options.delimiters.begin(), options.delimiters.end(), mark_last);
+}
+
+std::size_t Boundaries::pick(const Window& window) const {
+  if (const std::size_t at = pick_mark(window); at != 0) return at;
+  if (!options_.separators.empty()) {
+    if (const std::size_t at = pick_separator(window); at != 0) return at;
+  } else {
+    if (const std::size_t at = pick_line(window); at != 0) return at;
+    if (outline_.has_sentences) {
+      if (const std::size_t at = pick_sentence(window); at != 0) return at;
+    }
+  }
+  if (const std::size_t at = pick_word(window, outline_.has_sentences); at != 0) return at;
+  return pick_grapheme(window);
+}
+
+std::size_t Boundaries::pick_mark(const Window& window) const {
+  const auto after = [](std::size_t at, const Mark& mark) { return at < mark.at; };
+  const auto& marks = outline_.marks;
+  auto mark = std::upper_bound(marks.begin(), marks.end(), window.low, after);
+  Best best(text_, options_.stable);
+  for (; mark != marks.end() && mark->at <= window.high; ++mark)
+    if (text::is_grapheme_boundary(text_, mark->at, window.from)) best.offer(mark->at, mark->level);
+  return best.at();
+}
+
+std::size_t Boundaries::pick_separator(const Window& window) const {
+  for (const std::string& separator : options_.separators) {
+    Best best(text_, options_.stable);
+    const std::size_t length = separator.size();
+    const std::string_view view = text_.substr(0, window.high);
+    const std::size_t first = window.low + 1 > length ? window.low + 1 - length : 0;
+    for (std::size_t at = view.find(separator, first); at != std::string_view::npos;
+         at = view.find(separator, at + 1)) {
+      const std::size_t cut = at + length;
+      if (cut > window.low && text::is_grapheme_boundary(text_, cut, window.from)) best.offer(cut);
+    }
+    if (best.at() != 0) return best.at();
+  }
+  return 0;
+}
+
+// A blank line ends just before `at`, and something stands at `at`.
+bool Boundaries::starts_paragraph(std::size_t at) const {
+  if (!outline_.has_paragraphs) return false;
+  if (at < text_.size() && (text_[at] == '\n' || text_[at] == '\r')) return false;
+  std::size_t back = at - 1;  // the line feed
+  const std::size_t limit = back > kLongestBlank ? back - kLongestBlank : 0;
+  while (back > limit) {
+    const char c = text_[--back];
+    if (c == '\n') return true;
+    if (c != ' ' && c != '\t' && c != '\r') return false;
+  }
+  return false;
+}
+
+std::size_t Boundaries::pick_line(const Window& window) const {
+  Best best(text_, options_.stable);
+  bool paragraph = false;
+  for (std::size_t at = window.low; at < window.high;) {
+    const void* feed = std::memchr(text_.data() + at, '\n', window.high - at);
+    if (feed == nullptr) break;
+    at = static_cast<std::size_t>(static_cast<const char*>(feed) - text_.data()) + 1;
+    const bool starts = starts_paragraph(at);
+    if (paragraph && !starts) continue;
+    paragraph = starts;
+    best.offer(at, starts ? kParagraph : kLine);
+  }
+  return best.at();
+}
+
+std::size_t Boundaries::pick_sentence(const Window& window) const {
+  const std::size_t end = text::char_start(text_, std::min(text_.size(), window.high + kLookAhead));
+  const std::string_view view = text_.substr(0, end);
+  const std::size_t back = window.low > kLookBack ? window.low - kLookBack : 0;
+  text::SentenceScanner scanner(view, options_.sentences);
+  Best best(text_, options_.stable);
+  for (std::size_t at = std::max(window.from, text::char_start(text_, back)); at < window.high;) {
+    at = scanner.next(at);
+    if (at > window.low && at <= window.high && (at < end || end == text_.size()) &&
+        text::is_grapheme_boundary(text_, at, window.from))
+      best.offer(at);
+  }
+  return best.at();
+}
+
+std::size_t Boundaries::pick_word(const Window& window, bool clauses) const {
+  Best best(text_, options_.stable);
+  bool clause = false;
+  const auto offer = [&](std::size_t at, bool after_clause) {
+    if (at <= window.low || at > window.high || (clause && !after_clause)) return;
+    if (!text::is_grapheme_boundary(text_, at, window.from)) return;
+    clause = after_clause;
+    best.offer(at, after_clause ? kClause : kWord);
+  };
+  bool after_mark = false;
+  for (std::size_t at = window.low; at < window.high;) {
+    if (const std::size_t mark = clauses ? clause_mark(text_, at) : 0; mark != 0) {
+      at += mark;
+      after_mark = true;
+      if (mark > 1) offer(at, true);
+      continue;
+    }
+    const std::size_t space = text::space_length(text_, at);
+    if (space == 0) {
+      after_mark = false;
+      at += text::decode_at(text_, at).length;
+      continue;
+    }
+    while (const std::size_t more = at < window.high ? text::space_length(text_, at) : 0)
+      at += more;
+    offer(at, after_mark);
+    after_mark = false;
+  }
+  return best.at();
+}
+
+std::size_t Boundaries::pick_grapheme(const Window& window) const {
+  const std::size_t next =
+      window.high < text_.size() ? text::decode_at(text_, window.high).length : 0;
+  const std::string_view view = text_.substr(0, window.high + next);
+  Best best(text_, options_.stable);
+  std::size_t at = text::grapheme_floor(view, window.low, window.from);
+  while (at < window.high) {
+    at = text::next_grapheme(view, at);
+    if (at > window.low && at <= window.high) best.offer(at);
+  }
+  if (best.at() != 0) return best.at();
+  const std::size_t floor = text::grapheme_floor(view, window.high, window.from);
+  return floor > window.from ? floor : window.high;  // one grapheme fills it all
+}
+
+std::size_t Boundaries::pick_delimiter(const Window& window) const {
+  const auto ends_delimiter = [this](std::size_t end) {
+    const std::string_view until = text_.substr(0, end);
+    const auto ends = [until](std::string_view delimiter) { return until.ends_with(delimiter); };
+    return options_.delimiters.empty()
+               ? std::any_of(kDelimiters.begin(), kDelimiters.end(), ends)
+               : std::any_of(options_.delimiters.begin(), options_.delimiters.end(), ends);
+  };
+  for (std::size_t at = window.high; at > window.from; --at)
+    if (delimiter_bytes_[static_cast<unsigned char>(text_[at - 1])] && ends_delimiter(at) &&
+        text::is_grapheme_boundary(text_, at, window.from))
+      return at;
+  const std::size_t floor = text::grapheme_floor(text_, window.high, window.from);
+  return floor > window.from ? floor : window.high;
+}
+
+std::size_t Boundaries::first_start(std::size_t low, std::size_t high) const {
+  const std::size_t end = text::char_start(text_, std::min(text_.size(), high + kLookAhead));
+  text::SentenceScanner scanner(text_.substr(0, end), options_.sentences);
+  const std::size_t back = text::char_start(text_, low > kLookBack ? low - kLookBack : 0);
+  for (std::size_t at = back; outline_.has_sentences && at < high;) {
+    at = scanner.next(at);
+    if (at >= low && at < high && text::is_grapheme_boundary(text_, at, back)) return at;
+  }
+  for (std::size_t at = low; at < high; at += text::decode_at(text_, at).length)
+    if (text::space_length(text_, at) == 0 && text::space_length_before(text_, at) != 0 &&
+        text::is_grapheme_boundary(text_, at, back))
+      return at;
+  return high;
+}
+
+}  // namespace dure::chunk

@@ -1,0 +1,327 @@
+#include "chunk/planner.h"
+
+#include <algorithm>
+
+#include "dure/base/hash.h"
+#include "dure/text/sentences.h"
+
+namespace dure::chunk {
+namespace {
+
+constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
+constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+
+// For each heading the one above it: the last before it of a higher rank.
+std::vector<std::size_t> parents_of(const std::vector<Heading>& headings) {
+  std::vector<std::size_t> parents;
+  for (std::size_t i = 0; i < headings.size(); ++i) {
+    std::size_t parent = i == 0 ? kNone : i - 1;
+    while (parent != kNone && headings[parent].level >= headings[i].level) parent = parents[parent];
+    parents.push_back(parent);
+  }
+  return parents;
+}
+
+}  // namespace
+
+Planner::Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
+                 std::span<const std::size_t> page_starts)
+    : options_(options),
+      mode_(mode),
+      text_(text),
+      outline_(outline),
+      page_starts_(page_starts),
+      offsets_(text),
+      ruler_(make_ruler(options, text, offsets_)),
+      boundaries_(text, outline, options) {
+  out_.prefixes.emplace_back();
+  parents_ = parents_of(outline.headings);
+}
+
+base::Result<Chunks> Planner::run() {
+  std::size_t previous_body = 0;
+  for (std::size_t body = 0; body < text_.size();) {
+    if (options_.trim) body = trim_start(body);
+    if (body == text_.size()) break;
+    auto piece = next_piece(body, previous_body);
+    if (!piece) return base::fail(std::move(piece.error()));
+    if (piece->stop > body) append(*piece);  // else nothing but indentation
+    previous_body = body;
+    body = piece->end;
+  }
+  return std::move(out_);
+}
+
+// Overlap and prefix are given up, in this order, when they leave no room for a grapheme.
+base::Result<Planner::Piece> Planner::next_piece(std::size_t body, std::size_t previous_body) {
+  const auto span = overlap_start(body, previous_body);
+  if (!span) return base::fail(span.error());
+  for (std::size_t start : {*span, body}) {
+    const auto prefix = prefix_at(start);
+    if (!prefix) return base::fail(prefix.error());
+    auto piece = fill({start, body, body, body, 0, *prefix});
+    if (!piece) return piece;
+    if (piece->end > body && text::is_grapheme_boundary(text_, piece->end, body)) return piece;
+    if (start == body) break;
+  }
+  auto piece = fill({body, body, body, body, 0, 0});
+  if (piece && piece->end == body) return base::fail(too_large(body));
+  return piece;
+}
+
+base::Status Planner::too_large(std::size_t body) {
+  const std::size_t length = text::decode_at(text_, body).length;
+  const auto size = ruler_->size(body, body + length);
+  if (!size) return size.error();
+  const auto position = static_cast<std::int64_t>(offsets_.to_char(body));
+  return base::invalid_argument("text", "the character at offset " + std::to_string(position) +
+                                            " counts " + std::to_string(*size) +
+                                            ", more than the cap of " +
+                                            std::to_string(options_.max) + ": raise the cap")
+      .with("position", position)
+      .with("count", static_cast<std::int64_t>(*size));
+}
+
+base::Result<Planner::Piece> Planner::fill(Piece piece) {
+  const std::string_view prefix = out_.prefixes[piece.prefix].text;
+  const auto extra = cost(prefix, piece.span);
+  if (!extra) return base::fail(extra.error());
+  if (*extra >= options_.max) return piece;
+  auto high = ruler_->reach(piece.span, options_.max - *extra);
+  if (!high) return base::fail(high.error());
+  if (*high <= piece.body) {  // perhaps one character still fits, by an exact count
+    *high = std::min(text_.size(), piece.body + text::decode_at(text_, piece.body).length);
+  }
+  std::size_t limit = options_.trim ? skip_space(*high) : *high;
+  limit = std::min(limit, next_page(piece.body));
+  for (std::size_t tries = 0; limit > piece.body; ++tries) {
+    const auto end = cut(piece, *high, limit);
+    if (!end) return base::fail(end.error());
+    const std::size_t stop = options_.trim ? trim_end(piece.body, *end) : *end;
+    const auto size = ruler_->size_with(prefix, piece.span, stop);
+    if (!size) return base::fail(size.error());
+    if (*size <= options_.max) {
+      piece.end = *end;
+      piece.stop = stop;
+      piece.size = *size;
+      return finish_grapheme(piece);
+    }
+    // Counts of parts may exceed that of the whole: step back, ever faster.
+    const std::size_t step = tries < 3 ? 1 : 1 + (stop - piece.body) / 8;
+    limit = text::char_start(text_, stop > piece.body + step ? stop - step : piece.body);
+  }
+  return piece;
+}
+
+// Reaching from piece to piece of the encoding may stop inside a first grapheme that still fits.
+base::Result<Planner::Piece> Planner::finish_grapheme(Piece piece) {
+  if (text::is_grapheme_boundary(text_, piece.end, piece.body)) return piece;
+  const std::size_t limit = std::min(text_.size(), piece.end + 8 * options_.max + 64);
+  const std::string_view near = text_.substr(0, text::char_start(text_, limit));
+  const std::size_t end = text::next_grapheme(near, piece.body);
+  if (end <= piece.end || (end == near.size() && end < text_.size())) return piece;
+  const auto size = ruler_->size_with(out_.prefixes[piece.prefix].text, piece.span, end);
+  if (!size) return base::fail(size.error());
+  if (*size <= options_.max) {
+    piece.end = piece.stop = end;
+    piece.size = *size;
+  }
+  return piece;
+}
+
+// `reach`: where the cap ends; `high`: past the space there.
+base::Result<std::size_t> Planner::cut(const Piece& piece, std::size_t reach, std::size_t high) {
+  if (high >= text_.size()) return text_.size();
+  if (mode_ == Mode::kPage && high == next_page(piece.body)) return high;
+  const auto length = static_cast<double>(std::min(reach, high) - piece.body);
+  const auto low = piece.body + static_cast<std::size_t>(kWindow * length);
+  Window window{piece.body, std::min(text::char_start(text_, low), high - 1), high};
+  if (mode_ == Mode::kDelimiter) return boundaries_.pick_delimiter(window);
+  const auto spared = spare_atom(piece.body, high);
+  if (!spared || *spared == high) return spared ? boundaries_.pick(window) : spared;
+  window.high = *spared;
+  const std::size_t mark = boundaries_.pick_mark(window);
+  return mark != 0 ? mark : *spared;
+}
+
+base::Result<std::size_t> Planner::spare_atom(std::size_t body, std::size_t high) {
+  const auto& atoms = outline_.atoms;
+  const auto after = [](std::size_t at, const Atom& atom) { return at <= atom.start; };
+  auto atom = std::upper_bound(atoms.begin(), atoms.end(), high, after);
+  if (atom == atoms.begin()) return high;
+  --atom;  // the last that starts before high
+  if (atom->end <= high || atom->start <= body) return high;
+  const auto index = static_cast<std::size_t>(atom - atoms.begin());
+  if (index != atom_) {
+    const auto size = ruler_->size(atom->start, trim_end(atom->start, atom->end));
+    if (!size) return size;
+    atom_ = index;
+    atom_fits_ = *size <= options_.max;
+  }
+  if (!atom_fits_) return high;
+  return atom->lead > body ? atom->lead : atom->start;
+}
+
+base::Result<std::size_t> Planner::overlap_start(std::size_t body, std::size_t previous_body) {
+  if (options_.overlap == 0 || body == 0) return body;
+  auto low = ruler_->reach_back(body, options_.overlap);
+  if (!low) return low;
+  std::size_t from = std::max(*low, previous_body);
+  const Heading* heading = heading_before(body + 1);
+  if (heading != nullptr) from = std::max(from, heading->at);
+  if (const Repeat* repeat = repeat_at(body)) from = std::max(from, repeat->header_end);
+  if (mode_ == Mode::kPage) {
+    const auto page = std::upper_bound(page_starts_.begin(), page_starts_.end(), body);
+    if (page != page_starts_.begin()) from = std::max(from, *(page - 1));
+  }
+  while (from < body) {
+    const bool at_start = from == 0 || from == previous_body;
+    std::size_t start = at_start ? from : boundaries_.first_start(from, body);
+    start = std::min(skip_space(start), body);
+    if (start == body) return body;
+    const auto size = ruler_->size(start, body);
+    if (!size) return size;
+    if (*size <= options_.overlap) return start;
+    from = start + text::decode_at(text_, start).length;
+  }
+  return body;
+}
+
+base::Result<std::uint32_t> Planner::prefix_at(std::size_t position) {
+  const Heading* heading = options_.heading_path ? heading_before(position + 1) : nullptr;
+  const Repeat* repeat = repeat_at(position);
+  if (heading == nullptr && repeat == nullptr) return 0U;
+  // A heading at the start of the span stands in the text: only those above it are embedded.
+  const bool own = heading != nullptr && heading->at == position;
+  const std::size_t number =
+      heading == nullptr
+          ? kNone
+          : 2 * static_cast<std::size_t>(heading - outline_.headings.data()) + (own ? 1 : 0);
+  const std::size_t header = repeat == nullptr ? kNone : repeat->header_start;
+  const auto [entry, is_new] = prefix_of_.try_emplace({number, header}, 0U);
+  if (!is_new) return entry->second;
+  auto prefix = make_prefix(number, repeat);
+  if (!prefix) return base::fail(prefix.error());
+  if (prefix->text.empty() && !prefix->shortened) return 0U;
+  entry->second = static_cast<std::uint32_t>(out_.prefixes.size());
+  out_.prefixes.push_back(std::move(*prefix));
+  return entry->second;
+}
+
+// Path and header get a third of the cap each (a half, when alone); the path is shortened from the
+// top, a header that does not fit is left out.
+base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repeat) {
+  Prefix out;
+  if (number != kNone) {
+    const auto& headings = outline_.headings;
+    const std::size_t innermost = number / 2;
+    for (std::size_t at = number % 2 == 0 ? innermost : parents_[innermost]; at != kNone;
+         at = parents_[at])
+      if (!headings[at].title.empty()) out.heading_path.push_back(headings[at].title);
+    std::reverse(out.heading_path.begin(), out.heading_path.end());
+  }
+  const std::size_t share = options_.max / (repeat != nullptr ? 3 : 2);
+  while (!out.heading_path.empty()) {
+    out.text = out.shortened ? "… > " : "";
+    for (const std::string& title : out.heading_path)
+      out.text += (&title == &out.heading_path.front() ? "" : " > ") + title;
+    out.text += "\n\n";
+    const auto size = ruler_->size_with(out.text, 0, 0);
+    if (!size) return base::fail(size.error());
+    if (*size <= share) break;
+    out.heading_path.erase(out.heading_path.begin());
+    out.shortened = true;
+    out.text.clear();
+  }
+  if (repeat != nullptr) {
+    std::string header(text_, repeat->header_start, repeat->header_end - repeat->header_start);
+    const auto size = ruler_->size_with(header, 0, 0);
+    if (!size) return base::fail(size.error());
+    if (*size <= options_.max / (out.text.empty() ? 2 : 3)) out.text += header;
+  }
+  return out;
+}
+
+base::Result<std::size_t> Planner::cost(std::string_view prefix, std::size_t body) {
+  if (prefix.empty()) return std::size_t{0};
+  const std::size_t end = body + text::decode_at(text_, body).length;
+  const auto with = ruler_->size_with(prefix, body, end);
+  if (!with) return with;
+  const auto alone = ruler_->size(body, end);
+  if (!alone) return alone;
+  return *with > *alone ? *with - *alone : 0;
+}
+
+void Planner::append(const Piece& piece) {
+  const auto column = [](std::size_t value) { return static_cast<std::int64_t>(value); };
+  out_.byte_start.push_back(column(piece.span));
+  out_.byte_end.push_back(column(piece.stop));
+  out_.char_start.push_back(column(offsets_.to_char(piece.span)));
+  out_.char_end.push_back(column(offsets_.to_char(piece.stop)));
+  out_.body_start.push_back(column(piece.body));
+  if (options_.unit == Unit::kTokens) out_.token_count.push_back(column(piece.size));
+  const auto page = std::upper_bound(page_starts_.begin(), page_starts_.end(), piece.body);
+  out_.page.push_back(page - page_starts_.begin());
+  out_.prefix.push_back(piece.prefix);
+  const std::string_view span = text_.substr(piece.span, piece.stop - piece.span);
+  const std::string& prefix = out_.prefixes[piece.prefix].text;
+  out_.hash64.push_back(prefix.empty() ? base::hash64(span)
+                                       : base::hash64(std::string(prefix).append(span)));
+}
+
+// Long runs are remembered, so that asking about one again and again stays linear.
+std::size_t Planner::skip_space(std::size_t at) {
+  if (at >= skipped_.start && at < skipped_.end) return skipped_.end;
+  const std::size_t start = at;
+  while (const std::size_t length = text::space_length(text_, at)) at += length;
+  if (at > start && !text::is_grapheme_boundary(text_, at, start))  // a mark on the last space
+    at = text::char_start(text_, at - 1);
+  if (at > start + 64) skipped_ = {start, at};
+  return at;
+}
+
+std::size_t Planner::trim_end(std::size_t from, std::size_t at) {
+  if (at > trimmed_.start && at <= trimmed_.end) return std::max(from, trimmed_.start);
+  const std::size_t end = at;
+  while (at > from) {
+    const std::size_t length = text::space_length_before(text_, at);
+    if (length == 0) break;
+    at -= length;
+  }
+  while (at < end && !text::is_grapheme_boundary(text_, at, from))
+    at += text::space_length(text_, at);
+  if (end > at + 64) trimmed_ = {at, end};
+  return at;
+}
+
+// Past space; where indentation matters, back to the start of the line.
+std::size_t Planner::trim_start(std::size_t at) {
+  const std::size_t start = skip_space(at);
+  if (!outline_.keeps_indentation || start == at || start == text_.size()) return start;
+  const std::size_t feed = text_.substr(at, start - at).rfind('\n');
+  if (feed != std::string_view::npos) return at + feed + 1;
+  return at == 0 || text_[at - 1] == '\n' ? at : start;
+}
+
+std::size_t Planner::next_page(std::size_t body) const {
+  if (mode_ != Mode::kPage) return text_.size();
+  const auto page = std::upper_bound(page_starts_.begin(), page_starts_.end(), body);
+  return page == page_starts_.end() ? text_.size() : *page;
+}
+
+const Heading* Planner::heading_before(std::size_t position) const {
+  const auto& headings = outline_.headings;
+  const auto later = [](std::size_t at, const Heading& heading) { return at <= heading.at; };
+  const auto heading = std::upper_bound(headings.begin(), headings.end(), position, later);
+  return heading == headings.begin() ? nullptr : &*(heading - 1);
+}
+
+const Repeat* Planner::repeat_at(std::size_t position) const {
+  const auto& repeats = outline_.repeats;
+  const auto later = [](std::size_t at, const Repeat& repeat) { return at < repeat.header_end; };
+  const auto repeat = std::upper_bound(repeats.begin(), repeats.end(), position, later);
+  if (repeat == repeats.begin() || position >= (repeat - 1)->end) return nullptr;
+  return &*(repeat - 1);
+}
+
+}  // namespace dure::chunk

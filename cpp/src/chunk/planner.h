@@ -1,0 +1,92 @@
+// Picks the cuts of one text under the cap, from its start to its end.
+//
+// One use: construct, run. One thread at a time.
+#ifndef DURE_SRC_CHUNK_PLANNER_H_
+#define DURE_SRC_CHUNK_PLANNER_H_
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "chunk/boundaries.h"
+#include "chunk/outline.h"
+#include "chunk/ruler.h"
+#include "dure/base/result.h"
+#include "dure/chunk/chunker.h"
+#include "dure/chunk/chunks.h"
+#include "dure/text/utf8.h"
+
+namespace dure::chunk {
+
+class Planner {
+ public:
+  // All borrowed. `page_starts` in bytes, ascending; in mode page no chunk crosses one.
+  Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
+          std::span<const std::size_t> page_starts);
+
+  [[nodiscard]] base::Result<Chunks> run();
+
+ private:
+  struct Run {
+    std::size_t start;
+    std::size_t end;
+  };
+  // One chunk: text[span, end) with its body from `body`, embedded after prefix number `prefix`.
+  struct Piece {
+    std::size_t span;
+    std::size_t body;
+    std::size_t end;   // where the next body starts
+    std::size_t stop;  // end without the space that is trimmed
+    std::size_t size;  // of what is embedded
+    std::uint32_t prefix;
+  };
+
+  [[nodiscard]] base::Result<Piece> next_piece(std::size_t body, std::size_t previous_body);
+  // Fills span (given) to size; end == body if not even one code point fits.
+  [[nodiscard]] base::Result<Piece> fill(Piece piece);
+  [[nodiscard]] base::Result<Piece> finish_grapheme(Piece piece);
+  [[nodiscard]] base::Result<std::size_t> cut(const Piece& piece, std::size_t reach,
+                                              std::size_t high);
+  [[nodiscard]] base::Result<std::size_t> overlap_start(std::size_t body,
+                                                        std::size_t previous_body);
+  [[nodiscard]] base::Status too_large(std::size_t body);
+  // Pulls `high` back out of an atom that fits the cap and starts after `body`.
+  [[nodiscard]] base::Result<std::size_t> spare_atom(std::size_t body, std::size_t high);
+  [[nodiscard]] base::Result<std::uint32_t> prefix_at(std::size_t position);
+  [[nodiscard]] base::Result<Prefix> make_prefix(std::size_t heading, const Repeat* repeat);
+  // The size that `prefix` adds to the body that starts at `body`.
+  [[nodiscard]] base::Result<std::size_t> cost(std::string_view prefix, std::size_t body);
+  void append(const Piece& piece);
+
+  [[nodiscard]] std::size_t skip_space(std::size_t at);
+  [[nodiscard]] std::size_t trim_start(std::size_t at);
+  [[nodiscard]] std::size_t trim_end(std::size_t from, std::size_t at);
+  [[nodiscard]] std::size_t next_page(std::size_t body) const;
+  [[nodiscard]] const Heading* heading_before(std::size_t position) const;
+  [[nodiscard]] const Repeat* repeat_at(std::size_t position) const;
+
+  const Options& options_;
+  const Mode mode_;
+  const std::string_view text_;
+  const Outline& outline_;
+  const std::span<const std::size_t> page_starts_;
+  const text::CharOffsets offsets_;
+  const std::unique_ptr<Ruler> ruler_;
+  const Boundaries boundaries_;
+  Chunks out_;
+  std::map<std::pair<std::size_t, std::size_t>, std::uint32_t> prefix_of_;
+  std::vector<std::size_t> parents_;                 // of outline_.headings
+  Run skipped_{};                                    // space, looked at last from its start ...
+  Run trimmed_{};                                    // ... and from its end
+  std::size_t atom_ = static_cast<std::size_t>(-1);  // measured last
+  bool atom_fits_ = false;
+};
+
+}  // namespace dure::chunk
+
+#endif  // DURE_SRC_CHUNK_PLANNER_H_

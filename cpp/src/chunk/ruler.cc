@@ -1,0 +1,217 @@
+#include "chunk/ruler.h"
+
+#include <algorithm>
+#include <string>
+
+#include "dure/tokenize/counter.h"
+#include "dure/tokenize/encoding.h"
+
+namespace dure::chunk {
+namespace {
+
+class ByteRuler final : public Ruler {
+ public:
+  explicit ByteRuler(std::string_view text) : text_(text) {}
+  base::Result<std::size_t> size(std::size_t start, std::size_t end) override {
+    return end - start;
+  }
+  base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
+                                      std::size_t end) override {
+    return prefix.size() + end - start;
+  }
+  base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
+    if (budget >= text_.size() - start) return text_.size();
+    return std::max(start, text::char_start(text_, start + budget));
+  }
+  base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) override {
+    std::size_t at = end - std::min(end, budget);
+    while (at < end && text::is_continuation(text_[at])) ++at;
+    return at;
+  }
+
+ private:
+  std::string_view text_;
+};
+
+class CharRuler final : public Ruler {
+ public:
+  CharRuler(std::string_view text, const text::CharOffsets& offsets)
+      : text_(text), offsets_(offsets) {}
+  base::Result<std::size_t> size(std::size_t start, std::size_t end) override {
+    return offsets_.to_char(end) - offsets_.to_char(start);
+  }
+  base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
+                                      std::size_t end) override {
+    return text::count_code_points(prefix) + offsets_.to_char(end) - offsets_.to_char(start);
+  }
+  base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
+    if (budget >= text_.size() - start) return text_.size();
+    return offsets_.to_byte(std::min(offsets_.size(), offsets_.to_char(start) + budget));
+  }
+  base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) override {
+    const std::size_t index = offsets_.to_char(end);
+    return offsets_.to_byte(index - std::min(index, budget));
+  }
+
+ private:
+  std::string_view text_;
+  const text::CharOffsets& offsets_;
+};
+
+// Tokens by prefix counts: one encoding pass, then a look-up and the pieces at the edges.
+class TokenRuler final : public Ruler {
+ public:
+  TokenRuler(const tokenize::Encoding& encoding, std::string_view text)
+      : encoding_(encoding), text_(text), counts_(encoding, text) {}
+
+  // A span inside one very long piece is counted directly: its cost follows the span's length.
+  base::Result<std::size_t> size(std::size_t start, std::size_t end) override {
+    return counts_.count(start, end);
+  }
+
+  // A body that starts with anything but a space or "/" starts a piece after a newline, so the two
+  // parts count alone; the newlines at the end of `prefix` count as they do before a word.
+  base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
+                                      std::size_t end) override {
+    if (prefix.empty()) return counts_.count(start, end);
+    const bool separate = prefix.back() == '\n' && start < end && text_[start] != '/' &&
+                          text::space_length(text_, start) == 0;
+    if (!separate) return encoding_.count(std::string(prefix).append(text_, start, end - start));
+    if (prefix != last_prefix_) {
+      last_prefix_ = prefix;
+      last_size_ = encoding_.count(last_prefix_ + "a") - 1;
+    }
+    return last_size_ + counts_.count(start, end);
+  }
+
+  base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
+    const auto ends = counts_.ends();
+    const auto sums = counts_.sums();
+    const auto first =
+        static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), start) - ends.begin());
+    if (first == ends.size()) return start;
+    if (ends[first] - start > kLongPiece) return extend(start, ends[first], budget);
+    const std::size_t edge = counts_.count(start, ends[first]);
+    if (edge > budget) return extend(start, ends[first], budget);
+    const std::size_t target = sums[first] + budget - edge;
+    auto last = static_cast<std::size_t>(
+        std::upper_bound(sums.begin() + static_cast<std::ptrdiff_t>(first), sums.end(), target) -
+        sums.begin());
+    // sums[last - 1] <= target; the edges may still weigh otherwise
+    while (last > first + 1 && counts_.count(start, ends[last - 1]) > budget) --last;
+    const std::size_t end = text::char_start(text_, ends[last - 1]);
+    if (last < ends.size() && ends[last] - end > kLongPiece)
+      return extend(end, ends[last], budget - std::min(budget, counts_.count(start, end)));
+    return end;
+  }
+
+  base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) override {
+    const auto ends = counts_.ends();
+    const auto sums = counts_.sums();
+    const auto last = static_cast<std::size_t>(std::lower_bound(ends.begin(), ends.end(), end) -
+                                               ends.begin());  // piece that holds end
+    if (last == 0 || last >= sums.size()) return end;
+    const std::size_t until = sums[last - 1];
+    if (until <= budget) return 0;
+    const auto first = static_cast<std::size_t>(
+        std::lower_bound(sums.begin(), sums.end(), until - budget) - sums.begin());
+    return text::char_start(text_, std::min(end, ends[first]));
+  }
+
+ private:
+  // Goes on from `start` inside one long piece that ends at `end`, to within a tenth of the budget:
+  // a few guesses by the tokens that a byte took so far.
+  std::size_t extend(std::size_t start, std::size_t end, std::size_t budget) const {
+    std::size_t best = start;
+    std::size_t length = 4 * budget;
+    for (int guesses = 0; guesses < 12 && length > best - start; ++guesses) {
+      const std::size_t at = text::char_start(text_, start + std::min(length, end - start));
+      const std::size_t tokens = encoding_.count(text_.substr(start, at - start));
+      if (tokens <= budget) {
+        best = at;
+        if (at >= end || 10 * tokens >= 9 * budget) break;
+        length = std::max(at - start + 1, (at - start) * budget / std::max<std::size_t>(tokens, 1));
+      } else {
+        length = (at - start) * budget / tokens * 15 / 16;
+      }
+    }
+    return best;
+  }
+
+  static constexpr std::size_t kLongPiece = 48;  // bytes; shorter ones are not cut for room
+  const tokenize::Encoding& encoding_;
+  std::string_view text_;
+  tokenize::PrefixCounts counts_;
+  std::string last_prefix_;
+  std::size_t last_size_ = 0;
+};
+
+// A tokenizer of which nothing is known: it is asked, a few times for each chunk.
+class CallbackRuler final : public Ruler {
+ public:
+  CallbackRuler(const CountFunction& count, std::string_view text) : count_(count), text_(text) {}
+
+  base::Result<std::size_t> size(std::size_t start, std::size_t end) override {
+    return count_(text_.substr(start, end - start));
+  }
+  base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
+                                      std::size_t end) override {
+    if (prefix.empty()) return size(start, end);
+    return count_(std::string(prefix).append(text_, start, end - start));
+  }
+  // Gallops, then halves, to within a sixteenth.
+  base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
+    std::size_t fits = start;
+    std::size_t over = text_.size() + 1;
+    auto step = static_cast<std::size_t>(static_cast<double>(budget) * bytes_per_unit_) + 1;
+    while (fits < text_.size() && over - fits > 1 + (fits - start) / 16) {
+      const std::size_t guess =
+          over > text_.size() ? std::min(text_.size(), fits + step) : fits + (over - fits) / 2;
+      const std::size_t at = text::char_start(text_, guess);
+      if (at <= fits) {  // inside one character: take it whole, or stop
+        std::size_t next = fits + 1;
+        while (next < text_.size() && text::is_continuation(text_[next])) ++next;
+        if (next >= over) break;
+        const auto whole = size(start, next);
+        if (!whole) return whole;
+        if (*whole > budget) break;
+        fits = next;
+        continue;
+      }
+      const auto units = size(start, at);
+      if (!units) return units;
+      if (*units > 0)
+        bytes_per_unit_ = static_cast<double>(at - start) / static_cast<double>(*units);
+      (*units <= budget ? fits : over) = at;
+      step *= 2;
+    }
+    return fits;
+  }
+  base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) override {
+    const auto length = static_cast<std::size_t>(static_cast<double>(budget) * bytes_per_unit_);
+    return text::char_start(text_, end - std::min(end, length));
+  }
+
+ private:
+  const CountFunction& count_;
+  std::string_view text_;
+  double bytes_per_unit_ = 3.5;
+};
+
+}  // namespace
+
+std::unique_ptr<Ruler> make_ruler(const Options& options, std::string_view text,
+                                  const text::CharOffsets& offsets) {
+  switch (options.unit) {
+    case Unit::kBytes:
+      return std::make_unique<ByteRuler>(text);
+    case Unit::kChars:
+      return std::make_unique<CharRuler>(text, offsets);
+    case Unit::kTokens:
+      break;
+  }
+  if (options.encoding != nullptr) return std::make_unique<TokenRuler>(*options.encoding, text);
+  return std::make_unique<CallbackRuler>(options.count, text);
+}
+
+}  // namespace dure::chunk

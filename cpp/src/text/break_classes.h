@@ -1,0 +1,64 @@
+// Break classes of one code point (private to the room).
+#ifndef DURE_SRC_TEXT_BREAK_CLASSES_H_
+#define DURE_SRC_TEXT_BREAK_CLASSES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "dure/text/utf8.h"
+
+namespace dure::text {
+
+enum class Grapheme : std::uint8_t {  // in the order of scripts/unicode_tables.py
+  kOther,
+  kCr,
+  kLf,
+  kControl,
+  kExtend,
+  kZwj,
+  kRegional,
+  kPrepend,
+  kSpacingMark,
+  kL,
+  kV,
+  kT,
+  kLv,
+  kLvt,
+  kPictographic,
+};
+
+enum class Sentence : std::uint8_t {  // in the order of scripts/unicode_tables.py
+  kOther,
+  kCr,
+  kLf,
+  kSep,
+  kExtend,
+  kFormat,
+  kSp,
+  kLower,
+  kUpper,
+  kOLetter,
+  kNumeric,
+  kATerm,
+  kSContinue,
+  kSTerm,
+  kClose,
+};
+
+[[nodiscard]] std::uint8_t break_class(char32_t point) noexcept;
+[[nodiscard]] inline Grapheme grapheme_class(char32_t point) noexcept {
+  return static_cast<Grapheme>(break_class(point) & 0x0F);
+}
+[[nodiscard]] inline Sentence sentence_class(char32_t point) noexcept {
+  return static_cast<Sentence>(break_class(point) >> 4);
+}
+
+// Where the code point before `at` starts. REQUIRES: 0 < at <= text.size().
+[[nodiscard]] inline std::size_t before(std::string_view text, std::size_t at) noexcept {
+  return char_start(text, at - 1);
+}
+
+}  // namespace dure::text
+
+#endif  // DURE_SRC_TEXT_BREAK_CLASSES_H_
