@@ -6,6 +6,10 @@
 #include <cstring>
 #include <utility>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "dure/base/hash.h"
 #include "index/postings.h"
 #include "index/word_table.h"
@@ -64,6 +68,19 @@ struct Scores {
   std::vector<float> of_row;
   std::vector<RowNumber> touched;
 };
+
+// The first row from `row` on whose score is above `threshold`; `rows` if there is none.
+std::size_t next_above(const float* of_row, std::size_t row, std::size_t rows, float threshold) {
+#if defined(__SSE2__)
+  const __m128 low = _mm_set1_ps(threshold);
+  for (; row + 8 <= rows; row += 8) {
+    const __m128 most = _mm_max_ps(_mm_loadu_ps(of_row + row), _mm_loadu_ps(of_row + row + 4));
+    if (_mm_movemask_ps(_mm_cmpgt_ps(most, low)) != 0) break;
+  }
+#endif
+  while (row < rows && of_row[row] <= threshold) ++row;
+  return row;
+}
 
 Scores& scores_of_this_thread(std::size_t rows) {
   thread_local Scores scores;
@@ -176,8 +193,9 @@ std::vector<ScoredRow> Bm25::Impl::best_of(Scores& scores, std::size_t k, bool n
   } else {
     const std::size_t rows = lengths.size();
     const float* const of_row = scores.of_row.data();
-    for (std::size_t row = 0; row < rows; ++row) {
-      if (of_row[row] > best.threshold()) consider(static_cast<RowNumber>(row), of_row[row]);
+    for (std::size_t row = next_above(of_row, 0, rows, 0); row < rows;
+         row = next_above(of_row, row + 1, rows, best.threshold())) {
+      consider(static_cast<RowNumber>(row), of_row[row]);
     }
     std::fill_n(scores.of_row.begin(), rows, 0.0F);
   }
