@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from dure.prompts.fence import open_context, read_context
 from hypothesis import given
 from hypothesis import strategies as st
 
-needs_chunks = pytest.mark.skipif(not find_spec("dure.chunks"), reason="needs dure.chunks")
 MODEL = "gpt-4o"
 PROSE = (
     "The market opened in 1905. It sold cloth and salt. Its founders kept every receipt. "
@@ -115,7 +113,6 @@ def test_what_fits_comes_back_equal() -> None:
     assert prompts.compress(messages, model=MODEL, max_tokens=100_000) == messages
 
 
-@needs_chunks
 def test_compression_meets_every_budget_and_keeps_what_it_must() -> None:
     messages = conversation()
     full = size(messages)
@@ -134,7 +131,6 @@ def test_the_oldest_turn_goes_first() -> None:
     assert smaller == [messages[0], messages[3]]
 
 
-@needs_chunks
 def test_sentences_that_answer_stay_longest() -> None:
     text = "Cats sleep much. The market opened in 1905. Rain fell on hills. Birds sing early. " * 1
     messages = [
@@ -149,7 +145,6 @@ def test_sentences_that_answer_stay_longest() -> None:
     assert len(kept) < len(text)
 
 
-@needs_chunks
 def test_code_is_never_cut() -> None:
     code = "def f():\n    return 1\n\n" * 40
     prose = Source(1, "a.md", PROSE * 4)
@@ -174,7 +169,6 @@ def test_repeated_sources_are_dropped_from_the_older_turn() -> None:
     assert PROSE not in str(smaller[0]["content"])
 
 
-@needs_chunks
 def test_what_cannot_fit_says_so() -> None:
     with pytest.raises(InvalidArgumentError, match="max_tokens is 10"):
         prompts.compress(conversation(), model=MODEL, max_tokens=10)

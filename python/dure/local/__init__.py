@@ -6,9 +6,9 @@ Neither is a language model, and the answers say so.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dure.prompts.relevance import rank, split_sentences
+from dure.prompts.relevance import paragraphs, rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["MODEL", "ExtractiveAnswerer", "HashEmbedder", "pieces"]
 
 _PIECES = re.compile(r"\s*\S+|\s+\Z")
+_POINTS_BACK = re.compile(
+    r"(?:이|그|이것|그것|이를|이로써|이렇게|이때|그래서|따라서|이러한)[은는이가을를]?\s"
+    r"|(?:This|That|These|Those|It|They|He|She|So|Then)\b"
+)
+MIN_SHARE = 0.2  # of the question's weight: a sentence with less answers something else
 MODEL = "dure.local (no language model)"
 
 _WORDS = {
@@ -34,6 +39,14 @@ _WORDS = {
         "dure.local is no language model: it can only quote sources, and this request has none.",
     ),
 }
+
+
+class _Passage(NamedTuple):
+    """A sentence of hit `n`; `quote` has the one before it too if it points back to that."""
+
+    n: int
+    text: str
+    quote: str
 
 
 class ExtractiveAnswerer:
@@ -64,26 +77,33 @@ class ExtractiveAnswerer:
         return "\n".join([quoting, *(f"- {self._short(text)} [{n}]" for n, text in quotes)])
 
     def _best(self, question: str, hits: Sequence[Found]) -> list[tuple[int, str]]:
-        seen: set[str] = set()
-        passages: list[tuple[int, str]] = []
-        for n, hit in enumerate(hits, 1):
-            for text in split_sentences(hit.text):
-                if text not in seen:
-                    seen.add(text)
-                    passages.append((n, text))
+        """Return number and text of the best quotes, best first."""
+        passages = _passages(hits)
         scored = []
-        for i, (score, share) in enumerate(rank(question, [text for _, text in passages])):
-            if share >= 0.2:
-                n = passages[i][0]
-                scored.append((score * share * (1 + 1 / (2 + n)), i))  # earlier hits fit better
+        for i, (score, share) in enumerate(rank(question, [one.text for one in passages])):
+            if share >= MIN_SHARE:  # earlier hits fit better
+                scored.append((score * share * (1 + 1 / (2 + passages[i].n)), i))
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         best = [i for score, i in scored[: self._max_sentences] if score >= scored[0][0] * 0.4]
-        return [passages[i] for i in best]
+        return [(passages[i].n, passages[i].quote) for i in best]
 
     def _short(self, text: str) -> str:
         if len(text) <= self._max_chars:
             return text
         return text[: self._max_chars].rsplit(" ", 1)[0] + " …"
+
+
+def _passages(hits: Sequence[Found]) -> list[_Passage]:
+    seen: set[str] = set()
+    found = []
+    for n, hit in enumerate(hits, 1):
+        for paragraph in paragraphs(hit.text or ""):
+            for before, text in zip(["", *paragraph], paragraph, strict=False):
+                if text not in seen:
+                    seen.add(text)
+                    back = bool(before) and _POINTS_BACK.match(text) is not None
+                    found.append(_Passage(n, text, f"{before} {text}" if back else text))
+    return found
 
 
 def pieces(text: str) -> list[str]:

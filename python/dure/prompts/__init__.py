@@ -53,7 +53,7 @@ def fit(
     _require_fit(count(build([])), max_tokens, "question and instruction")
     sources: list[Source] = []
     for hit in distinct(hits):
-        source = Source(len(sources) + 1, place_of(hit), hit.text)
+        source = Source(len(sources) + 1, place_of(hit), hit.text or "")
         if count(build([*sources, source])) <= max_tokens:
             sources.append(source)
             continue
@@ -93,11 +93,11 @@ def question_and_sources(messages: Sequence[Mapping[str, Any]]) -> tuple[str, li
 
 
 def distinct(hits: Sequence[_F]) -> list[_F]:
-    """Return the hits without those whose text came before."""
+    """Return the hits that have a text, without those whose text came before."""
     seen: set[str] = set()
     found = []
     for hit in hits:
-        if hit.text not in seen:
+        if hit.text and hit.text not in seen:
             seen.add(hit.text)
             found.append(hit)
     return found

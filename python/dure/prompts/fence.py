@@ -31,7 +31,7 @@ class Found(Protocol):
     @property
     def id(self) -> str: ...  # noqa: D102
     @property
-    def text(self) -> str: ...  # noqa: D102
+    def text(self) -> str | None: ...  # noqa: D102
     @property
     def metadata(self) -> Mapping[str, object]: ...  # noqa: D102
 

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["rank", "split_sentences", "terms"]
+__all__ = ["paragraphs", "rank", "split_sentences", "terms"]
 
 K1, B = 1.2, 0.4
 _WORDS = re.compile(r"[a-z0-9]+|[\uac00-\ud7a3]+|[\u3040-\u30ff\u4e00-\u9fff]")
 _BLANK_LINES = re.compile(r"\n\s*\n")
+_HEADING = re.compile(r"\A# .*$|^#{2,6} .*$", re.MULTILINE)
+_ASKING = re.compile("무엇|무슨|언제|어디|어느|어떤|어떻|누가|누구|얼마|왜$")
+_ENDING = re.compile(
+    "(?:인가|은가|한가|는가|했나|었나|았나|나|을까|ㄹ까|까)요$|(?:습니|입니|ㅂ니)까$"
+)
+_PARTICLE = re.compile(
+    "(?<=..)(?:에서|에게|으로|부터|까지|이라|은|는|이|가|을|를|의|에|와|과|로|도)$"
+)
 _HANGUL = ("\uac00", "\ud7a3")
 _STOP_WORDS = (
     "a an and are as at be by can did do does for from has have how i in is it its of on or that "
@@ -30,11 +38,13 @@ def terms(text: str) -> list[str]:
     """Return the terms of a text: lower-case words without stop words; Hangul as bigrams.
 
     A bigram finds a Korean noun whatever particle follows it; a word of one syllable stays whole.
+    Korean words that ask, and endings and particles at a word's end, are left out as far as they
+    can be told without a dictionary.
     """
     found = []
     for word in _WORDS.findall(text.lower()):
         if _HANGUL[0] <= word[0] <= _HANGUL[1]:
-            found += [word[i : i + 2] for i in range(len(word) - 1)] or [word]
+            found += _bigrams(word)
         elif word not in _STOP:
             found.append(_singular(word))
     return found
@@ -65,12 +75,26 @@ def rank(question: str, passages: Sequence[str]) -> list[tuple[float, float]]:
 
 def split_sentences(text: str) -> list[str]:
     """Return the sentences of a text, in order, each with its blanks folded to one."""
+    return [sentence for paragraph in paragraphs(text) for sentence in paragraph]
+
+
+def paragraphs(text: str) -> list[list[str]]:
+    """Return the sentences of each paragraph; Markdown headings are left out."""
     from dure import chunks
 
     found = []
-    for part in _BLANK_LINES.split(text):
-        found += [part[start:end] for start, end in chunks.sentences(part).tolist()]
-    return [folded for sentence in found if (folded := " ".join(sentence.split()))]
+    for part in _BLANK_LINES.split(_HEADING.sub("", text)):
+        spans = chunks.sentences(part).tolist()
+        sentences = [" ".join(part[start:end].split()) for start, end in spans]
+        found.append([sentence for sentence in sentences if sentence])
+    return found
+
+
+def _bigrams(word: str) -> list[str]:
+    if _ASKING.match(word):
+        return []
+    stem = _PARTICLE.sub("", _ENDING.sub("", word) or word)
+    return [stem[i : i + 2] for i in range(len(stem) - 1)] or [stem]
 
 
 def _singular(word: str) -> str:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from dure.testing.upstream import Upstream
 
-needs_chunks = pytest.mark.skipif(not find_spec("dure.chunks"), reason="needs dure.chunks")
+
 needs_models = pytest.mark.skipif(not find_spec("dure.models"), reason="needs dure.models")
-needs_index = pytest.mark.skipif(not find_spec("dure.retrieval"), reason="needs dure.retrieval")
+
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello there"}]
 
 
@@ -65,7 +65,6 @@ def test_chat_counts_exactly_and_says_what_it_is(client: openai.OpenAI) -> None:
     assert answer.choices[0].finish_reason == "stop"
 
 
-@needs_chunks
 def test_chat_quotes_the_sources_of_the_prompt(client: openai.OpenAI) -> None:
     hits = [
         Source(1, "market.md", "The market opens on Monday. It sells salt and iron."),
@@ -112,7 +111,6 @@ def test_max_tokens_and_stop_are_kept(client: openai.OpenAI) -> None:
     assert (stopped.choices[0].message.content or "").endswith("is no ")
 
 
-@needs_index
 def test_embeddings_in_both_encodings(server: Upstream, client: openai.OpenAI) -> None:
     texts = ["salt and iron", "소금과 쇠"]
     made = client.embeddings.create(model="text-embedding-3-small", input=texts, dimensions=64)
@@ -131,7 +129,6 @@ def test_embeddings_in_both_encodings(server: Upstream, client: openai.OpenAI) -
     assert sum(x * x for x in floats) == pytest.approx(1.0, abs=1e-4)
 
 
-@needs_index
 def test_token_lists_embed_as_their_text(client: openai.OpenAI) -> None:
     ids = list(tokens.get_encoding("cl100k_base").encode("salt and iron"))
     as_text = client.embeddings.create(model="text-embedding-3-small", input="salt and iron")
