@@ -32,7 +32,7 @@ _HOME = {
     "VectorStore": "dure.retrieval",
     "split_documents": "dure.chunks",
 }
-_MODULES = ("errors", "retrieval", "tokens", "chunks")
+_MODULES = ("errors", "retrieval", "tokens", "chunks", "files")
 
 if TYPE_CHECKING:
     from dure.chunks import Chunker as Chunker

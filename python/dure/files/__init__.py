@@ -1,0 +1,110 @@
+"""Files into text, with hard limits: `load(path)` gives a `dure.Document`.
+
+Plain text (txt, md, csv, json, source code) and HTML are read here, under caps. PDF and Word are
+parsed in a child process with limits on memory and time, so that a hostile file costs one child.
+What cannot be read is a `FileRefusedError` that names the file and the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dure import _core
+from dure.chunks import Document
+from dure.files._decode import decode
+from dure.files._kinds import Kind, kind_of
+from dure.files._limits import Limits, refuse
+
+if TYPE_CHECKING:
+    from dure.files._parse import Parsed
+
+__all__ = ["Limits", "aload", "load"]
+
+
+def load(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Document:
+    """Read one file into a document.
+
+    Args:
+        path: A regular file of a known type; its name, its first bytes and its parser agree.
+        limits: Caps on size, pages, memory and time; None: the defaults of `Limits`.
+
+    Returns:
+        A document whose `id` is the resolved path, whose `pages` say where pages begin (PDF), and
+        whose `metadata` holds `source` (path), `kind`, `mode` (how to chunk it), `bytes` (length),
+        `digest` (128 bits of the SHA-256 of the bytes, hexadecimal) and what the file says of
+        itself, such as `title`.
+
+    Raises:
+        FileRefusedError: Unknown type, empty, unreadable, damaged, encrypted, or over a limit;
+            `.path` and `.reason` say which and why.
+        MissingExtraError: Its type needs a library that is not installed.
+    """
+    name = os.fspath(path)
+    limits = limits or Limits()
+    raw = _read(name, limits)
+    kind = kind_of(name, raw)
+    parsed = _text_of(name, kind, raw, limits)
+    if not parsed["text"].strip():
+        raise refuse(name, "no text in it")
+    if len(parsed["text"]) > limits.text_chars:
+        raise refuse(name, f"more than {limits.text_chars:,} characters of text")
+    metadata = {
+        "source": name,
+        "kind": kind.name,
+        "mode": kind.mode,
+        "bytes": len(raw),
+        "digest": _core.base.sha256(raw)[:16].hex(),
+        **parsed["metadata"],
+    }
+    document = str(Path(name).resolve())
+    return Document(parsed["text"], document, metadata=metadata, pages=parsed["pages"])
+
+
+async def aload(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Document:
+    """`load` in a thread, for use in a running loop."""
+    import asyncio
+
+    return await asyncio.to_thread(load, path, limits=limits)
+
+
+def _read(name: str, limits: Limits) -> bytes:
+    """Return all bytes of a regular file; never waits at a pipe or a device."""
+    import stat
+
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as failed:
+        raise refuse(name, failed.strerror or "cannot be opened") from failed
+    except ValueError as failed:
+        raise refuse(name, "not a path") from failed
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(descriptor)
+        raise refuse(name, "not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        if state.st_size > limits.file_bytes:
+            raise refuse(name, f"larger than {limits.file_bytes:,} bytes")
+        try:
+            raw = file.read(limits.file_bytes + 1)
+        except OSError as failed:
+            raise refuse(name, failed.strerror or "cannot be read") from failed
+    if len(raw) > limits.file_bytes:
+        raise refuse(name, f"larger than {limits.file_bytes:,} bytes")
+    if not raw:
+        raise refuse(name, "empty")
+    return raw
+
+
+def _text_of(name: str, kind: Kind, raw: bytes, limits: Limits) -> Parsed:
+    if kind.in_child:
+        from dure.files._child import parse_in_child
+
+        return parse_in_child(name, kind, raw, limits)
+    from dure.files._parse import parse_html, parse_plain
+
+    text, encoding = decode(name, raw)
+    parsed = parse_html(text) if kind.name == "html" else parse_plain(name, kind, text)
+    parsed["metadata"]["encoding"] = encoding
+    return parsed

@@ -1,0 +1,60 @@
+"""Bytes of a text file into a string: UTF-8, UTF-16 with a mark, CP949, then a guess."""
+
+from __future__ import annotations
+
+import re
+
+from dure.errors import MissingExtraError
+from dure.files._limits import refuse
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+_KOREAN = re.compile("[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
+_OTHER = re.compile("[^\x00-\x7f]")
+_GUESSED_BYTES = 200_000  # what the guess looks at
+
+
+def decode(path: str, raw: bytes) -> tuple[str, str]:
+    """Return the text and the encoding's name, or refuse the file."""
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            return _strict(path, raw[len(mark) :], encoding), encoding
+    if b"\x00" in raw:
+        raise refuse(path, "binary content: it holds NUL bytes")
+    try:
+        return raw.decode(), "utf-8"
+    except UnicodeDecodeError:
+        pass
+    try:
+        text = raw.decode("cp949")
+    except UnicodeDecodeError:
+        return _guess(path, raw)
+    return (text, "cp949") if _looks_korean(text) else _guess(path, raw)
+
+
+def _strict(path: str, raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as bad:
+        raise refuse(path, f"damaged {encoding} at byte {bad.start}") from bad
+
+
+def _looks_korean(text: str) -> bool:
+    korean = len(_KOREAN.findall(text))
+    return korean > 0 and 2 * korean >= len(_OTHER.findall(text))
+
+
+def _guess(path: str, raw: bytes) -> tuple[str, str]:
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError as missing:
+        raise MissingExtraError.of("files", "charset-normalizer") from missing
+    best = from_bytes(raw[:_GUESSED_BYTES]).best()
+    if best is None:
+        raise refuse(path, "neither text in a known encoding nor a known binary format")
+    return _strict(path, raw, best.encoding), best.encoding

@@ -1,0 +1,103 @@
+"""What a file is: its name and its first bytes have to agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from dure.files._limits import refuse
+
+
+class Kind(NamedTuple):
+    """A type of file: its name, the chunker's mode for its text, and where it is parsed."""
+
+    name: str
+    mode: str
+    in_child: bool = False
+
+
+_CODE = Kind("code", "code")
+_TEXT = Kind("text", "text")
+_KINDS = {
+    ".pdf": Kind("pdf", "page", in_child=True),
+    ".docx": Kind("docx", "markdown", in_child=True),
+    ".html": Kind("html", "markdown"),
+    ".htm": Kind("html", "markdown"),
+    ".xhtml": Kind("html", "markdown"),
+    ".md": Kind("markdown", "markdown"),
+    ".markdown": Kind("markdown", "markdown"),
+    ".csv": Kind("csv", "csv"),
+    ".jsonl": Kind("jsonl", "jsonl"),
+    ".ndjson": Kind("jsonl", "jsonl"),
+    ".json": Kind("json", "code"),
+    **dict.fromkeys([".txt", ".text", ".rst", ".log", ".tex", ".srt", ".vtt", ".tsv"], _TEXT),
+}
+_CODE_SUFFIXES = """
+.py .pyi .pyx .c .h .cc .cpp .cxx .hpp .hh .inc .cu .java .kt .kts .scala .go .rs .swift .m .mm .js
+.mjs .cjs .jsx .ts .tsx .vue .svelte .css .scss .less .rb .php .pl .pm .lua .r .jl .hs .ml .mli .ex
+.exs .erl .clj .fs .cs .vb .dart .zig .nim .sh .bash .zsh .fish .ps1 .bat .sql .proto .thrift
+.graphql .toml .yaml .yml .ini .cfg .conf .properties .xml .cmake .mk .gradle .dockerfile .tf .asm
+.s .v .sv .vhd .el .lisp .scm .ipynb
+"""
+_KINDS.update(dict.fromkeys(_CODE_SUFFIXES.split(), _CODE))
+
+# (offset, bytes, what it is). Sources: the formats' own specifications.
+_SIGNATURES = (
+    (0, b"%PDF-", "pdf"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"PK\x05\x06", "zip"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"GIF87a", "gif"),
+    (0, b"GIF89a", "gif"),
+    (0, b"II*\x00", "tiff"),
+    (0, b"MM\x00*", "tiff"),
+    (0, b"RIFF", "riff"),
+    (0, b"OggS", "ogg"),
+    (0, b"fLaC", "flac"),
+    (0, b"ID3", "mp3"),
+    (4, b"ftyp", "mp4"),
+    (0, b"\x1aE\xdf\xa3", "matroska"),
+    (0, b"\x7fELF", "elf"),
+    (0, b"\xca\xfe\xba\xbe", "class"),
+    (0, b"\x00asm", "wasm"),
+    (0, b"SQLite format 3\x00", "sqlite"),
+    (0, b"PAR1", "parquet"),
+    (0, b"{\\rtf", "rtf"),
+    (0, b"%!PS", "postscript"),
+    (257, b"ustar", "tar"),
+)
+_CONTAINER = {"pdf": "pdf", "docx": "zip"}  # what the first bytes of a kind have to be
+
+
+def signature_of(raw: bytes) -> str | None:
+    """Return what the first bytes say, or None for what may be text."""
+    for offset, magic, what in _SIGNATURES:
+        if raw.startswith(magic, offset):
+            return what
+    return None
+
+
+def kind_of(path: str, raw: bytes) -> Kind:
+    """Return the kind of the file, or refuse it."""
+    suffix = Path(path).suffix.lower()
+    kind = _KINDS.get(suffix)
+    found = signature_of(raw)
+    if kind is None and suffix:
+        raise refuse(path, f"unknown type {suffix!r}")
+    if kind is None:
+        kind = _TEXT  # README, LICENSE, Makefile: text, or refused when it is decoded
+    wanted = _CONTAINER.get(kind.name)
+    if found == "pdf" and wanted is None and not suffix:
+        return _KINDS[".pdf"]
+    if found != wanted:
+        said = f"a {suffix} file" if suffix else "text"
+        raise refuse(path, f"named as {said}, but holds {found or 'something else'}")
+    return kind

@@ -1,0 +1,313 @@
+"""Loaders: real small files of each kind, and what is refused."""
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import dure
+import pytest
+from dure import files
+from dure.errors import FileRefusedError
+from dure.files import Limits
+
+KOREAN = "안녕하세요. 이 문서는 시험을 위한 글입니다.\n두 번째 줄입니다.\n"
+
+
+def pdf(pages: list[str], *, trailer: bytes = b"") -> bytes:
+    """Return a PDF with one line of text a page, written by hand."""
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>"]
+    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
+    objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
+    objects.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
+    for i, text in enumerate(pages):
+        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * i} 0 R"
+            " /Resources << /Font << /F1 3 0 R >> >> >>".encode()
+        )
+        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
+    out = io.BytesIO()
+    out.write(b"%PDF-1.4\n")
+    offsets = []
+    for number, content in enumerate(objects, 1):
+        offsets.append(out.tell())
+        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, content))
+    start = out.tell()
+    out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
+    for offset in offsets:
+        out.write(b"%010d 00000 n \n" % offset)
+    size = len(objects) + 1
+    out.write(b"trailer\n<< /Size %d /Root 1 0 R %s >>\nstartxref\n" % (size, trailer))
+    out.write(b"%d\n%%%%EOF\n" % start)
+    return out.getvalue()
+
+
+def docx_bytes() -> bytes:
+    import docx
+
+    document = docx.Document()
+    document.core_properties.title = "A title"
+    document.add_heading("Chapter", level=1)
+    document.add_paragraph("First paragraph.")
+    table = document.add_table(rows=2, cols=2)
+    for row, texts in zip(table.rows, [("name", "value"), ("a", "1")], strict=True):
+        for cell, text in zip(row.cells, texts, strict=True):
+            cell.text = text
+    document.add_heading("Section", level=2)
+    document.add_paragraph("마지막 문단.")
+    out = io.BytesIO()
+    document.save(out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[str, bytes | str], Path]:
+    def write(name: str, content: bytes | str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+Put = Callable[[str, bytes | str], Path]
+
+
+def reason_of(path: Path, limits: Limits | None = None) -> str:
+    with pytest.raises(FileRefusedError) as caught:
+        files.load(path, limits=limits)
+    assert caught.value.path == str(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.reason in str(caught.value)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "mode"),
+    [
+        ("a.txt", "plain text", "text", "text"),
+        ("README", "no suffix", "text", "text"),
+        ("a.md", "# Title\n\ntext", "markdown", "markdown"),
+        ("a.py", "def f():\n    return 1\n", "code", "code"),
+        ("a.csv", "id,text\n1,x\n", "csv", "csv"),
+        ("a.jsonl", '{"a": 1}\n{"a": 2}\n', "jsonl", "jsonl"),
+        ("a.json", '{"a": [1, 2]}', "json", "code"),
+        ("UPPER.TXT", "suffix in capitals", "text", "text"),
+    ],
+)
+def test_text_formats_come_as_they_are(
+    put: Put, name: str, content: str, kind: str, mode: str
+) -> None:
+    path = put(name, content)
+    document = files.load(path)
+    assert document.text == content
+    assert document.id == str(path.resolve())
+    assert document.pages == ()
+    expected = {"source": str(path), "kind": kind, "mode": mode, "bytes": len(content)}
+    assert expected.items() <= document.metadata.items()
+    assert dure.Chunker(max_tokens=50).chunk(document).verify(content) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        (KOREAN.encode(), "utf-8"),
+        (b"\xef\xbb\xbf" + KOREAN.encode(), "utf-8"),
+        (b"\xff\xfe" + KOREAN.encode("utf-16-le"), "utf-16-le"),
+        (b"\xfe\xff" + KOREAN.encode("utf-16-be"), "utf-16-be"),
+        (KOREAN.encode("cp949"), "cp949"),
+    ],
+)
+def test_encodings_are_found(put: Put, raw: bytes, encoding: str) -> None:
+    document = files.load(put("k.txt", raw))
+    assert document.text == KOREAN
+    assert document.metadata["encoding"] == encoding
+
+
+def test_western_text_is_guessed(put: Put) -> None:
+    text = "Der Müller läßt grüßen, während die Bäume blühen. " * 20
+    assert files.load(put("w.txt", text.encode("latin-1"))).text == text
+
+
+def test_html_becomes_text_with_structure(put: Put) -> None:
+    html = """<!DOCTYPE html><html><head><title>The page</title><style>x{}</style></head><body>
+    <h1>Head &amp; shoulders</h1><p>One <b>bold</b> word.</p><script>evil()</script>
+    <ul><li>first</li><li>second</li></ul><table><tr><th>a</th><th>b</th></tr>
+    <tr><td>1</td><td>2</td></tr></table><pre>x = 1
+y = 2</pre></body></html>"""
+    document = files.load(put("p.html", html))
+    assert document.metadata["title"] == "The page"
+    assert "# Head & shoulders\n\nOne bold word." in document.text
+    assert "- first\n- second" in document.text
+    assert "| a | b |\n| 1 | 2 |" in document.text
+    assert "```\nx = 1\ny = 2\n```" in document.text
+    assert "evil" not in document.text
+    assert "x{}" not in document.text
+
+
+def test_deep_html_costs_no_stack(put: Put) -> None:
+    document = files.load(put("deep.html", "<div>" * 200_000 + "text"))
+    assert document.text == "text"
+
+
+def test_pdf_keeps_its_pages(put: Put) -> None:
+    document = files.load(put("d.pdf", pdf(["First page text.", "Second page text."])))
+    assert document.metadata["kind"] == "pdf"
+    first, second = document.pages
+    assert first == 0
+    assert document.text[second:].startswith("Second page text.")
+    chunks = dure.Chunker(max_tokens=100).chunk(document)
+    assert list(chunks.text) == ["First page text.", "Second page text."]
+    assert chunks.page.tolist() == [1, 2]
+
+
+def test_docx_keeps_headings_and_tables(put: Put) -> None:
+    document = files.load(put("d.docx", docx_bytes()))
+    assert document.metadata["title"] == "A title"
+    assert document.text == (
+        "# Chapter\n\nFirst paragraph.\n\n| name | value |\n|---|---|\n| a | 1 |\n\n"
+        "## Section\n\n마지막 문단."
+    )
+
+
+def test_one_child_serves_many_files(put: Put) -> None:
+    from dure.files import _child
+
+    for i in range(5):
+        files.load(put(f"{i}.pdf", pdf([f"Text number {i}."])))
+    assert len(_child._children()._idle) == 1
+
+
+async def test_aload(put: Put) -> None:
+    paths = [put(f"{i}.pdf", pdf([f"Text number {i}."])) for i in range(4)]
+    documents = await asyncio.gather(*(files.aload(path) for path in paths))
+    assert [d.text.strip() for d in documents] == [f"Text number {i}." for i in range(4)]
+
+
+def test_what_is_refused_says_why(put: Put, tmp_path: Path) -> None:
+    assert reason_of(tmp_path / "none.txt") == "No such file or directory"
+    assert reason_of(tmp_path) == "not a regular file"
+    assert reason_of(put("e.txt", "")) == "empty"
+    assert reason_of(put("s.txt", " \n ")) == "no text in it"
+    assert reason_of(put("a.xyz", "text")) == "unknown type '.xyz'"
+    assert "NUL" in reason_of(put("n.txt", b"a\0b"))
+    assert reason_of(put("x.txt", pdf(["hidden"]))) == "named as a .txt file, but holds pdf"
+    assert reason_of(put("x.pdf", "text")) == "named as a .pdf file, but holds something else"
+    assert reason_of(put("x.md", b"\x89PNG\r\n\x1a\n")) == "named as a .md file, but holds png"
+    assert reason_of(put("x.json", "{not json")).startswith("damaged JSON")
+    assert reason_of(put("x.jsonl", '{"a": 1}\n{"a": \n')).startswith("damaged JSON")
+    assert "damaged utf-16-le" in reason_of(put("u.txt", b"\xff\xfea"))
+    assert "larger than 10 bytes" in reason_of(put("l.txt", "x" * 11), Limits(file_bytes=10))
+    assert "more than 10 characters" in reason_of(put("l.txt", "x" * 11), Limits(text_chars=10))
+
+
+def test_json_of_great_depth_is_refused(put: Put) -> None:
+    assert reason_of(put("deep.json", "[" * 200_000)).startswith("damaged JSON")
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.txt")
+    assert reason_of(tmp_path / "p.txt") == "not a regular file"
+
+
+def test_damaged_binaries_are_refused(put: Put) -> None:
+    assert "damaged PDF" in reason_of(put("b.pdf", b"%PDF-1.4\n" + os.urandom(500)))
+    assert "damaged archive" in reason_of(put("b.docx", docx_bytes()[:500]))
+    empty = io.BytesIO()
+    with zipfile.ZipFile(empty, "w") as archive:
+        archive.writestr("x", "y")
+    assert "damaged Word document" in reason_of(put("c.docx", empty.getvalue()))
+
+
+def test_too_many_pages_are_refused(put: Put) -> None:
+    path = put("m.pdf", pdf(["a", "b", "c"]))
+    assert reason_of(path, Limits(pages=2)) == "3 pages, more than 2"
+
+
+def bomb(size: int) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b" " * size)
+    return out.getvalue()
+
+
+def test_zip_bombs_are_refused(put: Put) -> None:
+    assert "times its size" in reason_of(put("b.docx", bomb(50_000_000)))
+    small = Limits(unzipped_bytes=1000, unzipped_ratio=10**6)
+    assert "unpacks to more than 1,000 bytes" in reason_of(put("b.docx", bomb(50_000)), small)
+    assert "entries" in reason_of(put("d.docx", docx_bytes()), Limits(entries=2))
+
+
+def test_entity_bombs_stay_harmless(put: Put) -> None:
+    lol = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 12))
+    xml = f'<?xml version="1.0"?><!DOCTYPE w [<!ENTITY l0 "lol">{lol}]><w>&l11;</w>'
+    source = zipfile.ZipFile(io.BytesIO(docx_bytes()))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for entry in source.infolist():
+            is_body = entry.filename == "word/document.xml"
+            archive.writestr(entry, xml if is_body else source.read(entry))
+    with pytest.raises(FileRefusedError):
+        files.load(put("lol.docx", out.getvalue()))
+
+
+def test_memory_and_time_of_the_parser_are_limited(put: Put) -> None:
+    path = put("d.docx", docx_bytes())
+    reason = reason_of(path, Limits(memory_bytes=1000))
+    assert any(word in reason for word in ("memory", "allocate", "died", "failed")), reason
+    assert files.load(path).text  # the next file is served
+
+
+def test_a_killed_child_is_replaced(put: Put) -> None:
+    from dure.files import _child
+
+    path = put("d.pdf", pdf(["Some text."]))
+    files.load(path)
+    _child._children()._idle[-1]._process.kill()
+    assert "died" in reason_of(path)
+    assert files.load(path).text.strip() == "Some text."
+
+
+def test_the_child_sees_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dure.files import _child
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    child = _child._Child()
+    try:
+        environ = Path(f"/proc/{child._process.pid}/environ").read_bytes()
+        assert b"sk-secret" not in environ
+    finally:
+        child.close()
+
+
+def test_no_child_outlives_its_parent(put: Put) -> None:
+    path = put("d.pdf", pdf(["Some text."]))
+    code = (
+        "import sys, dure.files as f; from dure.files import _child; f.load(sys.argv[1]); "
+        "print(_child._children()._idle[0]._process.pid)"
+    )
+    out = subprocess.check_output([sys.executable, "-W", "error", "-c", code, str(path)], text=True)
+    assert not Path(f"/proc/{int(out)}").exists()
+
+
+def test_a_bomb_leaves_the_other_files_unharmed(put: Put) -> None:
+    paths = [put("a.docx", bomb(50_000_000)), put("b.pdf", pdf(["Fine."])), put("c.txt", "ok")]
+    texts = []
+    for path in paths:
+        try:
+            texts.append(files.load(path).text.strip())
+        except FileRefusedError as refused:
+            texts.append(f"refused: {Path(refused.path).name}")
+    assert texts == ["refused: a.docx", "Fine.", "ok"]
+
+
+def test_the_refusal_is_plain_data(put: Put) -> None:
+    with pytest.raises(FileRefusedError) as caught:
+        files.load(put("a.xyz", "text"))
+    assert json.loads(json.dumps(caught.value.to_dict()))["type"] == "FileRefusedError"
