@@ -20,14 +20,27 @@ constexpr base::Duration kSlice = std::chrono::milliseconds(50);
 // Python objects that live as long as the process: destroying them at exit would be too late.
 struct Names {
   py::object get_running_loop;
-  py::object done = py::str("done");
-  py::object set_result = py::str("set_result");
+  py::object create_future = intern("create_future");
+  py::object done = intern("done");
+  py::object set_result = intern("set_result");
+  static py::object intern(const char* name) {
+    return py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name));
+  }
   Names() : get_running_loop(py::module_::import("asyncio").attr("get_running_loop")) {}
 };
 
 const Names& names() {
   static const Names* const kept = new Names();  // leaked; made under the GIL, never concurrently
   return *kept;
+}
+
+py::object checked(PyObject* result) {
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
+py::object call(const py::object& object, const py::object& method) {
+  return checked(PyObject_CallMethodNoArgs(object.ptr(), method.ptr()));
 }
 
 base::Status inherited() {
@@ -201,7 +214,7 @@ void LoopBridge::watch(const py::object& loop) {
 }
 
 std::pair<py::object, Waiter> LoopBridge::make_future() {
-  py::object future = loop_ref_().attr("create_future")();
+  py::object future = call(loop_ref_(), names().create_future);
   const std::uint64_t ticket = next_ticket_++;
   pending_.emplace(ticket, future);
   return {std::move(future), Waiter(queue_, ticket)};
@@ -216,10 +229,10 @@ void LoopBridge::resolve(base::Completion& done) {
   const auto entry = pending_.extract(done.ticket);
   if (entry.empty()) return;
   const py::object& future = entry.mapped();
-  if (future.attr(names().done)().cast<bool>()) return;  // cancelled meanwhile
+  if (call(future, names().done).is(py::bool_(true))) return;  // cancelled meanwhile
   try {
     const py::object result = static_cast<PyCompletion&>(done).make_result();
-    future.attr(names().set_result)(result);
+    checked(PyObject_CallMethodOneArg(future.ptr(), names().set_result.ptr(), result.ptr()));
   } catch (const StatusException& failure) {
     fail_future(future, failure.status());
   } catch (py::error_already_set& error) {

@@ -442,6 +442,9 @@ void CurlEngine::launch(Transfer& transfer) {
   CURL* easy = nullptr;
   if (shard.spare.empty()) {
     easy = curl_easy_init();
+    if (easy != nullptr && !Transfer::configure(easy, *this, options_)) {
+      curl_easy_cleanup(std::exchange(easy, nullptr));
+    }
   } else {
     easy = shard.spare.back();
     shard.spare.pop_back();
@@ -454,7 +457,7 @@ void CurlEngine::launch(Transfer& transfer) {
   const auto known = shard.addresses.find(transfer.name);
   const bool pass = !transfer.name.empty() &&
                     (known == shard.addresses.end() || known->second != transfer.generation);
-  base::Status status = transfer.prepare(easy, options_, ca_file, pass);
+  base::Status status = transfer.prepare(easy, ca_file, pass);
   if (status.ok() && curl_multi_add_handle(shard.multi, easy) != CURLM_OK) {
     status = {base::Code::kOutOfMemory, "no memory for a connection"};
   }
@@ -472,7 +475,7 @@ void CurlEngine::end(Transfer& transfer, base::Status status) {
   if (shard == nullptr) return;
   --shard->active;
   if (easy == nullptr) return;
-  curl_easy_reset(easy);
+  Transfer::release(easy);
   if (shard->spare.size() < kShardRoom) {
     shard->spare.push_back(easy);
   } else {

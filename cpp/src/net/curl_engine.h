@@ -37,7 +37,7 @@ struct CurlShard {
   bool timer_set = false;
   bool nudge = false;        // an address failed: see CurlEngine::nudge
   base::Instant timer_at;    // on the machine's clock: it is libcurl's own timer
-  std::vector<CURL*> spare;  // reset handles, to be used again
+  std::vector<CURL*> spare;  // configured handles, to be used again
   std::unordered_map<std::string, std::uint64_t> addresses;  // "host:port" -> generation known here
 };
 

@@ -208,77 +208,96 @@ base::Status Transfer::set_headers() {
   if (!has_type) room = room && add("Content-Type:");
   if (request_.stream && !has_encoding) room = room && add("Accept-Encoding: identity");
   if (!room) return base::Status(base::Code::kOutOfMemory, "no memory for the headers");
-  if (!request_.stream && !has_encoding) curl_easy_setopt(easy_, CURLOPT_ACCEPT_ENCODING, "");
+  const bool compressed = !request_.stream && !has_encoding;
+  curl_easy_setopt(easy_, CURLOPT_ACCEPT_ENCODING, compressed ? "" : nullptr);
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, headers_);
   return {};
 }
 
-base::Status Transfer::prepare(CURL* easy, const TransportOptions& options,
-                               const std::string& ca_file, bool pass_addresses) {
-  easy_ = easy;
-  const auto set = [easy](CURLoption option, auto value) {
-    return curl_easy_setopt(easy, option, value) == CURLE_OK;
-  };
-  bool ok = set(CURLOPT_URL, request_.url.c_str());
-  set(CURLOPT_PRIVATE, this);
-  set(CURLOPT_ERRORBUFFER, error_);
-  set(CURLOPT_NOSIGNAL, 1L);
-  ok = ok && set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_FOLLOWLOCATION, 0L);
-  set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-  set(CURLOPT_PATH_AS_IS, 1L);
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  set(CURLOPT_TCP_KEEPALIVE, 1L);
-  set(CURLOPT_CONNECTTIMEOUT_MS, 86'400'000L);  // deadlines are ours
-  set(CURLOPT_MAXAGE_CONN,
-      static_cast<long>(
-          std::chrono::duration_cast<std::chrono::seconds>(options.max_idle).count()));
-  set(CURLOPT_WRITEFUNCTION, &Transfer::on_write);
-  set(CURLOPT_WRITEDATA, this);
-  set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
-  set(CURLOPT_HEADERDATA, this);
-  set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  set(CURLOPT_PREREQFUNCTION, &Transfer::on_prerequest);
-  set(CURLOPT_PREREQDATA, this);
-  set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
-  set(CURLOPT_OPENSOCKETDATA, this);
-  set(CURLOPT_CLOSESOCKETFUNCTION, &CurlEngine::on_close_socket);
-  set(CURLOPT_CLOSESOCKETDATA, &engine_);
-  // An empty text switches off libcurl's own reading of the environment.
-  ok = ok && set(CURLOPT_PROXY, proxy_.c_str()) && set(CURLOPT_NOPROXY, "");
-  if (url_.scheme == "https" || proxy_.starts_with("https")) {
-    // No directory: it would switch the store cache off (D7).
-    set(CURLOPT_CAPATH, static_cast<char*>(nullptr));
-    set(CURLOPT_PROXY_CAPATH, static_cast<char*>(nullptr));
-    ok = ok && set(CURLOPT_CAINFO, ca_file.c_str()) && set(CURLOPT_PROXY_CAINFO, ca_file.c_str());
-    if (!options.client_certificate.empty()) {
-      const std::string& key =
-          options.client_key.empty() ? options.client_certificate : options.client_key;
-      ok = ok && set(CURLOPT_SSLCERT, options.client_certificate.c_str()) &&
-           set(CURLOPT_SSLKEY, key.c_str());
-    }
+namespace {
+
+template <typename Value>
+bool set(CURL* easy, CURLoption option, Value value) {
+  return curl_easy_setopt(easy, option, value) == CURLE_OK;
+}
+
+constexpr char* kNoText = nullptr;
+
+}  // namespace
+
+bool Transfer::configure(CURL* easy, CurlEngine& engine, const TransportOptions& options) {
+  using std::chrono::duration_cast;
+  const auto max_idle = duration_cast<std::chrono::seconds>(options.max_idle).count();
+  bool ok = set(easy, CURLOPT_NOSIGNAL, 1L) && set(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
+            set(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
+            set(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) && set(easy, CURLOPT_PATH_AS_IS, 1L) &&
+            set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1)) &&
+            set(easy, CURLOPT_TCP_KEEPALIVE, 1L) &&
+            set(easy, CURLOPT_CONNECTTIMEOUT_MS, 86'400'000L) &&  // deadlines are ours
+            set(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(max_idle)) &&
+            set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+            set(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_write) &&
+            set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header) &&
+            set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_prerequest) &&
+            set(easy, CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket) &&
+            set(easy, CURLOPT_CLOSESOCKETFUNCTION, &CurlEngine::on_close_socket) &&
+            set(easy, CURLOPT_CLOSESOCKETDATA, &engine) &&
+            set(easy, CURLOPT_NOPROXY, "");  // empty: libcurl does not read the environment
+  // No directory: it would switch the store cache off (D7).
+  set(easy, CURLOPT_CAPATH, kNoText);
+  set(easy, CURLOPT_PROXY_CAPATH, kNoText);
+  if (!options.client_certificate.empty()) {
+    const std::string& key =
+        options.client_key.empty() ? options.client_certificate : options.client_key;
+    ok = ok && set(easy, CURLOPT_SSLCERT, options.client_certificate.c_str()) &&
+         set(easy, CURLOPT_SSLKEY, key.c_str());
   }
   if (!options.unix_socket.empty()) {
-    ok = ok && set(CURLOPT_UNIX_SOCKET_PATH, options.unix_socket.c_str());
+    ok = ok && set(easy, CURLOPT_UNIX_SOCKET_PATH, options.unix_socket.c_str());
   }
+  return ok;
+}
+
+// Every option that differs between requests is set for each of them, so that nothing of the last
+// one is left in a handle that is used again.
+base::Status Transfer::prepare(CURL* easy, const std::string& ca_file, bool pass_addresses) {
+  easy_ = easy;
+  set(easy, CURLOPT_PRIVATE, this);
+  set(easy, CURLOPT_ERRORBUFFER, error_);
+  set(easy, CURLOPT_WRITEDATA, this);
+  set(easy, CURLOPT_HEADERDATA, this);
+  set(easy, CURLOPT_PREREQDATA, this);
+  set(easy, CURLOPT_OPENSOCKETDATA, this);
+  bool ok = set(easy, CURLOPT_URL, request_.url.c_str()) &&
+            set(easy, CURLOPT_PROXY, proxy_.c_str());  // empty: none, whatever the environment says
+  const char* const authorities = ca_file.empty() ? nullptr : ca_file.c_str();
+  ok = ok && set(easy, CURLOPT_CAINFO, authorities) && set(easy, CURLOPT_PROXY_CAINFO, authorities);
   if (pass_addresses) {
     resolve_ = curl_slist_append(nullptr, connect_to_.c_str());
-    ok = ok && resolve_ != nullptr && set(CURLOPT_RESOLVE, resolve_);
+    ok = ok && resolve_ != nullptr;
   }
-  if (request_.method == "HEAD") {
-    set(CURLOPT_NOBODY, 1L);
-  } else if (request_.method == "POST" || !request_.body.empty()) {
-    set(CURLOPT_POST, 1L);
-    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
-    set(CURLOPT_POSTFIELDS, request_.body.data());
-  }
-  if (request_.method != "GET" && request_.method != "POST" && request_.method != "HEAD") {
-    ok = ok && set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
-  } else if (request_.method == "GET" && !request_.body.empty()) {
-    ok = ok && set(CURLOPT_CUSTOMREQUEST, "GET");
-  }
+  ok = ok && set(easy, CURLOPT_RESOLVE, resolve_) && set_method();
   if (!ok) return base::Status(base::Code::kOutOfMemory, "no memory for the request");
   return set_headers();
+}
+
+bool Transfer::set_method() {
+  const bool head = request_.method == "HEAD";
+  const bool sends = !head && (request_.method == "POST" || !request_.body.empty());
+  set(easy_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+  set(easy_, CURLOPT_POSTFIELDS,
+      sends ? request_.body.data() : nullptr);  // means POST even if null
+  set(easy_, CURLOPT_NOBODY, head ? 1L : 0L);
+  if (!head) set(easy_, sends ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
+  const bool usual = head || request_.method == (sends ? "POST" : "GET");
+  return set(easy_, CURLOPT_CUSTOMREQUEST, usual ? nullptr : request_.method.c_str());
+}
+
+void Transfer::release(CURL* easy) {
+  set(easy, CURLOPT_HTTPHEADER, static_cast<curl_slist*>(nullptr));
+  set(easy, CURLOPT_RESOLVE, static_cast<curl_slist*>(nullptr));
+  set(easy, CURLOPT_POSTFIELDS, kNoText);
+  set(easy, CURLOPT_ERRORBUFFER, kNoText);
 }
 
 // --- libcurl's callbacks: no throw leaves them ---

@@ -54,9 +54,12 @@ class Transfer final : public Timer {
   void begin_connecting(base::Instant now) noexcept;
   void set_addresses(const Addresses& addresses);
 
-  // Sets every option of `easy` for this request. `easy` is fresh or has been reset.
-  base::Status prepare(CURL* easy, const TransportOptions& options, const std::string& ca_file,
-                       bool pass_addresses);
+  // Sets the options that are the same for all requests of an engine. False: no memory.
+  static bool configure(CURL* easy, CurlEngine& engine, const TransportOptions& options);
+  // Sets all others, on a handle that was configured.
+  base::Status prepare(CURL* easy, const std::string& ca_file, bool pass_addresses);
+  // Takes what belongs to a request out of its handle.
+  static void release(CURL* easy);
   // What libcurl's result means to the caller.
   [[nodiscard]] base::Status outcome(CURLcode code) const;
   // The failure if a deadline has passed at `now`; ok otherwise.
@@ -82,6 +85,7 @@ class Transfer final : public Timer {
   base::Status check_headers() const;
   base::Status choose_proxy(const TransportOptions& options);
   base::Status set_headers();
+  bool set_method();
   std::size_t take_header(std::string_view line);
   std::size_t take_body(std::span<const std::byte> part);
   [[nodiscard]] base::Status unavailable(std::string_view stage, std::string_view why) const;
