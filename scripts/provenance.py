@@ -133,7 +133,7 @@ def class_of_all(archive: Path) -> bytearray:
 
 
 def c_array(kind: str, name: str, values: list[int]) -> str:
-    lines = [f"constexpr {kind} {name}[{len(values)}] = {{"]
+    lines = [f"const {kind} {name}[{len(values)}] = {{"]
     rows = (values[i : i + 40] for i in range(0, len(values), 40))
     lines += [",".join(map(str, row)) + "," for row in rows]
     return "\n".join([*lines, "};\n"])
@@ -152,7 +152,9 @@ def make_table(archive: Path) -> bytes:
     head = "// Made by scripts/provenance from Unicode 16.0.0. Do not edit.\n// clang-format off\n"
     flat = [value for block in blocks for value in block]
     kind = "std::uint8_t"
-    return (head + c_array(kind, "kStage1", stage1) + c_array(kind, "kStage2", flat)).encode()
+    return (
+        head + c_array(kind, "kClassStage1", stage1) + c_array(kind, "kClassStage2", flat)
+    ).encode()
 
 
 def main(folder: Path, *, write: bool) -> int:

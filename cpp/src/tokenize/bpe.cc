@@ -5,6 +5,7 @@
 #include <queue>
 #include <utility>
 
+#include "tokenize/backtrack.h"
 #include "tokenize/merge.h"
 
 namespace dure::tokenize {
@@ -85,8 +86,17 @@ class LongMerge {
 
 }  // namespace
 
-void merge_long(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out) {
+void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out) {
   LongMerge(vocab, piece).run(out);
+}
+
+void merge_long(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out) {
+  const Backtrack* backtrack = piece.size() < kHeapMerge ? nullptr : vocab.backtrack();
+  if (backtrack != nullptr) {
+    backtrack->run(piece, out);
+  } else {
+    merge_by_heap(vocab, piece, out);
+  }
 }
 
 void merge_piece(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out) {

@@ -18,7 +18,13 @@ inline constexpr std::size_t kStackMerge = 96;  // longest piece of merge_short
 // REQUIRES: 2 <= piece.size() <= kStackMerge.
 std::size_t merge_short(const Vocab& vocab, std::string_view piece, Rank* out) noexcept;
 
+// Below so many bytes the heap is done before the tables of Backtrack would be made.
+inline constexpr std::size_t kHeapMerge = 4096;
+
 // Appends the ids; O(n log n).
+void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);
+
+// Appends the ids; linear if the vocabulary allows it.
 void merge_long(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);
 
 }  // namespace dure::tokenize

@@ -9,6 +9,9 @@ MergeCache& MergeCache::of_thread() {
   return cache;
 }
 
-void MergeCache::clear() noexcept { std::fill(slots_.begin(), slots_.end(), Slot{}); }
+void MergeCache::clear() noexcept {
+  std::fill(slots_.begin(), slots_.end(), Slot{});
+  std::fill(long_slots_.begin(), long_slots_.end(), LongSlot{});
+}
 
 }  // namespace dure::tokenize

@@ -1,7 +1,8 @@
 // tokenize/merge_cache.h - the ids of pieces that were merged lately.
 //
 // A slot per hash, the newcomer replaces: what is found is always right, so answers never depend
-// on the cache. Pieces of up to 15 bytes and 6 ids; vocabularies with a serial below 16.
+// on the cache. Pieces of up to 15 bytes and 6 ids, and of up to 31 bytes and 12 ids;
+// vocabularies with a serial below 16. 5 MB.
 //
 // One thread at a time: each thread has its own.
 #ifndef DURE_SRC_TOKENIZE_MERGE_CACHE_H_
@@ -54,6 +55,33 @@ class MergeCache {
     slots_[hash >> kShift] = {key, words[0], words[1]};
   }
 
+  // The same for pieces of 16 to 31 bytes; `out` has room for kMostLongIds.
+  static constexpr std::size_t kMostLongIds = 12;
+  static constexpr std::size_t kLongest = 31;
+  std::size_t find_long(const LongKey& key, std::uint64_t hash, std::size_t length,
+                        std::uint32_t serial, Rank* out) const noexcept {
+    const LongSlot& slot = long_slots_[hash >> kLongShift];
+    const std::size_t count = slot.ids[0] & 15U;
+    if (slot.key != key || count == 0 || (slot.ids[1] & 15U) != serial ||
+        (slot.ids[2] & 15U) != length - 16) {
+      return 0;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      out[i] = static_cast<Rank>(slot.ids[i / 3] >> (4 + 20 * (i % 3)) & kIdMask);
+    }
+    return count;
+  }
+  void store_long(const LongKey& key, std::uint64_t hash, std::size_t length, std::uint32_t serial,
+                  const Rank* ids, std::size_t count) noexcept {
+    if (count > kMostLongIds || serial > 15) return;
+    LongSlot slot{key, {count, serial, length - 16, 0}};
+    for (std::size_t i = 0; i < count; ++i) {
+      if (ids[i] > kIdMask) return;
+      slot.ids[i / 3] |= std::uint64_t{ids[i]} << (4 + 20 * (i % 3));
+    }
+    long_slots_[hash >> kLongShift] = slot;
+  }
+
   // Forgets everything; answers stay the same.
   void clear() noexcept;
 
@@ -67,9 +95,17 @@ class MergeCache {
   static constexpr unsigned kShift = 64 - kBits;
   static constexpr std::uint64_t kIdMask = (1U << 20U) - 1;
 
-  MergeCache() : slots_(std::size_t{1} << kBits) {}
+  struct alignas(64) LongSlot {
+    LongKey key;
+    std::array<std::uint64_t, 4> ids{};  // 4 bits of number, serial, length; three ids in each
+  };
+  static constexpr unsigned kLongBits = 14;  // 1 MB
+  static constexpr unsigned kLongShift = 64 - kLongBits;
+
+  MergeCache() : slots_(std::size_t{1} << kBits), long_slots_(std::size_t{1} << kLongBits) {}
 
   std::vector<Slot> slots_;
+  std::vector<LongSlot> long_slots_;
 };
 
 }  // namespace dure::tokenize

@@ -1,6 +1,11 @@
 #include "dure/tokenize/pretokenizer.h"
 
 #include <array>
+#include <bit>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "dure/text/unicode_class.h"
 #include "dure/text/utf8.h"
@@ -31,16 +36,85 @@ struct Char {
   std::uint32_t length;
 };
 
+// The sets of ASCII, checked against the Unicode table by a test.
+constexpr auto kAsciiSets = [] {
+  std::array<std::uint8_t, 128> sets{};
+  for (unsigned c = 0; c < 128; ++c) {
+    const bool space = c == ' ' || (c >= '\t' && c <= '\r');
+    const bool number = c >= '0' && c <= '9';
+    const bool upper = c >= 'A' && c <= 'Z';
+    const bool lower = c >= 'a' && c <= 'z';
+    sets[c] = static_cast<std::uint8_t>(space    ? kSpace
+                                        : number ? kNumber
+                                        : upper  ? bit(CharClass::kUpper)
+                                        : lower  ? bit(CharClass::kLower)
+                                                 : kSymbol);
+  }
+  return sets;
+}();
+
 Char char_at(At at, At end) noexcept {
-  if (*at < 0x80) return {1U << text::internal::kClassStage2[*at], 1};
+  if (*at < 0x80) [[likely]]
+    return {kAsciiSets[*at], 1};
   const text::CodePoint point = text::decode(at, end);
+  // Most of what is not ASCII: ideographs and Hangul syllables, all of them \p{Lo}.
+  if (point.value - 0x4E00U < 0x5200U || point.value - 0xAC00U < 0x2BA4U) {
+    return {kCaseless, 3};
+  }
   return {bit(text::class_of(point.value)), point.length};
 }
 
-At skip(unsigned set, At at, At end) noexcept {
+// Number of bytes from `at` that are ASCII of `Set`; `at` to at + 16 may be read.
+template <unsigned Set>
+unsigned ascii_run(At at) noexcept {
+#if defined(__SSE2__)
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  // Signed compare within [low, high] of ASCII: bytes above 127 are negative and fall out.
+  const auto within = [](__m128i value, char low, char high) {
+    return _mm_and_si128(_mm_cmpgt_epi8(value, _mm_set1_epi8(static_cast<char>(low - 1))),
+                         _mm_cmplt_epi8(value, _mm_set1_epi8(static_cast<char>(high + 1))));
+  };
+  const auto letters = [&] { return within(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z'); };
+  const auto spaces = [&] {
+    return _mm_or_si128(within(bytes, '\t', '\r'), _mm_cmpeq_epi8(bytes, _mm_set1_epi8(' ')));
+  };
+  __m128i found;
+  if constexpr (Set == kLetter) {
+    found = letters();
+  } else if constexpr (Set == kTail) {
+    found = within(bytes, 'a', 'z');
+  } else if constexpr (Set == kHead) {
+    found = within(bytes, 'A', 'Z');
+  } else if constexpr (Set == kSpace) {
+    found = spaces();
+  } else if constexpr (Set == kNumber) {
+    found = within(bytes, '0', '9');
+  } else {
+    static_assert(Set == kOther);
+    const __m128i rest = _mm_or_si128(_mm_or_si128(letters(), spaces()), within(bytes, '0', '9'));
+    found = _mm_andnot_si128(rest, _mm_cmpgt_epi8(bytes, _mm_set1_epi8(-1)));
+  }
+  const auto misses = ~static_cast<unsigned>(_mm_movemask_epi8(found)) | 0x10000U;
+  return static_cast<unsigned>(std::countr_zero(misses));
+#else
+  unsigned count = 0;
+  while (count < 16 && at[count] < 0x80 && (kAsciiSets[at[count]] & Set) != 0) ++count;
+  return count;
+#endif
+}
+
+// The end of the run of characters of `Set` from `at`.
+template <unsigned Set>
+At skip(At at, At end) noexcept {
   while (at < end) {
+    if (*at < 0x80 && end - at >= 16) {
+      const unsigned run = ascii_run<Set>(at);
+      at += run;
+      if (run == 16) continue;
+      if (*at < 0x80) break;
+    }
     const Char next = char_at(at, end);
-    if ((next.set & set) == 0) break;
+    if ((next.set & Set) == 0) break;
     at += next.length;
   }
   return at;
@@ -105,11 +179,12 @@ struct Gpt2 {
     const At body = *at == ' ' ? at + 1 : at;
     if (body < end) {
       const Char first = char_at(body, end);
-      for (const unsigned set : {kLetter, kNumber, kOther}) {
-        if ((first.set & set) != 0) return skip(set, body + first.length, end);
-      }
+      const At rest = body + first.length;
+      if ((first.set & kLetter) != 0) return skip<kLetter>(rest, end);
+      if ((first.set & kNumber) != 0) return skip<kNumber>(rest, end);
+      if ((first.set & kOther) != 0) return skip<kOther>(rest, end);
     }
-    return blank_run(at, skip(kSpace, at, end), end);
+    return blank_run(at, skip<kSpace>(at, end), end);
   }
 };
 
@@ -120,15 +195,15 @@ struct Cl100k {
     }
     const Char first = char_at(at, end);
     const At second = at + first.length;
-    if ((first.set & kLetter) != 0) return skip(kLetter, second, end);
+    if ((first.set & kLetter) != 0) return skip<kLetter>(second, end);
     if ((first.set & kNumber) != 0) return up_to_three_numbers(at, end);
-    if (!is_newline(*at) && in_set(kLetter, second, end)) return skip(kLetter, second, end);
+    if (!is_newline(*at) && in_set(kLetter, second, end)) return skip<kLetter>(second, end);
     if ((first.set & kOther) != 0 || (*at == ' ' && in_set(kOther, second, end))) {
-      At run = skip(kOther, second, end);
+      At run = skip<kOther>(second, end);
       while (run < end && is_newline(*run)) ++run;
       return run;
     }
-    const At run = skip(kSpace, at, end);
+    const At run = skip<kSpace>(at, end);
     if (run == end) return run;
     if (const At line = after_last_newline(at, run)) return line;
     return blank_run(at, run, end);
@@ -138,7 +213,7 @@ struct Cl100k {
 struct O200k {
   // [head]*[tail]+ at `at`, with backtracking; null: no match. `run`: the end of [head]*.
   static At tail_match(At at, At run, At end) noexcept {
-    if (in_set(kTail, run, end)) return skip(kTail, run, end);
+    if (in_set(kTail, run, end)) return skip<kTail>(run, end);
     while (run > at) {  // give back characters until one can open the tail
       const At last = previous(at, run);
       if ((char_at(last, end).set & kTail) != 0) return run;
@@ -158,12 +233,12 @@ struct O200k {
   static At word(At at, const Char first, At end) noexcept {
     const bool prefix = (first.set & (kLetter | kNumber)) == 0 && !is_newline(*at);
     const At after = at + first.length;
-    const At after_run = prefix ? skip(kHead, after, end) : after;
+    const At after_run = prefix ? skip<kHead>(after, end) : after;
     if (prefix) {
       if (const At match = tail_match(after, after_run, end)) return with_contraction(match, end);
     }
     const bool letter = (first.set & (kHead | kTail)) != 0;
-    const At run = letter ? skip(kHead, at, end) : at;
+    const At run = letter ? skip<kHead>(at, end) : at;
     if (letter) {
       if (const At match = tail_match(at, run, end)) return with_contraction(match, end);
     }
@@ -172,17 +247,38 @@ struct O200k {
     return nullptr;
   }
 
+  // What most pieces are: an ASCII word in small letters, with an ASCII symbol before it or none.
+  // kNoWord: no word can start here.
+  enum class Quick : bool { kNoWord, kUnknown };
+  static At quick_word(At at, At end, Quick& quick) noexcept {
+    constexpr unsigned kLower = bit(CharClass::kLower);
+    quick = Quick::kUnknown;
+    if (*at >= 0x80) return nullptr;
+    const unsigned first = kAsciiSets[*at];
+    if ((first & kLower) != 0) return with_contraction(skip<kTail>(at + 1, end), end);
+    if ((first & (kLetter | kNumber)) != 0 || is_newline(*at)) return nullptr;
+    if (at + 1 == end || at[1] >= 0x80) return nullptr;
+    const unsigned second = kAsciiSets[at[1]];
+    if ((second & kLower) != 0) return with_contraction(skip<kTail>(at + 2, end), end);
+    if ((second & kLetter) == 0) quick = Quick::kNoWord;
+    return nullptr;
+  }
+
   static At piece(At at, At end) noexcept {
+    Quick quick = Quick::kUnknown;
+    if (const At match = quick_word(at, end, quick)) return match;
     const Char first = char_at(at, end);
     if ((first.set & kNumber) != 0) return up_to_three_numbers(at, end);
-    if (const At match = word(at, first, end)) return match;
+    if (quick == Quick::kUnknown) {
+      if (const At match = word(at, first, end)) return match;
+    }
     const At second = at + first.length;
     if ((first.set & kOther) != 0 || (*at == ' ' && in_set(kOther, second, end))) {
-      At run = skip(kOther, second, end);
+      At run = skip<kOther>(second, end);
       while (run < end && (is_newline(*run) || *run == '/')) ++run;
       return run;
     }
-    const At run = skip(kSpace, at, end);
+    const At run = skip<kSpace>(at, end);
     if (const At line = after_last_newline(at, run)) return line;
     return blank_run(at, run, end);
   }

@@ -6,8 +6,6 @@
 #include <cstdlib>
 #include <new>
 
-#include "dure/base/hash.h"
-
 namespace dure::tokenize {
 
 void ProbeTable::Free::operator()(void* memory) const noexcept { std::free(memory); }
@@ -39,7 +37,8 @@ bool ProbeTable::fill() {
   buckets_ = static_cast<Bucket*>(memory_.get());
   last_ = buckets_ + buckets - 1;
   shift_ = 64U - static_cast<unsigned>(std::countr_zero(buckets));
-  long_.assign(std::bit_ceil((count - short_count) * 2 + 2), kNoRank);
+  long_.assign(std::bit_ceil((count - short_count) * 2 + 2), LongSlot{});
+  long_shift_ = 64U - static_cast<unsigned>(std::countr_zero(long_.size()));
 
   constexpr std::size_t kAhead = 16;  // keys whose bucket is being fetched
   std::array<ShortKey, kAhead> keys;
@@ -85,20 +84,13 @@ bool ProbeTable::insert_short(const ShortKey& key, Rank rank) noexcept {
 
 bool ProbeTable::insert_long(std::string_view bytes, Rank rank) noexcept {
   const std::size_t mask = long_.size() - 1;
-  std::size_t slot = base::hash64(bytes) & mask;
-  for (; long_[slot] != kNoRank; slot = (slot + 1) & mask) {
-    if (token(long_[slot]) == bytes) return false;
+  const std::uint64_t hash = hash_of(long_key(bytes), bytes.size());
+  std::size_t slot = hash >> long_shift_;
+  for (; long_[slot].rank != kNoRank; slot = (slot + 1) & mask) {
+    if (token(long_[slot].rank) == bytes) return false;
   }
-  long_[slot] = rank;
+  long_[slot] = {static_cast<std::uint32_t>(hash), rank};
   return true;
-}
-
-Rank ProbeTable::find_long(std::string_view bytes) const noexcept {
-  const std::size_t mask = long_.size() - 1;
-  for (std::size_t slot = base::hash64(bytes) & mask;; slot = (slot + 1) & mask) {
-    const Rank rank = long_[slot];
-    if (rank == kNoRank || token(rank) == bytes) return rank;
-  }
 }
 
 }  // namespace dure::tokenize

@@ -59,6 +59,26 @@ inline std::uint64_t hash_of(const ShortKey& key) noexcept {
   return (key.low * 0x9E3779B97F4A7C15ULL) ^ (key.high * 0xC2B2AE3D27D4EB4FULL);
 }
 
+// More than kShort bytes: its first and last 16, which may overlap. Up to 32 bytes they are all.
+struct LongKey {
+  std::array<std::uint64_t, 4> words{};
+  friend bool operator==(const LongKey&, const LongKey&) = default;
+};
+
+// REQUIRES: bytes.size() > kShort.
+inline LongKey long_key(std::string_view bytes) noexcept {
+  LongKey key;
+  std::memcpy(key.words.data(), bytes.data(), 16);
+  std::memcpy(key.words.data() + 2, bytes.data() + bytes.size() - 16, 16);
+  return key;
+}
+
+inline std::uint64_t hash_of(const LongKey& key, std::size_t length) noexcept {
+  const std::uint64_t head = hash_of(ShortKey{key.words[0], key.words[1]});
+  const std::uint64_t tail = hash_of(ShortKey{key.words[3], key.words[2]});
+  return (head ^ (tail >> 29U | tail << 35U) ^ length) * 0xD6E8FEB86659FD93ULL;
+}
+
 class ProbeTable {
  public:
   // `bytes` and `offsets` (vocab.h) outlive this table and do not move. Fails with
@@ -68,12 +88,14 @@ class ProbeTable {
 
   // REQUIRES: hash == hash_of(key).
   [[nodiscard]] Rank find(const ShortKey& key, std::uint64_t hash) const noexcept {
-    for (const Bucket* bucket = &buckets_[hash >> shift_];;) {
+    const Bucket* bucket = &buckets_[hash >> shift_];
+    while (true) {
+      Rank rank = kNoRank;  // chosen without branches: the slot cannot be foreseen
       for (std::size_t i = 0; i < kSlots; ++i) {
-        if (bucket->low[i] == key.low && bucket->high[i] == key.high) return bucket->rank[i];
+        const bool same = ((bucket->low[i] ^ key.low) | (bucket->high[i] ^ key.high)) == 0;
+        rank = same ? bucket->rank[i] : rank;
       }
-      if (bucket->overflow == 0) [[likely]]
-        return kNoRank;
+      if (rank != kNoRank || bucket->overflow == 0) return rank;
       bucket = bucket == last_ ? buckets_ : bucket + 1;
     }
   }
@@ -81,7 +103,20 @@ class ProbeTable {
     __builtin_prefetch(&buckets_[hash >> shift_]);
   }
   // REQUIRES: bytes.size() > kShort.
-  [[nodiscard]] Rank find_long(std::string_view bytes) const noexcept;
+  [[nodiscard]] Rank find_long(std::string_view bytes) const noexcept {
+    return find_long(bytes, hash_of(long_key(bytes), bytes.size()));
+  }
+  // REQUIRES: hash == hash_of(long_key(bytes), bytes.size()).
+  [[nodiscard]] Rank find_long(std::string_view bytes, std::uint64_t hash) const noexcept {
+    const std::size_t mask = long_.size() - 1;
+    for (std::size_t slot = hash >> long_shift_;; slot = (slot + 1) & mask) {
+      const LongSlot& found = long_[slot];
+      if (found.rank == kNoRank) return kNoRank;
+      if (found.tag == static_cast<std::uint32_t>(hash) && token(found.rank) == bytes) {
+        return found.rank;
+      }
+    }
+  }
 
  private:
   static constexpr std::size_t kSlots = 3;
@@ -110,7 +145,12 @@ class ProbeTable {
   Bucket* buckets_ = nullptr;
   Bucket* last_ = nullptr;
   unsigned shift_ = 0;
-  std::vector<Rank> long_;  // size a power of two
+  struct LongSlot {
+    std::uint32_t tag = 0;  // low half of the hash
+    Rank rank = kNoRank;
+  };
+  std::vector<LongSlot> long_;  // size a power of two, half of it free at least
+  unsigned long_shift_ = 0;
 };
 
 }  // namespace dure::tokenize

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <limits>
 
+#include "tokenize/backtrack.h"
 #include "tokenize/probe_table.h"
 
 namespace dure::tokenize {
@@ -84,6 +85,11 @@ base::Status Vocab::index() {
     return bad_ranks("each of the 256 single bytes must be a token");
   }
   return {};
+}
+
+const Backtrack* Vocab::backtrack() const {
+  std::call_once(backtrack_once_, [this] { backtrack_ = Backtrack::create(*this); });
+  return backtrack_.get();
 }
 
 Rank Vocab::find(std::string_view bytes) const noexcept {

@@ -100,8 +100,14 @@ class Walk {
   }
 
   void long_piece(std::string_view piece) {
-    if (const Rank rank = vocab_.find(piece); rank != kNoRank) {
+    const LongKey key = long_key(piece);
+    const std::uint64_t hash = hash_of(key, piece.size());
+    Rank rank = kNoRank;
+    if (piece.size() <= vocab_.longest()) rank = table_.find_long(piece, hash);
+    if (rank != kNoRank) {
       sink_.one(rank);
+    } else if (piece.size() <= MergeCache::kLongest) {
+      missed_long(piece, key, hash);
     } else if (piece.size() <= kStackMerge) {
       std::array<Rank, kStackMerge> ids;
       sink_.many(ids.data(), merge_short(vocab_, piece, ids.data()));
@@ -110,6 +116,16 @@ class Walk {
       merge_long(vocab_, piece, ids);
       sink_.many(ids.data(), ids.size());
     }
+  }
+
+  void missed_long(std::string_view piece, const LongKey& key, std::uint64_t hash) {
+    std::array<Rank, MergeCache::kLongest> ids;
+    std::size_t count = cache_.find_long(key, hash, piece.size(), vocab_.serial(), ids.data());
+    if (count == 0) {
+      count = merge_short(vocab_, piece, ids.data());
+      cache_.store_long(key, hash, piece.size(), vocab_.serial(), ids.data(), count);
+    }
+    sink_.many(ids.data(), count);
   }
 
   const Vocab& vocab_;

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "dure/tokenize/encoding.h"
+#include "tokenize/backtrack.h"
+#include "tokenize/merge.h"
 
 namespace dure::tokenize {
 namespace {
@@ -44,15 +46,27 @@ TEST(MergePiece, IsTheSlowMergeOnRuns) {
   }
 }
 
-TEST(MergePiece, EveryTokenIsItself) {
-  for (const std::string_view name : {"p50k_base", "cl100k_base", "o200k_base"}) {
-    const Vocab& all = vocab(name);
-    for (Rank rank = 0; rank < all.size(); ++rank) {
-      const std::string_view token = all.token(rank);
-      if (token.empty()) continue;
-      Ids ids;
-      merge_piece(all, token, ids);
-      ASSERT_EQ(ids, Ids{rank}) << name;
+TEST(MergePiece, EveryEmbeddedVocabularyAllowsLinearMerging) {
+  for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
+    EXPECT_NE(vocab(name).backtrack(), nullptr) << name;
+  }
+}
+
+TEST(MergePiece, LinearMergingIsTheHeaps) {
+  std::mt19937 chance(3);
+  for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
+    for (const std::string_view letters :
+         {"a", "ab", "aeinstr", "etaoin shrdlu", " \n\t", "0=-*", "\xCC\x81",
+          "\xED\x95\x9C\xEA\xB8\x80", "abcdefghijklmnopqrstuvwxyz"}) {
+      for (const std::size_t length : {1U, 2U, 7U, 64U, 500U, 3'000U, 30'000U}) {
+        std::string piece;
+        while (piece.size() < length) piece += letters[chance() % letters.size()];
+        Ids linear;
+        Ids heap;
+        vocab(name).backtrack()->run(piece, linear);
+        merge_by_heap(vocab(name), piece, heap);
+        ASSERT_EQ(linear, heap) << name << " '" << letters << "' " << length;
+      }
     }
   }
 }

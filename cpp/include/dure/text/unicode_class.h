@@ -22,8 +22,8 @@ enum class CharClass : std::uint8_t {
 };
 
 namespace internal {
-extern const std::uint8_t* const kClassStage1;  // code point >> 8
-extern const std::uint8_t* const kClassStage2;  // block << 8 | code point & 255
+extern const std::uint8_t kClassStage1[];  // code point >> 8
+extern const std::uint8_t kClassStage2[];  // block << 8 | code point & 255
 }  // namespace internal
 
 // kSymbol above U+10FFFF.

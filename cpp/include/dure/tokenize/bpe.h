@@ -1,7 +1,7 @@
 // dure/tokenize/bpe.h - byte-pair merging of one piece.
 //
 // The merge of lowest rank goes first, the leftmost of equals; as tiktoken does. Short pieces
-// run on the stack; long ones in O(n log n) with memory for n.
+// run on the stack; long ones in O(n log n), very long ones in linear time.
 //
 // Thread-safe: pure functions.
 #ifndef DURE_TOKENIZE_BPE_H_

@@ -4,7 +4,7 @@
 //   std::size_t tokens = (*encoding)->count(text);
 //
 // Exact: the ids of tiktoken 0.14 for every text. Linear in the text's length, bounded stack,
-// never fails on any bytes. Each thread that encodes keeps a cache of at most 4 MB.
+// never fails on any bytes. Each thread that encodes keeps a cache of at most 5 MB.
 //
 // Immutable; so thread-safe. Text is UTF-8; bytes that are not count as a symbol each.
 #ifndef DURE_TOKENIZE_ENCODING_H_

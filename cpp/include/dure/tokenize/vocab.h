@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,7 @@ namespace dure::tokenize {
 using Rank = std::uint32_t;
 inline constexpr Rank kNoRank = 0xFFFFFFFF;
 
+class Backtrack;
 class ProbeTable;
 
 class Vocab {
@@ -55,6 +57,8 @@ class Vocab {
   // Different for each vocabulary of this process; never reused.
   [[nodiscard]] std::uint32_t serial() const noexcept { return serial_; }
   [[nodiscard]] const ProbeTable& table() const noexcept { return *table_; }
+  // What merges long pieces in linear time, made on first use; null if this vocabulary is not fit.
+  [[nodiscard]] const Backtrack* backtrack() const;
 
  private:
   Vocab(std::vector<std::uint32_t> offsets, std::string bytes);
@@ -67,6 +71,8 @@ class Vocab {
   std::vector<Rank> singles_;
   std::size_t longest_ = 0;
   std::uint32_t serial_ = 0;
+  mutable std::once_flag backtrack_once_;  // guards the making of backtrack_
+  mutable std::unique_ptr<const Backtrack> backtrack_;
 };
 
 }  // namespace dure::tokenize
