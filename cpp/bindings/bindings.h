@@ -10,6 +10,9 @@ void bind_base(pybind11::module_& core);
 void bind_tokenize(pybind11::module_& core);
 void bind_index(pybind11::module_& core);
 void bind_chunk(pybind11::module_& core);
+void bind_catalog(pybind11::module_& core);
+void bind_policy(pybind11::module_& core);
+void bind_money(pybind11::module_& core);
 void bind_net(pybind11::module_& core);
 
 }  // namespace dure::bindings

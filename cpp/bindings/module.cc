@@ -11,5 +11,8 @@ PYBIND11_MODULE(_core, core) {
   dure::bindings::bind_tokenize(core);
   dure::bindings::bind_index(core);
   dure::bindings::bind_chunk(core);
+  dure::bindings::bind_catalog(core);
+  dure::bindings::bind_policy(core);
+  dure::bindings::bind_money(core);
   dure::bindings::bind_net(core);
 }

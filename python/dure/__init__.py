@@ -28,18 +28,38 @@ _HOME = {
     "DureError": "dure.errors",
     "Embedder": "dure.retrieval",
     "InvalidModelError": "dure.errors",
+    "ModelTier": "dure.models",
+    "ModelCapability": "dure.models",
+    "ModelConfig": "dure.models",
+    "ServiceModelPolicy": "dure.models",
+    "MODEL_CATALOG": "dure.models",
+    "OpenAIClientManager": "dure.manager",
+    "PriceBook": "dure.costs",
+    "cost": "dure.costs",
+    "verify_ledger": "dure.costs",
+    "averify_ledger": "dure.costs",
     "Store": "dure.retrieval",
     "VectorStore": "dure.retrieval",
     "split_documents": "dure.chunks",
 }
-_MODULES = ("errors", "retrieval", "tokens", "chunks", "files")
+_MODULES = ("errors", "retrieval", "tokens", "chunks", "files", "costs", "models", "manager")
 
 if TYPE_CHECKING:
     from dure.chunks import Chunker as Chunker
     from dure.chunks import Document as Document
     from dure.chunks import split_documents as split_documents
+    from dure.costs import PriceBook as PriceBook
+    from dure.costs import averify_ledger as averify_ledger
+    from dure.costs import cost as cost
+    from dure.costs import verify_ledger as verify_ledger
     from dure.errors import DureError as DureError
     from dure.errors import InvalidModelError as InvalidModelError
+    from dure.manager import OpenAIClientManager as OpenAIClientManager
+    from dure.models import MODEL_CATALOG as MODEL_CATALOG
+    from dure.models import ModelCapability as ModelCapability
+    from dure.models import ModelConfig as ModelConfig
+    from dure.models import ModelTier as ModelTier
+    from dure.models import ServiceModelPolicy as ServiceModelPolicy
     from dure.retrieval import Embedder as Embedder
     from dure.retrieval import Store as Store
     from dure.retrieval import VectorStore as VectorStore

@@ -186,14 +186,41 @@ class UnknownPriceError(InvalidModelError):
 
 
 class BudgetExceededError(DureError):
-    """The call's upper bound does not fit what is left of a budget."""
+    """The call's upper bound does not fit what is left of a budget.
+
+    Attributes:
+        scope: The budget's scope, for example `"org:acme"`.
+        unit: `usd`, `tokens` or `requests`.
+        left_units: What is left in the smallest unit: pico-dollars, tokens or requests.
+        resets_at_us: When enough becomes free, microseconds UTC; None: not by waiting.
+        approval_id: What an administrator needs for a grant, where the budget asks for one.
+    """
 
     default_code = "limit_exceeded"
     default_http_status = 429
     scope: str
-    left: Decimal | int | None = None
-    resets_at: datetime | None = None
+    unit: str = "usd"
+    left_units: int | None = None
+    resets_at_us: int | None = None
     approval_id: str | None = None
+
+    @property
+    def left(self) -> Decimal | int | None:
+        """What is left: dollars, or a count of tokens or requests."""
+        if self.left_units is None or self.unit != "usd":
+            return self.left_units
+        from decimal import Decimal
+
+        return Decimal(self.left_units).scaleb(-12)
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """When enough becomes free (aware, UTC); None: waiting does not help."""
+        if self.resets_at_us is None:
+            return None
+        from datetime import UTC, datetime, timedelta
+
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.resets_at_us)
 
 
 class RequestExceedsLimitError(BudgetExceededError):

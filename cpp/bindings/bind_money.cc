@@ -1,0 +1,399 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "bindings.h"
+#include "dure/money/account.h"
+#include "dure/money/ledger.h"
+#include "gil.h"
+#include "status.h"
+
+namespace dure::bindings {
+namespace {
+
+using money::Account;
+
+using IdTuple = std::pair<std::uint64_t, std::uint64_t>;
+// (unit, quantity, rate pico, rate per, pico)
+using LineTuple = std::tuple<std::string, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+// (pico, lines, price version, flags)
+using CostTuple = std::tuple<std::int64_t, std::vector<LineTuple>, std::string, std::uint16_t>;
+
+constexpr std::array<std::string_view, 3> kUnits{"usd", "tokens", "requests"};
+constexpr std::array<std::string_view, 5> kPolicies{"block", "shrink", "queue", "warn", "approval"};
+
+template <typename E, std::size_t N>
+E named(const std::array<std::string_view, N>& names, const std::string& name,
+        const char* argument) {
+  const auto* found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) {
+    throw StatusException(base::invalid_argument(
+        argument, "there is no " + std::string(argument) + " \"" + name + "\""));
+  }
+  return static_cast<E>(found - names.begin());
+}
+
+money::ReservationId to_id(const IdTuple& id) { return {id.first, id.second}; }
+
+py::int_ to_int(base::int128 value) {
+  return py::reinterpret_steal<py::int_>(
+      PyLong_FromString(base::to_string(value).c_str(), nullptr, 10));
+}
+
+money::ReportedUsage to_usage(const std::map<std::string, std::int64_t>& fields,
+                              bool input_contains_parts) {
+  money::ReportedUsage usage;
+  usage.input_contains_parts = input_contains_parts;
+  const std::map<std::string_view, std::int64_t*> places{
+      {"input", &usage.input},
+      {"output", &usage.output},
+      {"cache_read", &usage.cache_read},
+      {"cache_write", &usage.cache_write},
+      {"cache_write_1h", &usage.cache_write_1h},
+      {"input_audio", &usage.input_audio},
+      {"input_image", &usage.input_image},
+      {"output_reasoning", &usage.output_reasoning},
+      {"output_audio", &usage.output_audio},
+      {"output_image", &usage.output_image},
+      {"web_searches", &usage.web_searches},
+      {"characters", &usage.characters},
+      {"milliseconds", &usage.milliseconds},
+      {"images", &usage.images}};
+  for (const auto& [name, value] : fields) {
+    const auto place = places.find(name);
+    if (place == places.end()) {
+      throw StatusException(base::invalid_argument("usage", "there is no field " + name));
+    }
+    *place->second = value;
+  }
+  return usage;
+}
+
+CostTuple to_tuple(const money::Cost& cost) {
+  std::vector<LineTuple> lines;
+  for (const money::Line& line : cost.lines) {
+    lines.emplace_back(catalog::name(line.unit), line.quantity, line.rate.pico, line.rate.per,
+                       line.pico);
+  }
+  return {cost.pico, std::move(lines), cost.price_version, cost.flags};
+}
+
+money::Bound to_bound(std::int64_t input_pico, std::int64_t input_tokens, std::int64_t output_rate,
+                      std::int64_t max_output, bool hidden_output) {
+  money::Bound bound;
+  bound.input_pico = input_pico;
+  bound.input_tokens = input_tokens;
+  bound.output_rate = output_rate;
+  bound.max_output_tokens = max_output;
+  bound.pico = input_pico + output_rate * max_output;
+  bound.tokens = input_tokens + max_output;
+  bound.hidden_output = hidden_output;
+  return bound;
+}
+
+// A settlement of so many tokens, as the tests of the account make them.
+std::pair<money::Usage, money::Cost> plain(std::int64_t pico, std::int64_t input,
+                                           std::int64_t output) {
+  money::Usage usage = money::count_units({.input = input, .output = output});
+  money::Cost cost;
+  cost.pico = pico;
+  return {usage, cost};
+}
+
+py::dict to_dict(const money::BudgetState& state) {
+  py::dict out;
+  out["scope"] = state.spec.scope;
+  out["unit"] = kUnits[static_cast<std::size_t>(state.spec.unit)];
+  out["window"] = state.spec.window.name;
+  out["zone"] = state.spec.window.zone;
+  out["rolling_ns"] = state.spec.window.rolling.count();
+  out["last_edge_us"] = state.spec.window.edges_us.empty() ? 0 : state.spec.window.edges_us.back();
+  out["on_limit"] = kPolicies[static_cast<std::size_t>(state.spec.on_limit)];
+  out["alerts"] = std::vector<int>(state.spec.alerts.begin(), state.spec.alerts.end());
+  out["limit"] = state.spec.limit;
+  out["granted"] = state.granted;
+  out["used"] = state.used;
+  out["held"] = state.held;
+  out["left"] = state.left;
+  out["window_start_us"] = state.window_start_us;
+  out["resets_at_us"] = state.resets_at_us;
+  return out;
+}
+
+py::dict to_dict(const money::Record& record) {
+  using enum money::RecordType;
+  py::dict out;
+  out["type"] = money::name(record.type);
+  out["epoch"] = record.epoch;
+  out["seq"] = record.seq;
+  out["at_us"] = record.at_us;
+  out["flags"] = money::flag_names(record.flags);
+  if (record.id.epoch != 0) out["id"] = IdTuple(record.id.epoch, record.id.seq);
+  out["pico"] = record.pico;
+  out["tokens"] = record.tokens;
+  py::list postings;
+  for (const money::Posting& posting : record.postings) {
+    postings.append(
+        py::make_tuple(posting.budget, posting.window_start_us, posting.held, posting.used));
+  }
+  out["postings"] = postings;
+  if (record.type == kReserve) {
+    out["model"] = record.model;
+    out["service"] = record.service;
+    out["call_id"] = record.call_id;
+    out["key_id"] = record.key_id;
+    out["attempt"] = record.attempt;
+    out["scopes"] = record.scopes;
+  } else if (record.type == kSettle) {
+    py::dict units;
+    for (const auto& [unit, quantity] : record.units) {
+      const auto index = static_cast<std::size_t>(unit);
+      if (index < catalog::kUnits) units[py::str(std::string(catalog::name(unit)))] = quantity;
+    }
+    out["units"] = units;
+    out["held_pico"] = record.held_pico;
+    out["price_version"] = record.price_version;
+  } else if (record.type == kLimit) {
+    out["budget"] = record.budget;
+    out["scope"] = record.spec.scope;
+    out["unit"] = kUnits[std::min<std::size_t>(static_cast<std::size_t>(record.spec.unit), 2)];
+    out["limit"] = record.spec.limit;
+    out["window"] = record.spec.window.name;
+    out["zone"] = record.spec.window.zone;
+  } else if (record.type == kGrant) {
+    out["budget"] = record.budget;
+    out["amount"] = record.amount;
+    out["until_us"] = record.until_us;
+  } else if (record.type == kPriceVersion) {
+    out["price_version"] = record.price_version;
+  } else if (record.type == kCheckpoint) {
+    out["closed"] = record.closed;
+  }
+  return out;
+}
+
+py::dict to_dict(const money::Totals& totals) {
+  py::dict out;
+  out["spent"] = to_int(totals.spent);
+  out["held"] = to_int(totals.held);
+  out["tokens"] = totals.tokens;
+  out["reserved"] = totals.reserved;
+  out["settled"] = totals.settled;
+  out["voided"] = totals.voided;
+  out["open"] = totals.open;
+  return out;
+}
+
+// Runs `work` without the GIL and throws what it fails with.
+template <typename Work>
+auto checked(Work&& work) {
+  auto result = without_gil(std::forward<Work>(work));
+  if constexpr (std::is_same_v<decltype(result), base::Status>) {
+    ok_or_throw(std::move(result));
+  } else {
+    return value_or_throw(std::move(result));
+  }
+}
+
+void bind_account(py::module_& room) {
+  py::class_<Account, std::shared_ptr<Account>>(room, "Account",
+                                                "Budgets and ledger of one data folder.")
+      .def_static(
+          "shared",
+          [](const std::string& folder) {
+            return checked([&] { return Account::shared(folder); });
+          },
+          py::arg("folder"))
+      .def_static(
+          "open",
+          [](const std::string& folder, const base::Clock* clock, bool power) {
+            const auto level = power ? money::Durability::kPower : money::Durability::kProcess;
+            return checked([&] { return Account::open(folder, {level, clock, nullptr}); });
+          },
+          py::arg("folder"), py::arg("clock") = nullptr, py::arg("power") = false,
+          py::keep_alive<0, 2>())
+      .def_property_readonly("folder", &Account::folder)
+      .def(
+          "reserve",
+          [](Account& account, const std::vector<std::string>& scopes, std::int64_t input_pico,
+             std::int64_t input_tokens, std::int64_t output_rate, std::int64_t max_output,
+             bool hidden_output) {
+            money::ReserveRequest request;
+            request.scopes = scopes;
+            request.bound =
+                to_bound(input_pico, input_tokens, output_rate, max_output, hidden_output);
+            const auto admission = checked([&] { return account.reserve(request); });
+            return IdTuple(admission.id.epoch, admission.id.seq);
+          },
+          py::arg("scopes"), py::kw_only(), py::arg("input_pico"), py::arg("input_tokens"),
+          py::arg("output_rate"), py::arg("max_output"), py::arg("hidden_output") = false)
+      .def(
+          "sent",
+          [](Account& account, IdTuple id) { checked([&] { return account.sent(to_id(id)); }); },
+          py::arg("id"))
+      .def(
+          "progress",
+          [](Account& account, IdTuple id, std::int64_t tokens) {
+            checked([&] { return account.progress(to_id(id), tokens); });
+          },
+          py::arg("id"), py::arg("output_tokens"))
+      .def(
+          "settle",
+          [](Account& account, IdTuple id, std::int64_t pico, std::int64_t input,
+             std::int64_t output) {
+            const auto [usage, cost] = plain(pico, input, output);
+            checked([&, &usage = usage, &cost = cost] {
+              return account.settle(to_id(id), usage, cost);
+            });
+          },
+          py::arg("id"), py::kw_only(), py::arg("pico"), py::arg("input_tokens"),
+          py::arg("output_tokens"))
+      .def(
+          "settle_by_rule",
+          [](Account& account, IdTuple id) {
+            checked([&] { return account.settle_by_rule(to_id(id)); });
+          },
+          py::arg("id"))
+      .def(
+          "settle_possible_spend",
+          [](Account& account, IdTuple id) {
+            checked([&] { return account.settle_possible_spend(to_id(id)); });
+          },
+          py::arg("id"))
+      .def(
+          "void_hold",
+          [](Account& account, IdTuple id) {
+            checked([&] { return account.void_hold(to_id(id)); });
+          },
+          py::arg("id"))
+      .def(
+          "adjust",
+          [](Account& account, IdTuple id, std::int64_t pico, std::int64_t tokens) {
+            checked([&] { return account.adjust(to_id(id), pico, tokens); });
+          },
+          py::arg("id"), py::kw_only(), py::arg("pico"), py::arg("tokens"))
+      .def(
+          "record",
+          [](Account& account, const catalog::PriceBook& book,
+             const std::vector<std::string>& scopes, const std::string& model,
+             const std::string& service, std::int64_t input, std::int64_t output,
+             std::int64_t at_us) {
+            const money::Usage usage = money::count_units({.input = input, .output = output});
+            const money::Cost cost =
+                value_or_throw(money::cost(book, usage, {.model = model, .at = {at_us}}));
+            money::ReserveRequest request;
+            request.scopes = scopes;
+            request.call.model = model;
+            request.call.service = service;
+            checked([&] { return account.record(request, usage, cost); });
+            return to_tuple(cost);
+          },
+          py::arg("prices"), py::arg("scopes"), py::kw_only(), py::arg("model"), py::arg("service"),
+          py::arg("input_tokens"), py::arg("output_tokens"), py::arg("at_us"))
+      .def(
+          "set_budget",
+          [](Account& account, const std::string& scope, std::int64_t limit,
+             const std::string& unit, const std::string& window, const std::string& zone,
+             std::vector<std::int64_t> edges_us, std::int64_t rolling_us,
+             const std::string& on_limit, std::vector<std::uint8_t> alerts) {
+            money::BudgetSpec spec;
+            spec.scope = scope;
+            spec.limit = limit;
+            spec.unit = named<money::BudgetUnit>(kUnits, unit, "unit");
+            spec.on_limit = named<money::OnLimit>(kPolicies, on_limit, "on_limit");
+            spec.window = {window, zone, std::move(edges_us),
+                           std::chrono::microseconds(rolling_us)};
+            spec.alerts = std::move(alerts);
+            checked([&] { return account.set_budget(spec); });
+          },
+          py::arg("scope"), py::kw_only(), py::arg("limit"), py::arg("unit"), py::arg("window"),
+          py::arg("zone"), py::arg("edges_us"), py::arg("rolling_us"), py::arg("on_limit"),
+          py::arg("alerts"))
+      .def(
+          "budgets",
+          [](Account& account, const std::string& scope) {
+            py::list out;
+            for (const auto& state : checked([&] { return account.budgets(scope); })) {
+              out.append(to_dict(state));
+            }
+            return out;
+          },
+          py::arg("scope"))
+      .def(
+          "grant",
+          [](Account& account, const std::string& scope, const std::string& unit,
+             std::int64_t amount, std::int64_t until_us) {
+            const auto in = named<money::BudgetUnit>(kUnits, unit, "unit");
+            checked([&] { return account.grant(scope, in, amount, {until_us}); });
+          },
+          py::arg("scope"), py::kw_only(), py::arg("unit"), py::arg("amount"), py::arg("until_us"))
+      .def("totals", [](const Account& account) {
+        return to_dict(without_gil([&] { return account.totals(); }));
+      });
+}
+
+}  // namespace
+
+void bind_money(py::module_& core) {
+  py::module_ room = core.def_submodule("money", "Cost, budgets and the ledger.");
+  room.def(
+      "parse_dollars",
+      [](const std::string& text) { return value_or_throw(money::parse_dollars(text)); },
+      py::arg("text"));
+  room.def("wall_us", [] { return base::system_clock().wall().us; }, "Now, microseconds UTC.");
+  room.def("flag_names", &money::flag_names, py::arg("flags"));
+  room.def(
+      "cost",
+      [](const catalog::PriceBook& book, const std::map<std::string, std::int64_t>& usage,
+         bool input_contains_parts, const std::string& model, std::int64_t at_us,
+         const std::string& service_tier, const std::string& mode) {
+        const money::Usage counted = money::count_units(to_usage(usage, input_contains_parts));
+        return to_tuple(value_or_throw(money::cost(
+            book, counted,
+            {.model = model, .at = {at_us}, .service_tier = service_tier, .mode = mode})));
+      },
+      py::arg("prices"), py::arg("usage"), py::arg("input_contains_parts"), py::kw_only(),
+      py::arg("model"), py::arg("at_us"), py::arg("service_tier"), py::arg("mode"));
+  room.def(
+      "ledger_files",
+      [](const std::string& path) {
+        return checked([&] { return money::ledger_files(base::system_files(), path); });
+      },
+      py::arg("path"), "The ledger files of a data folder, a ledger folder or a file.");
+  room.def(
+      "read_ledger",
+      [](const std::string& path) {
+        std::vector<money::Record> records;
+        checked([&] {
+          return money::read_ledger(base::system_files(), path, [&](const money::Record& record) {
+            records.push_back(record);
+            return true;
+          });
+        });
+        py::list out;
+        for (const money::Record& record : records) out.append(to_dict(record));
+        return out;
+      },
+      py::arg("path"), "Every record of one file.");
+  room.def(
+      "verify_ledger",
+      [](const std::string& path) {
+        const money::LedgerReport report =
+            checked([&] { return money::verify_ledger(base::system_files(), path); });
+        py::dict out;
+        out["ok"] = report.ok;
+        out["files"] = report.files;
+        out["records"] = report.records;
+        out["open_holds"] = report.open_holds;
+        out["spent_pico"] = to_int(report.spent);
+        out["held_pico"] = to_int(report.held);
+        out["first_difference"] =
+            report.ok ? py::object(py::none()) : py::object(py::str(report.first_difference));
+        return out;
+      },
+      py::arg("path"));
+  bind_account(room);
+}
+
+}  // namespace dure::bindings

@@ -1,0 +1,34 @@
+from typing import TypedDict
+
+_Rate = tuple[str, int, int]
+_PriceRow = tuple[int | None, int | None, str, str, int, list[_Rate], str]
+_Prices = tuple[str, list[str], list[_PriceRow]]
+
+class _ModelDict(TypedDict):
+    model_id: str
+    provider: str
+    tier: str
+    capabilities: list[str]
+    context_window: int
+    max_input_tokens: int
+    max_tokens: int
+    tokenizer: str
+    supports_rag: bool
+    description: str
+    aliases: list[str]
+    deprecated_on: str
+    source: str
+
+TIERS: list[str]
+CAPABILITIES: list[str]
+UNITS: list[str]
+
+def models() -> list[_ModelDict]: ...
+def canonical(name: str) -> str: ...
+
+class PriceBook:
+    def __init__(self, overlay: list[_Prices]) -> None: ...
+    @property
+    def price_version(self) -> str: ...
+    def canonical(self, model: str) -> str: ...
+    def rate(self, model: str, unit: str, at_us: int) -> tuple[int, int] | None: ...

@@ -1,0 +1,93 @@
+from typing import Any, TypedDict
+
+from dure._core.base import Clock
+from dure._core.catalog import PriceBook
+
+class _BudgetState(TypedDict):
+    scope: str
+    unit: str
+    window: str
+    zone: str
+    rolling_ns: int
+    last_edge_us: int
+    on_limit: str
+    alerts: list[int]
+    limit: int
+    granted: int
+    used: int
+    held: int
+    left: int
+    window_start_us: int
+    resets_at_us: int | None
+
+def parse_dollars(text: str) -> int: ...
+def wall_us() -> int: ...
+def flag_names(flags: int) -> list[str]: ...
+def cost(
+    prices: PriceBook,
+    usage: dict[str, int],
+    input_contains_parts: bool,
+    *,
+    model: str,
+    at_us: int,
+    service_tier: str,
+    mode: str,
+) -> tuple[int, list[tuple[str, int, int, int, int]], str, int]: ...
+def ledger_files(path: str) -> list[str]: ...
+def read_ledger(path: str) -> list[dict[str, object]]: ...
+def verify_ledger(path: str) -> dict[str, Any]: ...
+
+class Account:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+    @staticmethod
+    def shared(folder: str) -> Account: ...
+    @staticmethod
+    def open(folder: str, clock: Clock | None = None, power: bool = False) -> Account: ...
+    @property
+    def folder(self) -> str: ...
+    def reserve(
+        self,
+        scopes: list[str],
+        *,
+        input_pico: int,
+        input_tokens: int,
+        output_rate: int,
+        max_output: int,
+        hidden_output: bool = False,
+    ) -> tuple[int, int]: ...
+    def sent(self, id: tuple[int, int]) -> None: ...
+    def progress(self, id: tuple[int, int], output_tokens: int) -> None: ...
+    def settle(
+        self, id: tuple[int, int], *, pico: int, input_tokens: int, output_tokens: int
+    ) -> None: ...
+    def settle_by_rule(self, id: tuple[int, int]) -> None: ...
+    def settle_possible_spend(self, id: tuple[int, int]) -> None: ...
+    def void_hold(self, id: tuple[int, int]) -> None: ...
+    def adjust(self, id: tuple[int, int], *, pico: int, tokens: int) -> None: ...
+    def record(
+        self,
+        prices: PriceBook,
+        scopes: list[str],
+        *,
+        model: str,
+        service: str,
+        input_tokens: int,
+        output_tokens: int,
+        at_us: int,
+    ) -> tuple[int, list[tuple[str, int, int, int, int]], str, int]: ...
+    def set_budget(
+        self,
+        scope: str,
+        *,
+        limit: int,
+        unit: str,
+        window: str,
+        zone: str,
+        edges_us: list[int],
+        rolling_us: int,
+        on_limit: str,
+        alerts: list[int],
+    ) -> None: ...
+    def budgets(self, scope: str) -> list[_BudgetState]: ...
+    def grant(self, scope: str, *, unit: str, amount: int, until_us: int) -> None: ...
+    def totals(self) -> dict[str, int]: ...
