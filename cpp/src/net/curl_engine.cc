@@ -271,8 +271,7 @@ void CurlEngine::watch(int fd, CurlShard* shard, std::uint32_t wanted) {
   socket.watched = wanted;
 }
 
-// A new socket may bear the number of one that libcurl closed without a word (an address that
-// refused), so nothing of the old entry is kept.
+// A new socket may bear the number of an old one: nothing of the old entry is kept.
 void CurlEngine::opened(int fd, RequestId opener) {
   const auto place = static_cast<std::size_t>(fd);
   if (place >= sockets_.size()) sockets_.resize(place + 64);

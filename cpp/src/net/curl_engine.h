@@ -87,7 +87,7 @@ class CurlEngine : public std::enable_shared_from_this<CurlEngine> {
     CurlShard* shard = nullptr;
     std::uint32_t wanted = 0;   // what libcurl asked for
     std::uint32_t watched = 0;  // what epoll was told
-    ino_t identity = 0;         // of the socket itself: libcurl closes some without telling
+    ino_t identity = 0;         // of the socket itself: a forked child closes no other
     RequestId opener = 0;       // the request it was opened for
   };
   struct Name {

@@ -550,8 +550,9 @@ TEST_F(CurlTransportTest, DeadlinesFollowTheInjectedClock) {
   const auto waiting = start({.url = server.url(), .deadlines = {.total = seconds(600)}});
   EXPECT_FALSE(waiting->wait_end(milliseconds(100)));
   clock.advance(seconds(601));
-  ASSERT_TRUE(waiting->wait_end(seconds(2)));
+  EXPECT_TRUE(waiting->wait_end(seconds(2)));
   EXPECT_EQ(waiting->end.code(), base::Code::kDeadline);
+  transport.reset();  // before its clock
 }
 
 TEST_F(CurlTransportTest, CancelAtEachStageEndsOnceAndClosesTheConnection) {
