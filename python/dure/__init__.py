@@ -41,8 +41,25 @@ _HOME = {
     "Store": "dure.retrieval",
     "VectorStore": "dure.retrieval",
     "split_documents": "dure.chunks",
+    "aask": "dure.rag",
+    "aingest": "dure.rag",
+    "ask": "dure.rag",
+    "ingest": "dure.rag",
 }
-_MODULES = ("errors", "retrieval", "tokens", "chunks", "files", "costs", "models", "manager")
+_MODULES = (
+    "chunks",
+    "costs",
+    "errors",
+    "files",
+    "local",
+    "manager",
+    "models",
+    "prompts",
+    "rag",
+    "retrieval",
+    "testing",
+    "tokens",
+)
 
 if TYPE_CHECKING:
     from dure.chunks import Chunker as Chunker
@@ -60,6 +77,10 @@ if TYPE_CHECKING:
     from dure.models import ModelConfig as ModelConfig
     from dure.models import ModelTier as ModelTier
     from dure.models import ServiceModelPolicy as ServiceModelPolicy
+    from dure.rag import aask as aask
+    from dure.rag import aingest as aingest
+    from dure.rag import ask as ask
+    from dure.rag import ingest as ingest
     from dure.retrieval import Embedder as Embedder
     from dure.retrieval import Store as Store
     from dure.retrieval import VectorStore as VectorStore

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,11 @@ __all__ = ["data_folder", "existing_store", "store_folder"]
 
 def data_folder(options: argparse.Namespace) -> Path:
     """Return the data folder; it need not exist."""
-    if given := options.data or os.environ.get("DURE_DATA"):
-        return Path(given)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dure"
+    if options.data:
+        return Path(options.data)
+    from dure import costs
+
+    return Path(costs.data_folder())
 
 
 def store_folder(options: argparse.Namespace) -> Path:

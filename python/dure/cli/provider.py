@@ -1,0 +1,71 @@
+"""Who is asked: the provider if there is a key, else nobody but `dure.local`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dure.errors import InvalidArgumentError
+
+from .places import data_folder
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from dure._sync import Client
+    from dure.retrieval import Embedder
+
+__all__ = ["embedder_of", "has_key", "opened_client", "required_client"]
+
+
+def has_key() -> bool:
+    """Say whether the environment names a provider's key."""
+    return bool(os.environ.get("OPENAI_API_KEY"))
+
+
+@contextmanager
+def opened_client(options: argparse.Namespace, **settings: Any) -> Iterator[Client | None]:  # noqa: ANN401
+    """Give a client on the data folder, or None without a key."""
+    if not has_key() and "base_url" not in settings:
+        yield None
+        return
+    from dure._sync import Client
+
+    with Client(data=data_folder(options), **settings) as client:
+        yield client
+
+
+@contextmanager
+def required_client(options: argparse.Namespace) -> Iterator[Client]:
+    """Give a client on the data folder.
+
+    Raises:
+        InvalidArgumentError: there is no key; the message says how to try without one.
+    """
+    with opened_client(options) as client:
+        if client is None:
+            raise InvalidArgumentError(
+                "no provider: set OPENAI_API_KEY (and OPENAI_BASE_URL); to try without one, run "
+                "`python -m dure.testing.upstream` and set both to what it prints",
+                argument="OPENAI_API_KEY",
+            )
+        yield client
+
+
+def embedder_of(model: str | None, client: Client | None) -> Embedder | None:
+    """Return the embedder of `--embed-model`; None is the built-in one.
+
+    Raises:
+        InvalidArgumentError: a model is named and there is no provider.
+    """
+    if model is None:
+        return None
+    if client is None:
+        raise InvalidArgumentError(
+            f"--embed-model {model} needs a provider: set OPENAI_API_KEY", argument="embed_model"
+        )
+    from dure.embedders import ClientEmbedder
+
+    return ClientEmbedder(model, client=client)

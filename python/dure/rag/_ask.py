@@ -1,0 +1,308 @@
+"""The order of steps of a question: retrieve, fit, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from dure import local, prompts
+from dure.errors import InvalidArgumentError, NotFoundError
+
+from ._answer import Answer, AnswerStream, AsyncAnswerStream, Draft, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from dure._sync import Client
+    from dure.aio import AsyncClient
+    from dure.calls import Call
+    from dure.retrieval import Collection, Embedder, Hit, Store, Where
+
+__all__ = ["DEFAULT_CONTEXT_TOKENS", "DEFAULT_MODEL", "aask", "ask", "opened"]
+
+DEFAULT_CONTEXT_TOKENS = 4_000
+DEFAULT_MODEL = "gpt-4o-mini"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """What goes to the model, and where its sources are from."""
+
+    model: str
+    question: str
+    messages: list[dict[str, Any]]
+    sources: list[Hit]
+    extra: dict[str, Any]
+
+
+@overload
+def ask(
+    question: str,
+    *,
+    store: Store | str | os.PathLike[str],
+    collection: str = ...,
+    tenant: str | None = ...,
+    embedder: Embedder | None = ...,
+    client: Client | None = ...,
+    model: str | None = ...,
+    top_k: int = ...,
+    mode: str = ...,
+    where: Where | None = ...,
+    max_context_tokens: int | None = ...,
+    call: Call | None = ...,
+    stream: Literal[False] = ...,
+) -> Answer: ...
+@overload
+def ask(
+    question: str,
+    *,
+    store: Store | str | os.PathLike[str],
+    collection: str = ...,
+    tenant: str | None = ...,
+    embedder: Embedder | None = ...,
+    client: Client | None = ...,
+    model: str | None = ...,
+    top_k: int = ...,
+    mode: str = ...,
+    where: Where | None = ...,
+    max_context_tokens: int | None = ...,
+    call: Call | None = ...,
+    stream: Literal[True],
+) -> AnswerStream: ...
+def ask(
+    question: str,
+    *,
+    store: Store | str | os.PathLike[str],
+    collection: str = "default",
+    tenant: str | None = None,
+    embedder: Embedder | None = None,
+    client: Client | None = None,
+    model: str | None = None,
+    top_k: int = 5,
+    mode: str = "hybrid",
+    where: Where | None = None,
+    max_context_tokens: int | None = None,
+    call: Call | None = None,
+    stream: bool = False,
+) -> Answer | AnswerStream:
+    """Answer a question from a store.
+
+    Args:
+        question: What is asked, in any language.
+        store: An open store, or its folder.
+        collection: Which collection to search.
+        tenant: Whose collection.
+        embedder: What embedded the collection; None: the built-in hash embedder.
+        client: Who is asked. None: the provider if `OPENAI_API_KEY` is set, else `dure.local`,
+            which quotes and says that it is no language model.
+        model: Default `gpt-4o-mini`.
+        top_k: How many chunks are looked up.
+        mode: `hybrid`, `vector` or `bm25`.
+        where: A filter on metadata, applied before the search.
+        max_context_tokens: The most tokens of the whole prompt; default 4,000.
+        call: Who pays, deadline, attempts.
+        stream: Return at once with an iterator of pieces.
+
+    Raises:
+        NotFoundError: there is no such store.
+        InvalidArgumentError: the question alone is larger than the prompt may be.
+        DureError: what the provider call raises.
+    """
+    found = _retrieve(question, store, collection, tenant, embedder, top_k, mode, where)
+    prompt = _prompt(question, found, model, max_context_tokens, call)
+    if client is None and not os.environ.get("OPENAI_API_KEY"):
+        draft, pieces = _local(prompt)
+        return AnswerStream(iter(pieces), draft) if stream else draft.finish("".join(pieces))
+    with_client = _client(client, asynchronous=False)
+    if stream:
+        return _streamed(with_client, prompt, close=client is None)
+    try:
+        return _answer(prompt, with_client.chat.completions.create(**_arguments(prompt)))
+    finally:
+        if client is None:
+            with_client.close()
+
+
+async def aask(
+    question: str,
+    *,
+    store: Store | str | os.PathLike[str],
+    collection: str = "default",
+    tenant: str | None = None,
+    embedder: Embedder | None = None,
+    client: AsyncClient | None = None,
+    model: str | None = None,
+    top_k: int = 5,
+    mode: str = "hybrid",
+    where: Where | None = None,
+    max_context_tokens: int | None = None,
+    call: Call | None = None,
+    stream: bool = False,
+) -> Answer | AsyncAnswerStream:
+    """The coroutine of `ask`: the same arguments and results."""
+    found = await asyncio.to_thread(
+        _retrieve, question, store, collection, tenant, embedder, top_k, mode, where
+    )
+    prompt = _prompt(question, found, model, max_context_tokens, call)
+    if client is None and not os.environ.get("OPENAI_API_KEY"):
+        draft, pieces = _local(prompt)
+        if stream:
+            return AsyncAnswerStream(_later(pieces), draft)
+        return draft.finish("".join(pieces))
+    with_client = _client(client, asynchronous=True)
+    if stream:
+        return await _astreamed(with_client, prompt, close=client is None)
+    try:
+        return _answer(prompt, await with_client.chat.completions.create(**_arguments(prompt)))
+    finally:
+        if client is None:
+            await with_client.close()
+
+
+# Retrieve
+
+
+@contextmanager
+def opened(store: Store | str | os.PathLike[str], *, must_exist: bool) -> Iterator[Store]:
+    """Open a store given as a folder, and close it again; leave an open one open."""
+    from dure.retrieval import Store
+
+    if isinstance(store, Store):
+        yield store
+        return
+    folder = Path(store)
+    if must_exist and not (folder.is_dir() and any(folder.iterdir())):
+        raise NotFoundError(f"no store at {folder}: ingest something first")
+    with Store.open(folder) as own:
+        yield own
+
+
+def _retrieve(
+    question: str,
+    store: Store | str | os.PathLike[str],
+    collection: str,
+    tenant: str | None,
+    embedder: Embedder | None,
+    top_k: int,
+    mode: str,
+    where: Where | None,
+) -> list[Hit]:
+    if not question.strip():
+        raise InvalidArgumentError("the question is empty", argument="question")
+    with opened(store, must_exist=True) as own:
+        if collection not in own.collections(tenant=tenant):
+            raise NotFoundError(
+                f"no collection {collection!r} in {own.path}: ingest something first"
+            )
+        col: Collection = own.collection(collection, tenant=tenant, embedder=embedder)
+        found = col.query(text=question, top_k=top_k, mode=mode, where=where)
+        return [hit for hit in found if hit.text]
+
+
+# Fit
+
+
+def _prompt(
+    question: str,
+    found: list[Hit],
+    model: str | None,
+    max_context_tokens: int | None,
+    call: Call | None,
+) -> _Prompt:
+    model = model or DEFAULT_MODEL
+    most = max_context_tokens or DEFAULT_CONTEXT_TOKENS
+    messages = prompts.fit(question, found, model=model, max_tokens=most)
+    used = len(prompts.question_and_sources(messages)[1])
+    extra = {} if call is None else {"dure": call}
+    return _Prompt(model, question, messages, prompts.distinct(found)[:used], extra)
+
+
+def _arguments(prompt: _Prompt) -> dict[str, Any]:
+    return {"model": prompt.model, "messages": prompt.messages, **prompt.extra}
+
+
+# Answer
+
+
+def _local(prompt: _Prompt) -> tuple[Draft, list[str]]:
+    from dure import tokens
+
+    asked = int(tokens.count_messages(prompt.messages, model=prompt.model).tokens)
+
+    def finish(text: str) -> Answer:
+        usage = Usage(asked, tokens.count(text, model=prompt.model))
+        return Answer(text, prompt.sources, usage, Decimal(0), local.MODEL)
+
+    _, sources = prompts.question_and_sources(prompt.messages)
+    text = local.ExtractiveAnswerer().answer(prompt.question, sources)
+    return Draft(prompt.sources, finish), local.pieces(text)
+
+
+async def _later(pieces: list[str]) -> AsyncIterator[str]:
+    for piece in pieces:
+        yield piece
+
+
+def _client(client: Any, *, asynchronous: bool) -> Any:  # noqa: ANN401 - one of two twins
+    from dure._sync import Client
+    from dure.aio import AsyncClient
+
+    wanted: Any = AsyncClient if asynchronous else Client
+    if client is None:
+        return wanted()
+    if not isinstance(client, wanted):
+        name, twin = ("aask", "AsyncClient") if asynchronous else ("ask", "Client")
+        raise InvalidArgumentError(f"{name} wants a dure.{twin}", argument="client")
+    return client
+
+
+def _answer(prompt: _Prompt, response: Any) -> Answer:  # noqa: ANN401 - openai's shape
+    return _billed(prompt, response.choices[0].message.content or "", response)
+
+
+def _billed(prompt: _Prompt, text: str, bill: Any) -> Answer:  # noqa: ANN401 - response or stream
+    facts = bill.dure
+    usage = Usage(facts.input_tokens, facts.output_tokens)
+    return Answer(text, prompt.sources, usage, facts.cost_usd, facts.model, facts.attempts)
+
+
+def _streamed(client: Any, prompt: _Prompt, *, close: bool) -> AnswerStream:  # noqa: ANN401
+    stream = client.chat.completions.create(**_arguments(prompt), stream=True)
+
+    def pieces() -> Iterator[str]:
+        try:
+            for chunk in stream:
+                if chunk.choices and (text := chunk.choices[0].delta.content):
+                    yield text
+        finally:
+            stream.close()
+            if close:
+                client.close()
+
+    return AnswerStream(pieces(), Draft(prompt.sources, lambda t: _billed(prompt, t, stream)))
+
+
+async def _astreamed(
+    client: Any,  # noqa: ANN401
+    prompt: _Prompt,
+    *,
+    close: bool,
+) -> AsyncAnswerStream:
+    stream = await client.chat.completions.create(**_arguments(prompt), stream=True)
+
+    async def pieces() -> AsyncIterator[str]:
+        try:
+            async for chunk in stream:
+                if chunk.choices and (text := chunk.choices[0].delta.content):
+                    yield text
+        finally:
+            await stream.close()
+            if close:
+                await client.close()
+
+    return AsyncAnswerStream(pieces(), Draft(prompt.sources, lambda t: _billed(prompt, t, stream)))

@@ -1,0 +1,1 @@
+"""Conversation: OpenAI-shaped and the short forms."""

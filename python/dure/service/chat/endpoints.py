@@ -1,0 +1,58 @@
+"""Conversation: `/v1/chat/completions` and the short forms `/chat`, `/chat/stream`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from dure.service.kit.sse import event_stream
+from dure.service.kit.state import state_of
+
+from . import service
+from .schemas import ChatRequest, ChatResponse
+
+router = APIRouter(tags=["chat"])
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["model", "messages"],
+                    "properties": {
+                        "model": {"type": "string"},
+                        "messages": {"type": "array", "items": {"type": "object"}},
+                        "stream": {"type": "boolean"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/v1/chat/completions", openapi_extra=_BODY)
+async def create_completion(request: Request) -> Response:
+    """Answer as OpenAI does, streamed or whole."""
+    body = service.parse(await request.body())
+    client = state_of(request).client
+    if body.get("stream"):
+        return event_stream(await service.openai_events(client, body))
+    return JSONResponse(await service.complete(client, body))
+
+
+@router.post("/api/v1/chat")
+async def chat(asked: ChatRequest, request: Request) -> ChatResponse:
+    """Answer whole."""
+    state = state_of(request)
+    return ChatResponse(response=await service.reply(state.client, asked, state.settings))
+
+
+@router.post("/api/v1/chat/stream")
+async def chat_stream(asked: ChatRequest, request: Request) -> Response:
+    """Answer in pieces, as server-sent events."""
+    state = state_of(request)
+    return event_stream(await service.pieces(state.client, asked, state.settings))

@@ -1,0 +1,101 @@
+"""Conversation: from a request to the provider and back, piece by piece if asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from dure.aio import AsyncClient
+from dure.errors import DureError, InvalidArgumentError
+from dure.service.errors import body_of
+from dure.service.kit import sse
+from dure.service.settings import Settings
+
+from .schemas import ChatRequest
+
+__all__ = ["complete", "openai_events", "parse", "pieces", "reply"]
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Read an OpenAI-shaped body.
+
+    Raises:
+        InvalidArgumentError: it is no JSON object with a model and messages.
+    """
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidArgumentError("the body is not a JSON object", argument="body")
+    if not isinstance(value.get("model"), str) or not value["model"]:
+        raise InvalidArgumentError("you must provide a model parameter", argument="model")
+    if not isinstance(value.get("messages"), list) or not value["messages"]:
+        raise InvalidArgumentError(
+            "'messages' is not a list with at least one message", argument="messages"
+        )
+    return value
+
+
+async def complete(client: AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the provider's answer, whole."""
+    answer = await client.chat.completions.create(**body)
+    found: dict[str, Any] = answer.to_dict()
+    return found
+
+
+async def openai_events(client: AsyncClient, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    """Open a stream, then give its events in OpenAI's framing.
+
+    What fails before the first event is raised here, so it gets its own status; what fails later
+    is an `error` event, and the stream then ends without `[DONE]`.
+    """
+    stream = await client.chat.completions.create(**body)
+
+    async def events() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in stream:
+                yield b"data: " + json.dumps(chunk.to_dict(), ensure_ascii=False).encode() + b"\n\n"
+        except DureError as error:
+            yield b"data: " + json.dumps(body_of(error), ensure_ascii=False).encode() + b"\n\n"
+            return
+        finally:
+            await stream.close()
+        yield b"data: [DONE]\n\n"
+
+    return events()
+
+
+async def reply(client: AsyncClient, request: ChatRequest, settings: Settings) -> str:
+    """Return the answer's text."""
+    answer = await client.chat.completions.create(**_body(request, settings))
+    return answer.choices[0].message.content or ""
+
+
+async def pieces(
+    client: AsyncClient, request: ChatRequest, settings: Settings
+) -> AsyncIterator[bytes]:
+    """Open a stream, then give one event per piece of text; it ends by closing."""
+    stream = await client.chat.completions.create(**_body(request, settings), stream=True)
+
+    async def events() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in stream:
+                if chunk.choices and (text := chunk.choices[0].delta.content):
+                    yield sse.frame(text)
+        except DureError as error:
+            yield sse.frame(json.dumps(body_of(error), ensure_ascii=False), event="error")
+        finally:
+            await stream.close()
+
+    return events()
+
+
+def _body(request: ChatRequest, settings: Settings) -> dict[str, Any]:
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    body: dict[str, Any] = {
+        "model": request.model or settings.chat_model,
+        "messages": [*system, *request.history, *request.messages],
+    }
+    return body | ({"max_tokens": request.max_tokens} if request.max_tokens else {})

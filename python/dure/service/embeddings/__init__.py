@@ -1,0 +1,1 @@
+"""Embeddings: OpenAI-shaped and the short form."""

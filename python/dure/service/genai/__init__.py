@@ -1,0 +1,1 @@
+"""Models per service: what a gen-AI service may use."""

@@ -1,0 +1,1 @@
+"""What every room of the service uses: the ASGI frame, server-sent events, offline API pages."""

@@ -1,0 +1,1 @@
+"""The models of the catalogue, in the forms that callers know."""

@@ -1,0 +1,30 @@
+"""Model lists: ours at `/api/v1/models`, OpenAI's at `/v1/models`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from . import service
+from .schemas import ModelListResponse, OpenAIModel, OpenAIModelList
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/api/v1/models")
+async def list_models() -> ModelListResponse:
+    """List the catalogue."""
+    return service.catalogue()
+
+
+@router.get("/v1/models")
+async def list_openai_models() -> OpenAIModelList:
+    """List the catalogue as OpenAI does."""
+    return OpenAIModelList(
+        data=[OpenAIModel(id=model.model_id) for model in service.catalogue().models]
+    )
+
+
+@router.get("/v1/models/{model_id:path}")
+async def get_openai_model(model_id: str) -> OpenAIModel:
+    """Return one model as OpenAI does."""
+    return OpenAIModel(id=service.known(model_id).model_id)

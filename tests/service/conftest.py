@@ -1,0 +1,81 @@
+"""A real `dure serve` with the real upstream behind it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from dure.testing import upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dure.testing.upstream import Upstream
+
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as plug:
+        return int(plug.getsockname()[1])
+
+
+@contextmanager
+def serving(data: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """Start `dure serve`, wait until it answers, give its URL, stop it."""
+    port = free_port()
+    command = [sys.executable, "-m", "dure", "serve", f"--port={port}", "--data", str(data)]
+    process = subprocess.Popen([*command, *arguments], env=os.environ | environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_up(url, process)
+        yield url
+    finally:
+        process.terminate()
+        assert process.wait(20) in {0, -15}
+
+
+def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "dure serve ended at once"
+        try:
+            with urllib.request.urlopen(f"{url}/api/health", timeout=5):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("dure serve did not come up")
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Upstream]:
+    with upstream.start(seed=5) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def service(provider: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    data = tmp_path_factory.mktemp("service")
+    with serving(
+        data, "--dev", OPENAI_BASE_URL=provider.url, OPENAI_API_KEY="sk-behind-the-service"
+    ) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """`with serve(data, *arguments, **environment) as url`: another service."""
+    return serving

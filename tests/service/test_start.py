@@ -1,0 +1,110 @@
+"""Who may start, who may enter: settings, keys, caps."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from dure.errors import InvalidArgumentError
+from dure.service.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from dure.testing.upstream import Upstream
+
+needs_client = pytest.mark.skipif(not find_spec("dure._sync"), reason="needs dure.Client")
+KEY = "dure-test-key-0123456789"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::"])
+def test_development_is_for_loopback_only(host: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="loopback"):
+        Settings(dev=True, host=host, api_keys=(KEY,))
+    with pytest.raises(InvalidArgumentError, match="DURE_API_KEYS"):
+        Settings(host=host)
+    assert Settings(host=host, api_keys=(KEY,)).host == host
+
+
+def test_every_fault_is_named_at_once_and_no_secret() -> None:
+    with pytest.raises(InvalidArgumentError) as wrong:
+        Settings(dev=True, host="0.0.0.0", port=70_000, api_keys=("short-key",))
+    for part in ("70000", "loopback", "DURE_API_KEYS"):
+        assert part in str(wrong.value)
+    assert "short-key" not in str(wrong.value)
+    assert KEY not in repr(Settings(api_keys=(KEY,)))
+
+
+def test_settings_survive_the_way_to_a_worker() -> None:
+    first = Settings(dev=True, port=8123, data=Path("/tmp/x"), chat_model="gpt-4o")
+    assert Settings.from_environment(first.to_environment()) == first
+    keyed = Settings.from_environment({"DURE_API_KEYS": f"{KEY}, {KEY}2"})
+    assert keyed.api_keys == (KEY, KEY + "2")
+    with pytest.raises(InvalidArgumentError, match="DURE_PORT"):
+        Settings.from_environment({"DURE_PORT": "http"})
+
+
+def test_loopback_addresses() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "example.com", "10.0.0.1")))
+
+
+def test_serve_refuses_to_start_in_the_open(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dure", "serve", "--host", "0.0.0.0", "--data", str(tmp_path)]
+    for more in ([], ["--dev"]):
+        refused = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert len(refused.stderr.splitlines()) == 1
+        assert "loopback" in refused.stderr
+
+
+def ask(url: str, path: str, **headers: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@needs_client
+def test_keys_are_asked_for_before_anything_else(
+    serve: Callable[..., AbstractContextManager[str]], provider: Upstream, tmp_path: Path
+) -> None:
+    with serve(
+        tmp_path, OPENAI_BASE_URL=provider.url, OPENAI_API_KEY="sk-x", DURE_API_KEYS=KEY
+    ) as url:
+        assert ask(url, "/api/models") == 401
+        assert ask(url, "/api/models", Authorization=f"Bearer {KEY}x") == 401
+        assert ask(url, "/api/models", Authorization=f"Bearer {KEY}") == 200
+        assert ask(url, "/docs") == 401
+        assert ask(url, "/api/health") == 200
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        connection.putrequest("POST", "/v1/chat/completions")
+        connection.putheader("content-length", str(10**10))
+        connection.endheaders()  # no body byte is ever sent
+        assert connection.getresponse().status in {401, 413}
+        connection.close()
+
+
+@needs_client
+def test_a_body_without_a_length_is_capped_too(service: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(service).netloc, timeout=20)
+    piece = b"x" * 1_000_000
+
+    def body() -> Iterator[bytes]:
+        for _ in range(40):
+            yield piece
+
+    connection.request(
+        "POST", "/chat", body(), {"content-type": "application/json"}, encode_chunked=True
+    )
+    assert connection.getresponse().status == 413
+    connection.close()
