@@ -2,13 +2,20 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bindings.h"
 #include "dure/index/chunk_id.h"
 #include "dure/index/hash_embedder.h"
 #include "dure/index/kernels.h"
+#include "dure/index/store.h"
 #include "dure/index/words.h"
 #include "gil.h"
 #include "status.h"
@@ -67,6 +74,308 @@ index::ContentHash content_of(const py::bytes& bytes) {
   return hash;
 }
 
+using Where = std::optional<std::string>;
+using Model = std::pair<std::string, std::string>;
+
+std::vector<float> floats_of(const Floats& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
+py::object vector_of(const std::vector<float>& vector, bool wanted) {
+  if (!wanted) return py::none();
+  return py::array_t<float>(static_cast<py::ssize_t>(vector.size()), vector.data());
+}
+
+py::tuple row_of(const index::Row& row, bool with_vector) {
+  return py::make_tuple(row.id,
+                        row.document.empty() ? py::none() : py::object(py::str(row.document)),
+                        row.text, row.metadata, vector_of(row.vector, with_vector));
+}
+
+py::list hits_of(const std::vector<index::Hit>& hits, bool with_vector) {
+  py::list out;
+  for (const index::Hit& hit : hits) {
+    const index::Row& row = hit.row;
+    out.append(py::make_tuple(row.id, hit.score,
+                              row.document.empty() ? py::none() : py::object(py::str(row.document)),
+                              row.text, row.metadata, vector_of(row.vector, with_vector)));
+  }
+  return out;
+}
+
+py::dict plan_of(const index::Plan& plan) {
+  py::dict out;
+  out["vector"] = plan.vector;
+  out["words"] = plan.words;
+  out["ef"] = plan.ef;
+  out["distances"] = plan.distances;
+  out["segments"] = plan.segments;
+  out["flat_rows"] = plan.flat_rows;
+  out["passing"] = plan.passing;
+  out["seq"] = plan.seq;
+  out["simd"] = index::kernels().name;
+  return out;
+}
+
+py::tuple document_of(const index::DocumentOut& one) {
+  const index::DocumentIn& document = one.document;
+  return py::make_tuple(document.id, document.source, document.size,
+                        py::bytes(document.content_hash), document.metadata, one.chunks);
+}
+
+py::dict info_of(const index::CollectionInfo& info) {
+  py::dict out;
+  out["name"] = info.name;
+  out["tenant"] = info.tenant;
+  out["dim"] = info.dim;
+  out["metric"] = std::string(index::name_of(info.metric));
+  out["model"] = info.model;
+  out["fingerprint"] = info.fingerprint;
+  return out;
+}
+
+index::SealPolicy policy_of(const std::map<std::string, std::int64_t>& given) {
+  index::SealPolicy policy;
+  const auto take = [&given](const char* name, auto& field) {
+    const auto at = given.find(name);
+    if (at != given.end())
+      field = static_cast<std::remove_reference_t<decltype(field)>>(at->second);
+  };
+  take("part_rows", policy.part_rows);
+  take("seal_rows", policy.seal_rows);
+  take("most_unsealed", policy.most_unsealed);
+  take("brute_rows", policy.brute_rows);
+  take("background", policy.background);
+  take("m", policy.graph.m);
+  take("ef_construction", policy.graph.ef_construction);
+  return policy;
+}
+
+index::Store open_store(const std::string& folder, const std::string& durability, bool read_only,
+                        const std::optional<std::map<std::string, std::int64_t>>& seal) {
+  index::StoreOptions options;
+  options.durability =
+      durability == "normal" ? index::Durability::kNormal : index::Durability::kFull;
+  options.read_only = read_only;
+  if (seal) options.seal = policy_of(*seal);
+  return value_or_throw(without_gil([&] { return index::Store::open(folder, options); }));
+}
+
+index::Collection collection_of_store(const index::Store& store, const std::string& name,
+                                      const std::string& tenant, std::size_t dim,
+                                      const std::string& metric) {
+  const auto known = index::metric_of(metric);
+  if (!known) {
+    throw StatusException(
+        base::invalid_argument("metric", "metric is cosine, ip or l2, not " + metric));
+  }
+  return value_or_throw(without_gil([&] { return store.collection({name, tenant, dim, *known}); }));
+}
+
+using Optionals = std::vector<std::optional<std::string>>;
+using DocumentArgument = std::tuple<std::string, std::optional<std::string>,
+                                    std::optional<std::int64_t>, py::bytes, std::string>;
+
+std::vector<std::string> upsert(
+    const index::Collection& col, const std::optional<std::vector<std::string>>& ids,
+    const std::optional<std::vector<std::string>>& documents, const std::optional<Optionals>& texts,
+    std::vector<std::string> metadata, const std::vector<std::optional<py::bytes>>& contents,
+    const std::vector<std::int64_t>& vector_rows, const std::optional<Floats>& vectors,
+    const Model& model, const std::optional<DocumentArgument>& document) {
+  index::UpsertIn in;
+  in.rows.resize(vector_rows.size());
+  if ((ids && ids->size() != in.rows.size()) || (texts && texts->size() != in.rows.size()) ||
+      (documents && documents->size() != in.rows.size()) || metadata.size() != in.rows.size() ||
+      contents.size() != in.rows.size()) {
+    throw StatusException(base::invalid_argument("ids", "the columns differ in length"));
+  }
+  for (std::size_t i = 0; i < in.rows.size(); ++i) {
+    index::RowIn& row = in.rows[i];
+    if (ids) row.id = (*ids)[i];
+    if (documents) row.document = (*documents)[i];
+    if (texts) row.text = (*texts)[i];
+    row.metadata = std::move(metadata[i]);
+    if (contents[i]) row.content = content_of(*contents[i]);
+    row.vector = vector_rows[i];
+  }
+  if (vectors) {
+    in.vectors = floats_of(*vectors);
+    in.dim = vectors->ndim() == 2 ? static_cast<std::size_t>(vectors->shape(1)) : 0;
+  }
+  in.model = {model.first, model.second};
+  if (document) {
+    const auto& [id, source, size, hash, meta] = *document;
+    in.document = index::DocumentIn{id, source, size, std::string(hash), meta};
+  }
+  return value_or_throw(without_gil([&] { return col.upsert(std::move(in)); }));
+}
+
+py::tuple query(const index::Collection& col, const std::optional<Floats>& vector,
+                const std::optional<std::string>& text, const std::string& mode, std::int64_t top_k,
+                const Where& where, std::int64_t ef, std::optional<double> min_score,
+                const std::string& group_by, bool with_vectors, const Model& model) {
+  index::QueryIn in;
+  if (vector) in.vector = floats_of(*vector);
+  in.text = text;
+  in.mode = mode == "vector" ? index::SearchMode::kVector
+            : mode == "bm25" ? index::SearchMode::kBm25
+                             : index::SearchMode::kHybrid;
+  in.top_k = top_k;
+  in.where = where;
+  in.ef = ef;
+  in.min_score = min_score;
+  in.group_by = group_by;
+  in.with_vectors = with_vectors;
+  in.model = {model.first, model.second};
+  const index::QueryOut out = value_or_throw(without_gil([&] { return col.query(in); }));
+  return py::make_tuple(hits_of(out.hits, with_vectors), plan_of(out.plan));
+}
+
+py::list query_batch(const index::Collection& col, const Floats& vectors, std::int64_t top_k,
+                     const Where& where, std::int64_t ef) {
+  index::QueryIn in;
+  in.top_k = top_k;
+  in.where = where;
+  in.ef = ef;
+  const std::vector<float> values = floats_of(vectors);
+  const auto dim = static_cast<std::size_t>(vectors.shape(1));
+  const auto all = value_or_throw(without_gil([&] { return col.query_batch(values, dim, in); }));
+  py::list out;
+  for (const index::QueryOut& one : all) out.append(hits_of(one.hits, false));
+  return out;
+}
+
+void bind_collection(py::module_& room) {
+  using Col = index::Collection;
+  const auto rows_of = [](const std::vector<index::Row>& rows, bool with_vectors) {
+    py::list out;
+    for (const index::Row& row : rows) out.append(row_of(row, with_vectors));
+    return out;
+  };
+  py::class_<Col, std::unique_ptr<Col, NoGilDelete>>(room, "Collection",
+                                                     "Rows of one name and tenant.")
+      .def_property_readonly("name", &Col::name)
+      .def_property_readonly("tenant", &Col::tenant)
+      .def("info",
+           [](const Col& col) {
+             return info_of(value_or_throw(without_gil([&] { return col.info(); })));
+           })
+      .def("upsert", &upsert, py::arg("ids"), py::arg("documents"), py::arg("texts"),
+           py::arg("metadata"), py::arg("contents"), py::arg("vector_rows"), py::arg("vectors"),
+           py::arg("model"), py::arg("document"))
+      .def(
+          "has_vectors",
+          [](const Col& col, const std::vector<py::bytes>& contents) {
+            std::vector<index::ContentHash> hashes;
+            for (const py::bytes& one : contents) hashes.push_back(content_of(one));
+            return value_or_throw(without_gil([&] { return col.has_vectors(hashes); }));
+          },
+          py::arg("contents"))
+      .def("query", &query, py::arg("vector"), py::arg("text"), py::arg("mode"), py::arg("top_k"),
+           py::arg("where"), py::arg("ef"), py::arg("min_score"), py::arg("group_by"),
+           py::arg("with_vectors"), py::arg("model"))
+      .def("query_batch", &query_batch, py::arg("vectors"), py::arg("top_k"), py::arg("where"),
+           py::arg("ef"))
+      .def(
+          "get",
+          [rows_of](const Col& col, const std::vector<std::string>& ids, bool with_vectors) {
+            return rows_of(value_or_throw(without_gil([&] { return col.get(ids, with_vectors); })),
+                           with_vectors);
+          },
+          py::arg("ids"), py::arg("with_vectors"))
+      .def(
+          "update",
+          [](const Col& col, std::vector<std::string> ids, std::vector<std::string> metadata) {
+            return value_or_throw(
+                without_gil([&] { return col.update(std::move(ids), std::move(metadata)); }));
+          },
+          py::arg("ids"), py::arg("metadata"))
+      .def(
+          "delete",
+          [](const Col& col, std::vector<std::string> ids) {
+            return value_or_throw(without_gil([&] { return col.remove(std::move(ids)); }));
+          },
+          py::arg("ids"))
+      .def(
+          "delete_where",
+          [](const Col& col, std::string where) {
+            return value_or_throw(without_gil([&] { return col.remove_where(std::move(where)); }));
+          },
+          py::arg("where"))
+      .def(
+          "count",
+          [](const Col& col, const Where& where) {
+            return value_or_throw(without_gil([&] { return col.count(where); }));
+          },
+          py::arg("where"))
+      .def(
+          "scroll",
+          [rows_of](const Col& col, const std::optional<std::string>& after, std::int64_t limit,
+                    const Where& where, bool with_vectors) {
+            const index::Page page = value_or_throw(
+                without_gil([&] { return col.scroll(after, limit, where, with_vectors); }));
+            return py::make_tuple(rows_of(page.rows, with_vectors), page.next);
+          },
+          py::arg("after"), py::arg("limit"), py::arg("where"), py::arg("with_vectors"))
+      .def("optimize",
+           [](const Col& col) { ok_or_throw(without_gil([&] { return col.optimize(); })); })
+      .def("documents",
+           [](const Col& col) {
+             const auto all = value_or_throw(without_gil([&] { return col.documents(); }));
+             py::list out;
+             for (const auto& one : all) out.append(document_of(one));
+             return out;
+           })
+      .def(
+          "document",
+          [](const Col& col, const std::string& id) -> py::object {
+            const auto one = value_or_throw(without_gil([&] { return col.document(id); }));
+            return one ? py::object(document_of(*one)) : py::none();
+          },
+          py::arg("id"))
+      .def(
+          "delete_documents",
+          [](const Col& col, std::vector<std::string> ids) {
+            return value_or_throw(
+                without_gil([&] { return col.remove_documents(std::move(ids)); }));
+          },
+          py::arg("ids"));
+}
+
+void bind_store(py::module_& room) {
+  using Store = index::Store;
+  py::class_<Store, std::unique_ptr<Store, NoGilDelete>>(room, "Store", "A folder of collections.")
+      .def_static("open", &open_store, py::arg("folder"), py::arg("durability"),
+                  py::arg("read_only"), py::arg("seal") = py::none())
+      .def_property_readonly("folder", &Store::folder)
+      .def("collection", &collection_of_store, py::arg("name"), py::arg("tenant"), py::arg("dim"),
+           py::arg("metric"))
+      .def(
+          "collections",
+          [](const Store& store, const std::optional<std::string>& tenant) {
+            py::list out;
+            for (const auto& info :
+                 value_or_throw(without_gil([&] { return store.collections(tenant); }))) {
+              out.append(info_of(info));
+            }
+            return out;
+          },
+          py::arg("tenant"))
+      .def(
+          "drop",
+          [](const Store& store, const std::string& name, const std::string& tenant) {
+            ok_or_throw(without_gil([&] { return store.drop(name, tenant); }));
+          },
+          py::arg("name"), py::arg("tenant"))
+      .def(
+          "backup",
+          [](const Store& store, const std::string& path) {
+            ok_or_throw(without_gil([&] { return store.backup(path); }));
+          },
+          py::arg("path"))
+      .def("close", [](const Store& store) { without_gil([&] { store.close(); }); });
+}
+
 void bind_embedder(py::module_& room) {
   using Embedder = index::HashEmbedder;
   const auto none = [](const Embedder&) { return py::none(); };
@@ -103,6 +412,8 @@ void bind_embedder(py::module_& room) {
 void bind_index(py::module_& core) {
   py::module_ room = core.def_submodule("index", "Search by meaning and by words.");
   bind_embedder(room);
+  bind_collection(room);
+  bind_store(room);
   room.def("words", &index::words, py::arg("text"), "The words of a text as search sees them.");
   room.def(
       "simd", [] { return index::kernels().name; },

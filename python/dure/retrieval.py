@@ -853,7 +853,7 @@ class Collection:
                 [row.get("metadata") or {} for row in some],
                 None,
             )
-            batch.documents = [row.get("document") or row["id"] for row in some]
+            batch.documents = [row.get("document") or "" for row in some]
             if batch.needs_embedding:
                 self._check_model()
                 missing = batch.missing(self.has_vectors)
@@ -905,7 +905,7 @@ class _Rows:
             rows.contents = [None if text is None else content_hash(text) for text in contents]
         rows.metadata = _metadata(metadata, own, count)
         rows._take_vectors(embeddings)
-        rows._take_document(document, contents)
+        rows.document = None if document is None else _document_argument(document)
         return rows
 
     def _take_vectors(self, embeddings: Any) -> None:  # noqa: ANN401
@@ -1142,23 +1142,17 @@ def _one_vector(values: ArrayLike) -> Vectors:
     return vector
 
 
-def _filter(where: Where | None) -> tuple[str, bool] | None:
-    if where is None:
-        return None
-    if isinstance(where, str):
-        return (where, False)
+def _filter(where: Where | None) -> str | None:
+    return None if where is None else _required_filter(where)
+
+
+def _required_filter(where: Where | None) -> str:
     try:
-        return (json.dumps(where, ensure_ascii=False, allow_nan=False), True)
+        return json.dumps(where, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as wrong:
         raise errors.FilterError(
             f"the filter is no JSON: {wrong}", argument="where", position=0, reason=str(wrong)
         ) from wrong
-
-
-def _required_filter(where: Where | None) -> tuple[str, bool]:
-    made = _filter(where)
-    assert made is not None
-    return made
 
 
 def _wants_vectors(include: Sequence[str] | None) -> bool:

@@ -13,8 +13,13 @@
 
 #include "dure/index/kernels.h"
 
+// FAISS's archive follows ours on the linker's line: this reference brings blas.cc in before it.
+extern "C" int dgemm_();
+
 namespace dure::index {
 namespace {
+
+[[gnu::used]] int (*const kBlas)() = &dgemm_;
 
 constexpr std::size_t kBatch = 2000;  // rows per add(): FAISS allocates locks for all rows in each
 
@@ -28,12 +33,11 @@ class RowDistance final : public faiss::DistanceComputer {
   void set_query(const float* x) override { centre(static_cast<std::size_t>(*x)); }
   float operator()(idx_t i) override { return to_centre(static_cast<std::size_t>(i)); }
   float symmetric_dis(idx_t i, idx_t j) override {
-    // FAISS compares one row with many: the centre rarely changes.
-    if (pair_ != i) {
-      pair_ = i;
-      to_signed(static_cast<std::size_t>(i), pair_query_, pair_shift_);
+    if (pair_ != j) {  // FAISS compares many rows with one, which it names second
+      pair_ = j;
+      to_signed(static_cast<std::size_t>(j), pair_query_, pair_shift_);
     }
-    return distance(static_cast<std::size_t>(i), static_cast<std::size_t>(j), pair_query_.data(),
+    return distance(static_cast<std::size_t>(j), static_cast<std::size_t>(i), pair_query_.data(),
                     pair_shift_);
   }
 

@@ -84,11 +84,6 @@ struct UpsertIn {
   std::optional<DocumentIn> document;
 };
 
-struct FilterIn {
-  std::string text;
-  bool json = false;  // a Chroma or Qdrant filter as JSON; else the SQL-like language
-};
-
 enum class SearchMode : std::uint8_t { kVector, kBm25, kHybrid };
 
 struct QueryIn {
@@ -96,8 +91,8 @@ struct QueryIn {
   std::optional<std::string> text;
   std::int64_t top_k = 5;
   SearchMode mode = SearchMode::kVector;
-  std::optional<FilterIn> where;
-  std::int64_t ef = 0;  // 0: chosen
+  std::optional<std::string> where;  // a filter as JSON (filter.h)
+  std::int64_t ef = 0;               // 0: chosen
   std::optional<double> min_score;
   std::string group_by;  // a metadata field; empty: no grouping
   bool with_vectors = false;
@@ -153,7 +148,7 @@ struct CollectionInfo {
   std::string fingerprint;
 };
 
-class StoreCore;  // src/index/store_core.h
+class StoreHandle;  // src/index/store_core.h
 
 // A named set of rows of one tenant. Cheap to copy; keeps its store open.
 class Collection {
@@ -179,11 +174,12 @@ class Collection {
                                                  std::vector<std::string> metadata) const;
   // Rows removed. Unknown ids are no error.
   [[nodiscard]] base::Result<std::size_t> remove(std::vector<std::string> ids) const;
-  [[nodiscard]] base::Result<std::size_t> remove_where(FilterIn where) const;
-  [[nodiscard]] base::Result<std::size_t> count(const std::optional<FilterIn>& where) const;
+  [[nodiscard]] base::Result<std::size_t> remove_where(std::string where) const;
+  [[nodiscard]] base::Result<std::size_t> count(const std::optional<std::string>& where) const;
   // Rows ordered by id.
   [[nodiscard]] base::Result<Page> scroll(const std::optional<std::string>& after,
-                                          std::int64_t limit, const std::optional<FilterIn>& where,
+                                          std::int64_t limit,
+                                          const std::optional<std::string>& where,
                                           bool with_vectors) const;
   // Seals and merges all rows into one segment, drops what was deleted, and waits for it.
   [[nodiscard]] base::Status optimize() const;
@@ -195,10 +191,10 @@ class Collection {
 
  private:
   friend class Store;
-  Collection(std::shared_ptr<class StoreHandle> store, std::string tenant, std::string name)
+  Collection(std::shared_ptr<StoreHandle> store, std::string tenant, std::string name)
       : store_(std::move(store)), tenant_(std::move(tenant)), name_(std::move(name)) {}
 
-  std::shared_ptr<class StoreHandle> store_;
+  std::shared_ptr<StoreHandle> store_;
   std::string tenant_;
   std::string name_;
 };
@@ -230,10 +226,10 @@ class Store {
   void close() const;
 
  private:
-  Store(std::shared_ptr<class StoreHandle> handle, std::string folder)
+  Store(std::shared_ptr<StoreHandle> handle, std::string folder)
       : handle_(std::move(handle)), folder_(std::move(folder)) {}
 
-  std::shared_ptr<class StoreHandle> handle_;
+  std::shared_ptr<StoreHandle> handle_;
   std::string folder_;
 };
 

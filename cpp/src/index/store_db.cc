@@ -1,0 +1,749 @@
+#include "store_db.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_set>
+#include <utility>
+
+#include "dure/index/words.h"
+#include "json/reader.h"
+#include "json/writer.h"
+
+namespace dure::index {
+namespace {
+
+constexpr std::int64_t kApplication = 0x64757265;  // "dure"
+constexpr std::int64_t kVersion = 1;
+constexpr int kPatienceMs = 30'000;  // for another process's commit
+
+constexpr const char* kTables = R"(
+CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO state VALUES ('seq', 0);
+CREATE TABLE collection (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, name TEXT NOT NULL,
+  dim INTEGER NOT NULL, metric TEXT NOT NULL, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  gen INTEGER NOT NULL DEFAULT 0, purged INTEGER NOT NULL DEFAULT 0, UNIQUE (tenant, name));
+CREATE TABLE doc (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, ext_id TEXT NOT NULL,
+  source TEXT, size INTEGER, hash BLOB NOT NULL, meta TEXT NOT NULL, seq INTEGER NOT NULL,
+  UNIQUE (collection, ext_id));
+CREATE TABLE vec (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, gen INTEGER NOT NULL,
+  hash BLOB, data BLOB NOT NULL);
+CREATE UNIQUE INDEX vec_hash ON vec (collection, gen, hash) WHERE hash IS NOT NULL;
+CREATE TABLE chunk (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, doc INTEGER,
+  ext_id TEXT NOT NULL, text TEXT, meta TEXT NOT NULL, vec INTEGER NOT NULL,
+  del INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL);
+CREATE UNIQUE INDEX chunk_live ON chunk (collection, ext_id) WHERE del = 0;
+CREATE INDEX chunk_doc ON chunk (doc) WHERE del = 0 AND doc IS NOT NULL;
+CREATE INDEX chunk_seq ON chunk (collection, seq);
+CREATE TABLE segment (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, file TEXT NOT NULL,
+  least INTEGER NOT NULL, most INTEGER NOT NULL, rows INTEGER NOT NULL);
+PRAGMA application_id = 1685418597;
+PRAGMA user_version = 1;
+)";
+static_assert(kApplication == 1685418597 && kVersion == 1);
+
+struct Blob {
+  std::string_view bytes;
+};
+
+base::Status version_error(std::string message) {
+  return base::Status(base::Code::kIo, std::move(message))
+      .as("StoreVersionError")
+      .with_provider_code("store_version");
+}
+
+std::string_view as_bytes(const float* values, std::size_t count) noexcept {
+  return {reinterpret_cast<const char*>(values), count * sizeof(float)};
+}
+
+std::string_view as_bytes(const ContentHash& hash) noexcept {
+  return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+// `changes` over `old`, both JSON objects: keys are replaced, null removes.
+base::Result<std::string> merge(std::string_view old, std::string_view changes) {
+  json::Parser old_parser;
+  json::Parser new_parser;
+  const auto before = old_parser.parse(old);
+  if (!before) return base::fail(before.error());
+  const auto after = new_parser.parse(changes);
+  if (!after) return base::fail(after.error());
+  json::Writer out;
+  out.begin_object();
+  for (const auto& [key, value] : before->members()) {
+    if (!(*after)[key].missing()) continue;
+    out.key(key);
+    out.raw(value.text());
+  }
+  for (const auto& [key, value] : after->members()) {
+    if (value.kind() == json::Kind::kNull) continue;
+    out.key(key);
+    out.raw(value.text());
+  }
+  out.end_object();
+  return std::move(out).take();
+}
+
+}  // namespace
+
+std::vector<float> as_searched(std::string_view stored, Metric metric) {
+  std::vector<float> vector(stored.size() / sizeof(float));
+  if (!vector.empty()) std::memcpy(vector.data(), stored.data(), vector.size() * sizeof(float));
+  if (metric == Metric::kCosine) (void)normalize(vector.data(), vector.size());
+  return vector;
+}
+
+// A statement being read. Only one Cursor of a statement at a time.
+class Cursor {
+ public:
+  template <typename... Arguments>
+  Cursor(StoreDb& db, const char* sql, const Arguments&... arguments)
+      : db_(db), statement_(db.statement(sql)) {
+    if (statement_ == nullptr) return;
+    int parameter = 0;
+    (bind(++parameter, arguments), ...);
+  }
+  ~Cursor() {
+    if (statement_ != nullptr) statement_->reset();
+  }
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+
+  [[nodiscard]] bool next() {
+    if (statement_ == nullptr || db_.failed()) return false;
+    auto more = statement_->step();
+    if (!more) db_.fail(std::move(more.error()));
+    return more && *more;
+  }
+  // For statements without rows.
+  void run() {
+    while (next()) {
+    }
+  }
+  [[nodiscard]] std::int64_t integer(int column) const { return statement_->integer(column); }
+  [[nodiscard]] std::string_view text(int column) const { return statement_->text(column); }
+  [[nodiscard]] std::string_view blob(int column) const { return statement_->blob(column); }
+  [[nodiscard]] bool is_null(int column) const { return statement_->is_null(column); }
+  [[nodiscard]] std::string string(int column) const { return std::string(text(column)); }
+
+ private:
+  void bind(int parameter, std::int64_t value) { statement_->bind(parameter, value); }
+  void bind(int parameter, std::uint64_t value) {
+    statement_->bind(parameter, static_cast<std::int64_t>(value));
+  }
+  void bind(int parameter, const std::string& text) { statement_->bind_text(parameter, text); }
+  void bind(int parameter, std::string_view text) { statement_->bind_text(parameter, text); }
+  void bind(int parameter, Blob blob) { statement_->bind_blob(parameter, blob.bytes); }
+  template <typename T>
+  void bind(int parameter, const std::optional<T>& value) {
+    if (value) {
+      bind(parameter, *value);
+    } else {
+      statement_->bind_null(parameter);
+    }
+  }
+
+  StoreDb& db_;
+  sql::Statement* statement_;
+};
+
+base::Result<StoreDb> StoreDb::open(const std::string& folder, Durability durability,
+                                    bool read_only) {
+  const std::string path = folder + "/store.db";
+  auto database = sql::Database::open(
+      path, read_only ? sql::OpenMode::kReadOnly : sql::OpenMode::kReadWrite, kPatienceMs);
+  if (!database) return base::fail(std::move(database.error()));
+  StoreDb db(std::move(*database));
+  const auto application = db.database_.integer("PRAGMA application_id");
+  if (!application) return base::fail(application.error());
+  const auto version = db.database_.integer("PRAGMA user_version");
+  if (!version) return base::fail(version.error());
+  const auto tables = db.database_.integer("SELECT count(*) FROM sqlite_master");
+  if (!tables) return base::fail(tables.error());
+  if (*application != kApplication && (*tables != 0 || read_only)) {
+    return base::fail(version_error(path + " is no store of dure: choose another folder"));
+  }
+  if (*version > kVersion) {
+    return base::fail(version_error(path + " was written by a newer dure (format " +
+                                    std::to_string(*version) + "): upgrade dure to open it"));
+  }
+  if (!read_only) {
+    db.run("PRAGMA journal_mode = WAL");
+    db.run(durability == Durability::kFull ? "PRAGMA synchronous = FULL"
+                                           : "PRAGMA synchronous = NORMAL");
+    if (*application != kApplication && !db.failed()) {
+      auto transaction = sql::Transaction::begin(db.database_);
+      if (!transaction) return base::fail(std::move(transaction.error()));
+      const auto made = db.database_.integer("PRAGMA application_id");  // by another process?
+      if (made && *made != kApplication) db.run(kTables);
+      if (!db.failed()) db.fail(transaction->commit());
+    }
+  }
+  db.run("PRAGMA temp_store = MEMORY");
+  DURE_RETURN_IF_ERROR(db.take_status());
+  return db;
+}
+
+base::Status StoreDb::take_status() { return std::exchange(status_, base::Status()); }
+
+void StoreDb::fail(base::Status status) {
+  if (status_.ok()) status_ = std::move(status);
+}
+
+sql::Statement* StoreDb::statement(const char* sql) {
+  if (failed()) return nullptr;
+  auto at = statements_.find(sql);
+  if (at == statements_.end()) {
+    auto made = database_.prepare(sql);
+    if (!made) {
+      fail(std::move(made.error()));
+      return nullptr;
+    }
+    at = statements_.emplace(sql, std::move(*made)).first;
+  }
+  return &at->second;
+}
+
+// --- reading
+// --------------------------------------------------------------------------------------
+
+std::uint64_t StoreDb::seq() {
+  Cursor found(*this, "SELECT value FROM state WHERE key = 'seq'");
+  return found.next() ? static_cast<std::uint64_t>(found.integer(0)) : 0;
+}
+
+namespace {
+CollectionRow collection_of(const Cursor& at) {
+  CollectionRow row;
+  row.id = at.integer(0);
+  row.info.tenant = at.string(1);
+  row.info.name = at.string(2);
+  row.info.dim = static_cast<std::size_t>(at.integer(3));
+  row.info.metric = metric_of(at.text(4)).value_or(Metric::kCosine);
+  row.info.model = at.string(5);
+  row.info.fingerprint = at.string(6);
+  row.purged = static_cast<std::uint64_t>(at.integer(7));
+  return row;
+}
+
+Row row_of(const Cursor& at, bool with_vector) {
+  Row row;
+  row.id = at.string(0);
+  if (!at.is_null(1)) row.document = at.string(1);
+  if (!at.is_null(2)) row.text = at.string(2);
+  row.metadata = at.string(3);
+  if (with_vector) {
+    const std::string_view bytes = at.blob(4);
+    row.vector.resize(bytes.size() / sizeof(float));
+    if (!row.vector.empty()) std::memcpy(row.vector.data(), bytes.data(), bytes.size());
+  }
+  return row;
+}
+
+DocumentOut document_of(const Cursor& at) {
+  DocumentOut out;
+  out.document.id = at.string(0);
+  if (!at.is_null(1)) out.document.source = at.string(1);
+  if (!at.is_null(2)) out.document.size = at.integer(2);
+  out.document.content_hash = std::string(at.blob(3));
+  out.document.metadata = at.string(4);
+  out.chunks = at.integer(5);
+  return out;
+}
+}  // namespace
+
+std::optional<CollectionRow> StoreDb::find_collection(const std::string& tenant,
+                                                      const std::string& name) {
+  Cursor found(*this,
+               "SELECT id, tenant, name, dim, metric, model, fingerprint, purged FROM collection "
+               "WHERE tenant = ? AND name = ?",
+               tenant, name);
+  if (!found.next()) return std::nullopt;
+  return collection_of(found);
+}
+
+std::vector<CollectionRow> StoreDb::collections(const std::optional<std::string>& tenant) {
+  std::vector<CollectionRow> rows;
+  Cursor found(*this,
+               "SELECT id, tenant, name, dim, metric, model, fingerprint, purged FROM collection "
+               "WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, name",
+               tenant);
+  while (found.next()) rows.push_back(collection_of(found));
+  return rows;
+}
+
+std::vector<SegmentRow> StoreDb::segments(std::int64_t collection) {
+  std::vector<SegmentRow> rows;
+  Cursor found(*this,
+               "SELECT file, least, most, rows FROM segment WHERE collection = ? ORDER BY least",
+               collection);
+  while (found.next()) {
+    rows.push_back({found.string(0), found.integer(1), found.integer(2), found.integer(3)});
+  }
+  return rows;
+}
+
+std::vector<std::string> StoreDb::segment_files() {
+  std::vector<std::string> files;
+  Cursor found(*this, "SELECT file FROM segment");
+  while (found.next()) files.push_back(found.string(0));
+  return files;
+}
+
+std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const std::string& folder,
+                            CollectionIndex& index) {
+  run("BEGIN");
+  const std::uint64_t seq_now = seq();
+  bool sealed = false;
+  for (const SegmentRow& segment : segments(row.id)) {
+    auto part =
+        Part::load(files, folder, segment.file, index.next_first(), row.info.dim, row.info.metric);
+    if (!part) continue;  // damaged: its rows are served flat, and sealed again
+    index.add_segment(std::move(*part));
+    sealed = true;
+  }
+  const auto basic = [](const Cursor& at) {
+    NewRow one;
+    one.chunk = at.integer(0);
+    one.has_text = !at.is_null(1);
+    append_word_hashes(at.text(1), one.words);
+    one.metadata = at.string(2);
+    return one;
+  };
+  std::vector<std::int64_t> flat;
+  if (sealed) {
+    Cursor rows(*this,
+                "SELECT id, text, meta FROM chunk WHERE collection = ? AND del = 0 ORDER BY id",
+                row.id);
+    while (rows.next()) {
+      const NewRow one = basic(rows);
+      if (!index.revive(one)) flat.push_back(one.chunk);
+    }
+  }
+  Cursor rows(*this,
+              "SELECT c.id, c.text, c.meta, v.data FROM chunk c JOIN vec v ON v.id = c.vec "
+              "WHERE c.collection = ? AND c.del = 0 AND c.id >= ? ORDER BY c.id",
+              row.id, !sealed ? std::int64_t{0} : (flat.empty() ? INT64_MAX : flat.front()));
+  std::vector<NewRow> batch;
+  while (rows.next()) {
+    if (sealed && !std::binary_search(flat.begin(), flat.end(), rows.integer(0))) continue;
+    NewRow one = basic(rows);
+    one.vector = as_searched(rows.blob(3), row.info.metric);
+    if (one.vector.size() != row.info.dim) {
+      fail({base::Code::kCorrupt, "a vector of collection " + row.info.name +
+                                      " has another length than the collection: restore a backup"});
+      break;
+    }
+    batch.push_back(std::move(one));
+    if (batch.size() == 1000) index.apply({}, std::exchange(batch, {}));
+  }
+  index.apply({}, std::move(batch));
+  if (database_.in_transaction()) (void)database_.execute("COMMIT");
+  return seq_now;
+}
+
+std::uint64_t StoreDb::changes_since(const CollectionRow& row, std::uint64_t from,
+                                     Changes& changes) {
+  run("BEGIN");
+  const std::uint64_t seq_now = seq();
+  {
+    Cursor rows(*this,
+                "SELECT c.id, c.text, c.meta, c.del, v.data FROM chunk c LEFT JOIN vec v "
+                "ON v.id = c.vec WHERE c.collection = ? AND c.seq > ? ORDER BY c.id",
+                row.id, from);
+    while (rows.next()) {
+      if (rows.integer(3) != 0) {
+        changes.dead.push_back(rows.integer(0));
+        continue;
+      }
+      NewRow one;
+      one.chunk = rows.integer(0);
+      one.has_text = !rows.is_null(1);
+      append_word_hashes(rows.text(1), one.words);
+      one.metadata = rows.string(2);
+      one.vector = as_searched(rows.blob(4), row.info.metric);
+      if (one.vector.size() == row.info.dim) changes.rows.push_back(std::move(one));
+    }
+  }
+  if (database_.in_transaction()) (void)database_.execute("COMMIT");
+  return seq_now;
+}
+
+std::vector<bool> StoreDb::has_vectors(std::int64_t collection,
+                                       const std::vector<ContentHash>& contents) {
+  std::vector<bool> known;
+  known.reserve(contents.size());
+  for (const ContentHash& content : contents) {
+    Cursor found(*this, "SELECT 1 FROM vec WHERE collection = ? AND gen = 0 AND hash = ?",
+                 collection, Blob{as_bytes(content)});
+    known.push_back(found.next());
+  }
+  return known;
+}
+
+std::optional<Row> StoreDb::fetch(std::int64_t chunk, bool with_vector) {
+  const auto read = [&](const char* sql) -> std::optional<Row> {
+    Cursor found(*this, sql, chunk);
+    if (!found.next()) return std::nullopt;
+    return row_of(found, with_vector);
+  };
+  return with_vector
+             ? read(
+                   "SELECT c.ext_id, d.ext_id, c.text, c.meta, v.data FROM chunk c LEFT JOIN doc "
+                   "d ON d.id = c.doc JOIN vec v ON v.id = c.vec WHERE c.id = ?")
+             : read(
+                   "SELECT c.ext_id, d.ext_id, c.text, c.meta FROM chunk c LEFT JOIN doc d "
+                   "ON d.id = c.doc WHERE c.id = ?");
+}
+
+std::optional<Row> StoreDb::find(std::int64_t collection, const std::string& id, bool with_vector) {
+  std::int64_t chunk = 0;
+  {
+    Cursor found(*this, "SELECT id FROM chunk WHERE collection = ? AND ext_id = ? AND del = 0",
+                 collection, id);
+    if (!found.next()) return std::nullopt;
+    chunk = found.integer(0);
+  }
+  return fetch(chunk, with_vector);
+}
+
+Page StoreDb::scroll(std::int64_t collection, const std::optional<std::string>& after,
+                     std::size_t limit, const std::vector<std::int64_t>* only, bool with_vector) {
+  Page page;
+  std::vector<std::int64_t> chunks;
+  bool more = false;
+  {
+    Cursor found(*this,
+                 "SELECT id FROM chunk WHERE collection = ? AND del = 0 AND ext_id > ? "
+                 "ORDER BY ext_id",
+                 collection, after.value_or(""));
+    while (found.next()) {
+      const std::int64_t chunk = found.integer(0);
+      if (only != nullptr && !std::binary_search(only->begin(), only->end(), chunk)) continue;
+      more = chunks.size() == limit;
+      if (more) break;
+      chunks.push_back(chunk);
+    }
+  }
+  for (const std::int64_t chunk : chunks) {
+    if (auto row = fetch(chunk, with_vector)) page.rows.push_back(std::move(*row));
+  }
+  if (more && !page.rows.empty()) page.next = page.rows.back().id;
+  return page;
+}
+
+std::vector<DocumentOut> StoreDb::documents(std::int64_t collection) {
+  std::vector<DocumentOut> all;
+  Cursor found(*this,
+               "SELECT ext_id, source, size, hash, meta, (SELECT count(*) FROM chunk c "
+               "WHERE c.doc = d.id AND c.del = 0) FROM doc d WHERE collection = ? ORDER BY ext_id",
+               collection);
+  while (found.next()) all.push_back(document_of(found));
+  return all;
+}
+
+std::optional<DocumentOut> StoreDb::document(std::int64_t collection, const std::string& id) {
+  Cursor found(*this,
+               "SELECT ext_id, source, size, hash, meta, (SELECT count(*) FROM chunk c "
+               "WHERE c.doc = d.id AND c.del = 0) FROM doc d WHERE collection = ? AND ext_id = ?",
+               collection, id);
+  if (!found.next()) return std::nullopt;
+  return document_of(found);
+}
+
+// --- writing
+// --------------------------------------------------------------------------------------
+
+void StoreDb::set_seq(std::uint64_t seq) {
+  Cursor(*this, "UPDATE state SET value = ? WHERE key = 'seq'", seq).run();
+}
+
+void StoreDb::create_collection(const CollectionInfo& info) {
+  Cursor(*this,
+         "INSERT INTO collection (tenant, name, dim, metric, model, fingerprint) "
+         "VALUES (?, ?, ?, ?, '', '')",
+         info.tenant, info.name, static_cast<std::int64_t>(info.dim), name_of(info.metric))
+      .run();
+}
+
+void StoreDb::set_dim(std::int64_t collection, std::size_t dim) {
+  Cursor(*this, "UPDATE collection SET dim = ? WHERE id = ?", static_cast<std::int64_t>(dim),
+         collection)
+      .run();
+}
+
+void StoreDb::drop_collection(std::int64_t collection) {
+  for (const char* sql :
+       {"DELETE FROM chunk WHERE collection = ?", "DELETE FROM vec WHERE collection = ?",
+        "DELETE FROM doc WHERE collection = ?", "DELETE FROM segment WHERE collection = ?",
+        "DELETE FROM collection WHERE id = ?"}) {
+    Cursor(*this, sql, collection).run();
+  }
+}
+
+void StoreDb::tombstone(std::int64_t chunk, std::uint64_t seq, Changes& changes) {
+  Cursor(*this, "UPDATE chunk SET del = 1, seq = ? WHERE id = ?", seq, chunk).run();
+  changes.dead.push_back(chunk);
+}
+
+base::Status StoreDb::check_model(CollectionRow& row, const UpsertIn& in) {
+  if (!in.vectors.empty()) {
+    if (row.info.dim == 0) {
+      row.info.dim = in.dim;
+      set_dim(row.id, in.dim);
+    } else if (row.info.dim != in.dim) {
+      return base::invalid_argument("embeddings",
+                                    "collection '" + row.info.name + "' holds vectors of " +
+                                        std::to_string(row.info.dim) + " floats, not " +
+                                        std::to_string(in.dim) +
+                                        ": use another collection, or re-embed this one")
+          .as("DimensionMismatchError")
+          .with("collection", row.info.name)
+          .with("stored", static_cast<std::int64_t>(row.info.dim))
+          .with("given", static_cast<std::int64_t>(in.dim));
+    }
+  }
+  if (in.model.fingerprint.empty()) return {};
+  if (row.info.fingerprint.empty()) {
+    row.info.model = in.model.id;
+    row.info.fingerprint = in.model.fingerprint;
+    Cursor(*this, "UPDATE collection SET model = ?, fingerprint = ? WHERE id = ?", in.model.id,
+           in.model.fingerprint, row.id)
+        .run();
+  } else if (row.info.fingerprint != in.model.fingerprint) {
+    return base::invalid_argument(
+               "embedder", "collection '" + row.info.name + "' holds vectors of " + row.info.model +
+                               ", not of " + in.model.id +
+                               " (or of another revision or prefix of it): use another "
+                               "collection, or re-embed this one")
+        .as("ModelMismatchError")
+        .with("collection", row.info.name)
+        .with("stored", row.info.model)
+        .with("given", in.model.id);
+  }
+  return {};
+}
+
+std::int64_t StoreDb::put_document(std::int64_t collection, const DocumentIn& document,
+                                   std::uint64_t seq) {
+  Cursor put(*this,
+             "INSERT INTO doc (collection, ext_id, source, size, hash, meta, seq) "
+             "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (collection, ext_id) DO UPDATE SET "
+             "source = excluded.source, size = excluded.size, hash = excluded.hash, "
+             "meta = excluded.meta, seq = excluded.seq RETURNING id",
+             collection, document.id, document.source, document.size, Blob{document.content_hash},
+             document.metadata, seq);
+  std::int64_t id = 0;
+  while (put.next()) id = put.integer(0);
+  return id;
+}
+
+std::int64_t StoreDb::attach_document(std::int64_t collection, const std::string& id,
+                                      std::uint64_t seq) {
+  {
+    Cursor found(*this, "SELECT id FROM doc WHERE collection = ? AND ext_id = ?", collection, id);
+    if (found.next()) return found.integer(0);
+  }
+  DocumentIn bare;
+  bare.id = id;
+  return put_document(collection, bare, seq);
+}
+
+base::Status StoreDb::upsert(CollectionRow& row, const UpsertJob& job, std::uint64_t seq,
+                             Changes& changes) {
+  const UpsertIn& in = job.in;
+  if (base::Status status = check_model(row, in); !status.ok()) return status;
+  std::optional<std::int64_t> document;
+  std::unordered_set<std::int64_t> leftover;  // of the document that is replaced
+  if (in.document) {
+    document = put_document(row.id, *in.document, seq);
+    Cursor old(*this, "SELECT id FROM chunk WHERE doc = ? AND del = 0 AND doc IS NOT NULL",
+               *document);
+    while (old.next()) leftover.insert(old.integer(0));
+  }
+  for (std::size_t i = 0; i < in.rows.size() && !failed(); ++i) {
+    const RowIn& given = in.rows[i];
+    std::optional<std::int64_t> doc = document;
+    if (!doc && !given.document.empty()) doc = attach_document(row.id, given.document, seq);
+
+    // The vector: shared by equal contents; of its own if the given bits differ.
+    std::int64_t vec = 0;
+    std::string data;
+    if (given.vector >= 0) {
+      data = as_bytes(in.vectors.data() + static_cast<std::size_t>(given.vector) * in.dim, in.dim);
+    }
+    bool taken = false;
+    if (given.content) {
+      Cursor found(*this, "SELECT id, data FROM vec WHERE collection = ? AND gen = 0 AND hash = ?",
+                   row.id, Blob{as_bytes(*given.content)});
+      if (found.next()) {
+        taken = true;
+        if (given.vector < 0) data = found.blob(1);
+        if (found.blob(1) == data) vec = found.integer(0);
+      }
+    }
+    if (given.vector < 0 && !taken && !failed()) {
+      return base::invalid_argument("embeddings", "row " + std::to_string(i) +
+                                                      " has no vector, and none is stored for its "
+                                                      "content: give one (has_vectors tells)");
+    }
+
+    // The row that has this id now.
+    std::optional<std::int64_t> old;
+    bool same = false;
+    {
+      Cursor found(*this,
+                   "SELECT c.id, c.doc, c.text, c.meta, c.vec, v.data FROM chunk c JOIN vec v "
+                   "ON v.id = c.vec WHERE c.collection = ? AND c.ext_id = ? AND c.del = 0",
+                   row.id, job.ids[i]);
+      if (found.next()) {
+        old = found.integer(0);
+        if (vec == 0 && found.blob(5) == data) vec = found.integer(4);
+        const bool same_doc =
+            found.is_null(1) ? !doc.has_value() : doc.has_value() && *doc == found.integer(1);
+        const bool same_text =
+            found.is_null(2) ? !given.text.has_value() : given.text && *given.text == found.text(2);
+        same = same_doc && same_text && found.text(3) == given.metadata && found.integer(4) == vec;
+      }
+    }
+    if (old) leftover.erase(*old);
+    if (same) continue;
+    if (vec == 0) {
+      std::optional<Blob> hash;
+      if (given.content && !taken) hash = Blob{as_bytes(*given.content)};
+      Cursor(*this, "INSERT INTO vec (collection, gen, hash, data) VALUES (?, 0, ?, ?)", row.id,
+             hash, Blob{data})
+          .run();
+      vec = database_.last_insert_id();
+    }
+    if (old) tombstone(*old, seq, changes);
+    Cursor(*this,
+           "INSERT INTO chunk (collection, doc, ext_id, text, meta, vec, seq) "
+           "VALUES (?, ?, ?, ?, ?, ?, ?)",
+           row.id, doc, job.ids[i], given.text, given.metadata, vec, seq)
+        .run();
+    NewRow made;
+    made.chunk = database_.last_insert_id();
+    made.vector = as_searched(data, row.info.metric);
+    made.words = job.words[i];
+    made.has_text = given.text.has_value();
+    made.metadata = given.metadata;
+    changes.rows.push_back(std::move(made));
+  }
+  for (const std::int64_t chunk : leftover) tombstone(chunk, seq, changes);
+  return take_status();
+}
+
+base::Status StoreDb::update(std::int64_t collection, Metric metric,
+                             const std::vector<std::string>& ids,
+                             const std::vector<std::string>& metadata, std::uint64_t seq,
+                             Changes& changes) {
+  for (std::size_t i = 0; i < ids.size() && !failed(); ++i) {
+    std::int64_t old = 0;
+    NewRow made;
+    {
+      Cursor found(*this,
+                   "SELECT c.id, c.text, c.meta, v.data FROM chunk c JOIN vec v ON v.id = c.vec "
+                   "WHERE c.collection = ? AND c.ext_id = ? AND c.del = 0",
+                   collection, ids[i]);
+      if (!found.next()) {
+        if (failed()) break;
+        return {base::Code::kNotFound, "there is no row '" + ids[i] + "': nothing was changed"};
+      }
+      old = found.integer(0);
+      made.has_text = !found.is_null(1);
+      append_word_hashes(found.text(1), made.words);
+      auto merged = merge(found.text(2), metadata[i]);
+      if (!merged) return merged.error();
+      made.metadata = std::move(*merged);
+      made.vector = as_searched(found.blob(3), metric);
+    }
+    tombstone(old, seq, changes);
+    Cursor(*this,
+           "INSERT INTO chunk (collection, doc, ext_id, text, meta, vec, seq) "
+           "SELECT collection, doc, ext_id, text, ?, vec, ? FROM chunk WHERE id = ?",
+           made.metadata, seq, old)
+        .run();
+    made.chunk = database_.last_insert_id();
+    changes.rows.push_back(std::move(made));
+  }
+  return take_status();
+}
+
+std::size_t StoreDb::remove(std::int64_t collection, const std::vector<std::string>& ids,
+                            std::uint64_t seq, Changes& changes) {
+  std::vector<std::int64_t> chunks;
+  for (const std::string& id : ids) {
+    Cursor found(*this, "SELECT id FROM chunk WHERE collection = ? AND ext_id = ? AND del = 0",
+                 collection, id);
+    if (found.next()) chunks.push_back(found.integer(0));
+  }
+  return remove_chunks(chunks, seq, changes);
+}
+
+std::size_t StoreDb::remove_chunks(const std::vector<std::int64_t>& chunks, std::uint64_t seq,
+                                   Changes& changes) {
+  const std::unordered_set<std::int64_t> distinct(chunks.begin(), chunks.end());
+  for (const std::int64_t chunk : distinct) tombstone(chunk, seq, changes);
+  return distinct.size();
+}
+
+std::size_t StoreDb::remove_documents(std::int64_t collection, const std::vector<std::string>& ids,
+                                      std::uint64_t seq, Changes& changes) {
+  std::size_t removed = 0;
+  for (const std::string& id : ids) {
+    std::int64_t document = 0;
+    {
+      Cursor found(*this, "SELECT id FROM doc WHERE collection = ? AND ext_id = ?", collection, id);
+      if (!found.next()) continue;
+      document = found.integer(0);
+    }
+    std::vector<std::int64_t> chunks;
+    {
+      Cursor found(*this, "SELECT id FROM chunk WHERE doc = ? AND del = 0 AND doc IS NOT NULL",
+                   document);
+      while (found.next()) chunks.push_back(found.integer(0));
+    }
+    (void)remove_chunks(chunks, seq, changes);
+    Cursor(*this, "DELETE FROM doc WHERE id = ?", document).run();
+    ++removed;
+  }
+  return removed;
+}
+
+std::vector<std::string> StoreDb::purge(std::int64_t collection, std::uint64_t seq) {
+  std::vector<std::string> stale;
+  {
+    Cursor old(*this, "DELETE FROM segment WHERE collection = ? RETURNING file", collection);
+    while (old.next()) stale.push_back(old.string(0));
+  }
+  Cursor(*this, "DELETE FROM chunk WHERE collection = ? AND del = 1", collection).run();
+  Cursor(*this,
+         "DELETE FROM vec WHERE collection = ?1 AND id NOT IN "
+         "(SELECT vec FROM chunk WHERE collection = ?1)",
+         collection)
+      .run();
+  Cursor(*this, "UPDATE collection SET purged = ? WHERE id = ?", seq, collection).run();
+  return stale;
+}
+
+std::vector<std::string> StoreDb::add_segment(std::int64_t collection, const SegmentRow& segment) {
+  std::vector<std::string> replaced;
+  {
+    Cursor old(*this,
+               "DELETE FROM segment WHERE collection = ? AND least <= ? AND most >= ? "
+               "RETURNING file",
+               collection, segment.most, segment.least);
+    while (old.next()) replaced.push_back(old.string(0));
+  }
+  Cursor(*this, "INSERT INTO segment (collection, file, least, most, rows) VALUES (?, ?, ?, ?, ?)",
+         collection, segment.file, segment.least, segment.most, segment.rows)
+      .run();
+  return replaced;
+}
+
+}  // namespace dure::index

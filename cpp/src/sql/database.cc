@@ -1,0 +1,182 @@
+#include "sql/database.h"
+
+#include <sqlite3.h>
+
+#include <utility>
+
+namespace dure::sql {
+namespace {
+
+constexpr int kBackupPages = 256;  // a step of a backup: others may write in between
+constexpr int kBackupPauseMs = 5;
+
+base::Status failure(sqlite3* handle, int code) {
+  const std::string said = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
+  switch (code & 0xFF) {
+    case SQLITE_FULL:
+      return {base::Code::kIo, "the disk is full: free some space and call again (" + said + ")"};
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return base::Status(base::Code::kIo,
+                          "another process holds the database's lock: call again (" + said + ")")
+          .with_retry_after(1.0);
+    case SQLITE_READONLY:
+      return {base::Code::kIo,
+              "the database is read-only: check the rights of its folder (" + said + ")"};
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return {base::Code::kCorrupt,
+              "the database file is damaged: restore a backup (" + said + ")"};
+    case SQLITE_NOMEM:
+      return {base::Code::kOutOfMemory, "no memory for the database"};
+    case SQLITE_CANTOPEN:
+    case SQLITE_IOERR:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return {base::Code::kIo, "the disk refused: " + said};
+    default:
+      return {base::Code::kInternal, "database: " + said};
+  }
+}
+
+const char* not_null(std::string_view bytes) noexcept {
+  return bytes.data() != nullptr ? bytes.data() : "";
+}
+
+}  // namespace
+
+Statement::~Statement() { sqlite3_finalize(statement_); }
+Statement::Statement(Statement&& other) noexcept
+    : statement_(std::exchange(other.statement_, nullptr)) {}
+Statement& Statement::operator=(Statement&& other) noexcept {
+  std::swap(statement_, other.statement_);
+  return *this;
+}
+
+void Statement::bind(int parameter, std::int64_t value) {
+  sqlite3_bind_int64(statement_, parameter, value);
+}
+void Statement::bind_text(int parameter, std::string_view text) {
+  sqlite3_bind_text64(statement_, parameter, not_null(text), text.size(), SQLITE_STATIC,
+                      SQLITE_UTF8);
+}
+void Statement::bind_blob(int parameter, std::string_view bytes) {
+  sqlite3_bind_blob64(statement_, parameter, not_null(bytes), bytes.size(), SQLITE_STATIC);
+}
+void Statement::bind_null(int parameter) { sqlite3_bind_null(statement_, parameter); }
+
+base::Result<bool> Statement::step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  base::Status status = failure(sqlite3_db_handle(statement_), code);
+  sqlite3_reset(statement_);
+  return base::fail(std::move(status));
+}
+
+base::Status Statement::run() {
+  for (;;) {
+    const auto more = step();
+    if (!more) return more.error();
+    if (!*more) break;
+  }
+  reset();
+  return {};
+}
+
+void Statement::reset() noexcept {
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+std::int64_t Statement::integer(int column) const {
+  return sqlite3_column_int64(statement_, column);
+}
+std::string_view Statement::text(int column) const {
+  const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  if (data == nullptr) return {};
+  return {data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+std::string_view Statement::blob(int column) const {
+  const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  if (data == nullptr) return {};
+  return {data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+base::Result<Database> Database::open(const std::string& path, OpenMode mode, int patience_ms) {
+  const int flags = (mode == OpenMode::kReadOnly ? SQLITE_OPEN_READONLY
+                                                 : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
+                    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  sqlite3* handle = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  Database database(handle);
+  if (code != SQLITE_OK) return base::fail(failure(handle, code));
+  sqlite3_busy_timeout(handle, patience_ms);
+  return database;
+}
+
+Database::~Database() { sqlite3_close_v2(handle_); }
+Database::Database(Database&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+Database& Database::operator=(Database&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+base::Status Database::execute(const char* sql) {
+  const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? base::Status() : failure(handle_, code);
+}
+
+base::Result<Statement> Database::prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (code != SQLITE_OK) return base::fail(failure(handle_, code));
+  return Statement(statement);
+}
+
+base::Result<std::int64_t> Database::integer(std::string_view sql) {
+  auto statement = prepare(sql);
+  if (!statement) return base::fail(std::move(statement.error()));
+  const auto more = statement->step();
+  if (!more) return base::fail(more.error());
+  return *more ? statement->integer(0) : 0;
+}
+
+std::int64_t Database::last_insert_id() const { return sqlite3_last_insert_rowid(handle_); }
+std::int64_t Database::changes() const { return sqlite3_changes64(handle_); }
+bool Database::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
+
+base::Status Database::backup_to(const std::string& path) {
+  auto target = open(path, OpenMode::kReadWrite, 0);
+  if (!target) return target.error();
+  sqlite3_backup* backup = sqlite3_backup_init(target->handle_, "main", handle_, "main");
+  if (backup == nullptr) return failure(target->handle_, sqlite3_errcode(target->handle_));
+  int code = SQLITE_OK;
+  do {
+    code = sqlite3_backup_step(backup, kBackupPages);
+    if (code == SQLITE_BUSY || code == SQLITE_LOCKED) sqlite3_sleep(kBackupPauseMs);
+  } while (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED);
+  sqlite3_backup_finish(backup);
+  return code == SQLITE_DONE ? base::Status() : failure(target->handle_, code);
+}
+
+base::Result<Transaction> Transaction::begin(Database& database) {
+  DURE_RETURN_IF_ERROR(database.execute("BEGIN IMMEDIATE"));
+  return Transaction(database);
+}
+
+Transaction::~Transaction() {
+  if (database_ != nullptr && database_->in_transaction()) (void)database_->execute("ROLLBACK");
+}
+
+base::Status Transaction::commit() {
+  base::Status status = database_->execute("COMMIT");
+  if (status.ok()) database_ = nullptr;
+  return status;
+}
+
+}  // namespace dure::sql
