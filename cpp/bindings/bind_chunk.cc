@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -25,27 +26,43 @@ namespace {
 
 using chunk::Chunks;
 
-// Borrowed from `text` (str or bytes), which has to outlive the view. Fails for lone surrogates.
-std::string_view view_of(const py::handle& text) {
-  if (PyBytes_Check(text.ptr()) != 0) {
-    return {PyBytes_AS_STRING(text.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(text.ptr()))};
+// The UTF-8 of a str, or the bytes of any buffer (bytes, mmap), held as long as this object.
+class Text {
+ public:
+  explicit Text(const py::handle& text) {
+    if (PyUnicode_Check(text.ptr()) != 0) {
+      Py_ssize_t size = 0;
+      const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+      if (data == nullptr) refuse_surrogate();
+      view_ = {data, static_cast<std::size_t>(size)};
+    } else if (PyObject_GetBuffer(text.ptr(), &buffer_, PyBUF_SIMPLE) == 0) {
+      view_ = {static_cast<const char*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
+    } else {
+      PyErr_Clear();
+      throw StatusException(base::invalid_argument(
+          "text", "text has to be str or UTF-8 bytes, not " +
+                      std::string(py::str(py::type::of(text).attr("__name__")))));
+    }
   }
-  if (PyUnicode_Check(text.ptr()) == 0) {
-    throw StatusException(base::invalid_argument(
-        "text", "text has to be str or UTF-8 bytes, not " +
-                    std::string(py::str(py::type::of(text).attr("__name__")))));
+  Text(const Text&) = delete;
+  Text& operator=(const Text&) = delete;
+  ~Text() {
+    if (buffer_.obj != nullptr) PyBuffer_Release(&buffer_);
   }
-  Py_ssize_t size = 0;
-  const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
-  if (data == nullptr) {
+  [[nodiscard]] std::string_view view() const noexcept { return view_; }
+
+ private:
+  [[noreturn]] static void refuse_surrogate() {
     const py::error_already_set error;
     throw StatusException(
         base::invalid_argument("text", "the text holds a lone surrogate at offset " +
                                            std::string(py::str(error.value().attr("start"))) +
                                            ", which has no UTF-8 form"));
   }
-  return {data, static_cast<std::size_t>(size)};
-}
+
+  Py_buffer buffer_{};
+  std::string_view view_;
+};
 
 // A caller's tokenizer: text -> number of tokens. Runs with the GIL.
 chunk::CountFunction count_by(py::function count) {
@@ -89,7 +106,8 @@ decltype(auto) run(const chunk::Chunker& chunker, Work&& work) {
 
 Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
                  const std::vector<std::size_t>& pages) {
-  const std::string_view view = view_of(text);
+  const Text held(text);
+  const std::string_view view = held.view();
   return value_or_throw(run(chunker, [&] {
     std::vector<std::size_t> starts = pages;
     if (!pages.empty() && text::is_valid(view)) {
@@ -103,8 +121,9 @@ Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
 std::vector<Chunks> chunk_many(const chunk::Chunker& chunker, const py::sequence& texts,
                                std::size_t threads) {
   const py::tuple kept(texts);  // the views borrow from these
+  std::deque<Text> held;
   std::vector<std::string_view> views;
-  for (const py::handle text : kept) views.push_back(view_of(text));
+  for (const py::handle text : kept) views.push_back(held.emplace_back(text).view());
   auto results = run(
       chunker, [&] { return chunker.chunk_many(views, chunker.options().count ? 1 : threads); });
   std::vector<Chunks> out;
@@ -112,10 +131,77 @@ std::vector<Chunks> chunk_many(const chunk::Chunker& chunker, const py::sequence
   return out;
 }
 
+constexpr std::size_t kWindow = 8U << 20U;  // bytes of a long text that are cut at a time
+constexpr std::size_t kBefore = 8192;       // bytes before a body that its cuts may look at
+
+// Cuts a long text window by window and hands out batches; holds the text's buffer.
+class Reader {
+ public:
+  Reader(const chunk::Chunker& chunker, const py::object& text, std::size_t batch)
+      : chunker_(chunker), held_(text), text_(held_.view()), batch_(batch) {
+    const chunk::Options& options = chunker.options();
+    mode_ = options.mode ? *options.mode
+                         : chunk::detect_mode(text_.substr(0, text::char_start(text_, 1U << 16U)));
+  }
+
+  // The next rows, at least one; an empty table at the end. Offsets are those of the whole text.
+  Chunks next() {
+    Chunks out;
+    run(chunker_, [&] {
+      while (out.size() < batch_ && body_ < text_.size()) read_window(out);
+    });
+    return out;
+  }
+
+ private:
+  void read_window(Chunks& out) {
+    if (!chunk::Chunker::cuts_in_parts(mode_)) {
+      chunk::append(out, value_or_throw(chunker_.chunk(text_)), 0, 0);
+      body_ = text_.size();
+      return;
+    }
+    const std::size_t begin = start_of_window();
+    chars_ +=
+        static_cast<std::int64_t>(text::count_code_points(text_.substr(window_, begin - window_)));
+    window_ = begin;
+    for (std::size_t size = kWindow;; size *= 2) {
+      std::size_t end = std::min(text_.size(), body_ + size);
+      const bool final = end == text_.size();
+      if (!final) end = text::char_start(text_, end);
+      auto part = value_or_throw(
+          chunker_.chunk_part(text_.substr(begin, end - begin), mode_, body_ - begin, final));
+      if (!final && part.next == body_ - begin) continue;  // one chunk is longer than the window
+      chunk::append(out, std::move(part.chunks), static_cast<std::int64_t>(begin), chars_);
+      body_ = begin + part.next;
+      return;
+    }
+  }
+
+  // On a line, so that counting starts where a piece of text does; else on a character.
+  std::size_t start_of_window() const {
+    if (body_ <= window_ + kBefore) return window_;
+    const std::size_t latest = body_ - kBefore;
+    const std::size_t feed = text_.substr(0, latest).rfind('\n');
+    if (feed != std::string_view::npos && feed > window_ && latest - feed < kBefore)
+      return feed + 1;
+    return text::char_start(text_, latest);
+  }
+
+  const chunk::Chunker& chunker_;
+  const Text held_;
+  const std::string_view text_;
+  const std::size_t batch_;
+  chunk::Mode mode_ = chunk::Mode::kText;
+  std::size_t body_ = 0;
+  std::size_t window_ = 0;
+  std::int64_t chars_ = 0;  // code points before window_
+};
+
 // The store's ids (api: chunk ids) of all rows.
 std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
                              const std::string& document) {
-  const std::string_view source = view_of(text);
+  const Text held(text);
+  const std::string_view source = held.view();
   const auto u64 = [](std::uint64_t value) {
     std::string bytes;
     for (int shift = 0; shift < 64; shift += 8)
@@ -136,7 +222,8 @@ std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
 }
 
 py::array_t<std::int64_t> sentences(const py::object& text, bool korean) {
-  const std::string_view view = view_of(text);
+  const Text held(text);
+  const std::string_view view = held.view();
   std::vector<std::int64_t> spans;
   without_gil([&] {
     const std::size_t valid = text::valid_prefix(view);
@@ -222,7 +309,8 @@ void bind_columns(py::module_& room) {
           "count_tokens",
           [](Chunks& self, const py::object& text, const Tokenizer& tokenizer) {
             const chunk::CountFunction count = counter_of(tokenizer);
-            const std::string_view view = view_of(text);
+            const Text held(text);
+            const std::string_view view = held.view();
             const auto work = [&] { return chunk::count_tokens(self, view, count); };
             ok_or_throw(std::holds_alternative<std::string>(tokenizer) ? without_gil(work)
                                                                        : work());
@@ -232,7 +320,8 @@ void bind_columns(py::module_& room) {
       .def(
           "unique",
           [](const Chunks& self, const py::object& text, std::optional<double> jaccard) {
-            const std::string_view view = view_of(text);
+            const Text held(text);
+            const std::string_view view = held.view();
             return without_gil(
                 [&] { return chunk::select(self, chunk::unique_chunks(self, view, jaccard)); });
           },
@@ -264,11 +353,16 @@ void bind_chunk(py::module_& core) {
       .def(
           "verify",
           [](const chunk::Chunker& self, const Chunks& chunks, const py::object& text) {
-            const std::string_view view = view_of(text);
+            const Text held(text);
+            const std::string_view view = held.view();
             return value_or_throw(
                 run(self, [&] { return chunk::verify(chunks, view, self.options()); }));
           },
           py::arg("chunks"), py::arg("text"), "Broken rules; empty: sound.");
+  py::class_<Reader>(room, "Reader", "Cuts a long text in batches of about `batch` rows.")
+      .def(py::init<const chunk::Chunker&, const py::object&, std::size_t>(), py::arg("chunker"),
+           py::arg("text"), py::arg("batch"), py::keep_alive<1, 2>())
+      .def("next", &Reader::next, "The next rows; none at the end.");
   room.def("encoding_names", [] {
     std::vector<std::string> names;
     for (const std::string_view name : tokenize::Encoding::names()) names.emplace_back(name);

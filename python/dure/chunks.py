@@ -10,13 +10,16 @@ as one string. Sentences follow UAX #29 (Unicode 15.0) and the endings of Korean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from dure import _core
-from dure.errors import InvalidArgumentError, MissingExtraError
+from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
+    import mmap
+    import os
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -27,7 +30,6 @@ _SENTENCES = ("auto", "uax29", "ko")
 _KEEP = ("table", "fence")
 _DEFAULT_ENCODING = "o200k_base"
 _CAPS = {"max_tokens": "tokens", "max_chars": "chars", "max_bytes": "bytes"}
-_WINDOW = 8 * 1024 * 1024  # bytes of a file that are cut at a time
 
 
 class Document:
@@ -137,7 +139,7 @@ class Chunks(Sequence[Chunk]):
     def __init__(
         self,
         columns: _core.chunk.Columns,
-        source: str | bytes,
+        source: str | bytes | mmap.mmap,
         chunker: Chunker,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -402,6 +404,34 @@ class Chunker:
             native = self._for(hint)
         return Chunks(native.chunk(text.text, text.pages), text.text, self, text.metadata)
 
+    def chunk_file(
+        self, path: str | os.PathLike[str], *, batch_chunks: int = 65536
+    ) -> Iterator[Chunks]:
+        """Cut a UTF-8 file without reading it into memory.
+
+        In the modes text and delimiter memory does not grow with the file: it is mapped, and cut in
+        windows of 8 MB; the other modes take the map at once and keep an outline of it.
+
+        Args:
+            path: The file; offsets are those of the whole file, a byte order mark included.
+            batch_chunks: Each table has at least so many rows, but for the last.
+
+        Raises:
+            FileRefusedError: The file cannot be opened.
+            InvalidArgumentError: As `chunk`.
+        """
+        if batch_chunks < 1:
+            raise InvalidArgumentError(
+                f"batch_chunks={batch_chunks} has to be at least 1", argument="batch_chunks"
+            )
+        source = _map(path)
+        return self._batches(source, batch_chunks) if source is not None else iter(())
+
+    def _batches(self, source: mmap.mmap, batch_chunks: int) -> Iterator[Chunks]:
+        reader = _core.chunk.Reader(self._native, source, batch_chunks)
+        while len(columns := reader.next()):
+            yield Chunks(columns, source, self)
+
     def chunk_many(
         self, texts: Sequence[str | bytes], *, threads: int | None = None
     ) -> list[Chunks]:
@@ -420,6 +450,23 @@ class Chunker:
         import asyncio
 
         return await asyncio.to_thread(self.chunk_many, texts, threads=threads)
+
+
+def _map(path: str | os.PathLike[str]) -> mmap.mmap | None:
+    """Map a file for reading; None for an empty one."""
+    import mmap
+    import os
+    from pathlib import Path
+
+    name = os.fspath(path)
+    try:
+        with Path(name).open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return None
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as failed:
+        reason = failed.strerror or "cannot be read"
+        raise FileRefusedError(f"{name}: refused: {reason}", path=name, reason=reason) from failed
 
 
 def _cap(given: dict[str, int | None]) -> tuple[str, int]:
@@ -475,7 +522,7 @@ def _row(index: int, length: int) -> int:
     return index % length
 
 
-def _unit_of(source: str | bytes) -> str:
+def _unit_of(source: str | bytes | mmap.mmap) -> str:
     return "characters" if isinstance(source, str) else "bytes"
 
 

@@ -4,13 +4,14 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dure
 import numpy as np
 import pytest
 from dure.chunks import Chunker, Chunks, Document, sentences
-from dure.errors import InvalidArgumentError
+from dure.errors import FileRefusedError, InvalidArgumentError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -224,6 +225,41 @@ def test_the_body_does_not_depend_on_bytes_or_str() -> None:
     assert (one.hash64 == other.hash64).all()
 
 
+@pytest.mark.parametrize("unit", ["max_tokens", "max_chars"])
+def test_a_file_is_cut_as_its_text_is(tmp_path: Path, unit: str) -> None:
+    """Three windows and a half, so that some chunks lie across their edges."""
+    chance = random.Random(5)
+    words = [f"word{i}" for i in range(3000)] + [
+        "안녕하세요",
+        "갔습니다.",
+        "그리고",
+        "end.",
+        "\n\n",
+    ]
+    text = " ".join(chance.choices(words, k=3_400_000))
+    path = tmp_path / "long.txt"
+    path.write_text(text)
+    chunker = capped(unit, 300, mode="text")
+    whole = chunker.chunk(text)
+    parts = list(chunker.chunk_file(path, batch_chunks=5000))
+    assert len(parts) > 2
+    for name, column in whole.columns().items():
+        if name != "token_count":
+            assert (np.concatenate([p.columns()[name] for p in parts]) == column).all(), name
+    assert parts[1].text[0] == whole.text[len(parts[0])]
+
+
+def test_a_file_in_markdown_mode(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(MARKDOWN)
+    (part,) = Chunker(max_chars=120).chunk_file(path)
+    assert list(part.embed_text) == list(Chunker(max_chars=120).chunk(MARKDOWN).embed_text)
+    path.write_text("")
+    assert list(Chunker().chunk_file(path)) == []
+    with pytest.raises(FileRefusedError, match="No such file"):
+        Chunker().chunk_file(tmp_path / "none")
+
+
 def test_threads_change_nothing() -> None:
     chance = random.Random(7)
     many = ["".join(chance.choices(ATOMS, k=500)) for _ in range(40)]
@@ -238,6 +274,14 @@ async def test_achunk_many() -> None:
     chunks = await Chunker(max_tokens=50).achunk_many([MARKDOWN, ""])
     assert len(chunks[0]) > 0
     assert len(chunks[1]) == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_lines_of_nothing_but_carriage_returns(mode: str) -> None:
+    text = "\r\r\n{\r\r\n\r \r\nx\r"
+    chunks = Chunker(max_chars=4, mode=mode, trim=False).chunk(text)
+    assert "".join(chunks.text) == text
+    assert chunks.verify(text) == []
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\u3000\r\n", "\n" * 1000])

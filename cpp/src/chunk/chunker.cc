@@ -126,6 +126,19 @@ base::Result<Chunker> Chunker::create(Options options) {
   return Chunker(std::move(options));
 }
 
+base::Result<Chunker::Part> Chunker::chunk_part(std::string_view window, Mode mode,
+                                                std::size_t start, bool final) const {
+  const std::size_t valid = text::valid_prefix(window);
+  if (valid != window.size())
+    return base::fail(base::invalid_argument("text", "the bytes are not UTF-8: decode them first")
+                          .with("position", static_cast<std::int64_t>(valid)));
+  const Outline outline = outline_of(mode, window, options_);
+  Planner planner(options_, mode, window, outline, {});
+  auto chunks = planner.run(start, final);
+  if (!chunks) return base::fail(std::move(chunks.error()));
+  return Part{std::move(*chunks), planner.next()};
+}
+
 base::Result<Chunks> Chunker::chunk(std::string_view text,
                                     std::span<const std::size_t> page_starts) const {
   const std::size_t valid = text::valid_prefix(text);

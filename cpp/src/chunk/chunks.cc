@@ -15,13 +15,30 @@ base::Status count_tokens(Chunks& chunks, std::string_view source, const CountFu
   std::vector<std::int64_t> counts;
   counts.reserve(chunks.size());
   for (std::size_t i = 0; i < chunks.size(); ++i) {
-    auto tokens =
-        chunks.prefix[i] == 0 ? count(chunks.span(source, i)) : count(chunks.embedded(source, i));
+    auto tokens = chunks.prefixes[chunks.prefix[i]].text.empty()
+                      ? count(chunks.span(source, i))
+                      : count(chunks.embedded(source, i));
     if (!tokens) return std::move(tokens.error());
     counts.push_back(static_cast<std::int64_t>(*tokens));
   }
   chunks.token_count = std::move(counts);
   return {};
+}
+
+void append(Chunks& chunks, Chunks more, std::int64_t byte_offset, std::int64_t char_offset) {
+  const auto extend = [](auto& to, const auto& from, auto offset) {
+    for (const auto value : from) to.push_back(value + offset);
+  };
+  extend(chunks.byte_start, more.byte_start, byte_offset);
+  extend(chunks.byte_end, more.byte_end, byte_offset);
+  extend(chunks.body_start, more.body_start, byte_offset);
+  extend(chunks.char_start, more.char_start, char_offset);
+  extend(chunks.char_end, more.char_end, char_offset);
+  extend(chunks.token_count, more.token_count, std::int64_t{0});
+  extend(chunks.page, more.page, std::int64_t{0});
+  extend(chunks.hash64, more.hash64, std::uint64_t{0});
+  extend(chunks.prefix, more.prefix, static_cast<std::uint32_t>(chunks.prefixes.size()));
+  for (Prefix& prefix : more.prefixes) chunks.prefixes.push_back(std::move(prefix));
 }
 
 Chunks select(const Chunks& chunks, const std::vector<std::size_t>& indexes) {

@@ -31,7 +31,7 @@ class Lines {
     while (line.indent < line.body.size() &&
            (line.body[line.indent] == ' ' || line.body[line.indent] == '\t'))
       ++line.indent;
-    line.blank = line.indent == line.body.size();
+    line.blank = line.body.find_first_not_of(" \t\r", line.indent) == std::string_view::npos;
     at_ = line.next;
     return true;
   }

@@ -9,6 +9,7 @@ namespace dure::chunk {
 namespace {
 
 constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
+constexpr std::size_t kBeyond = 4096;  // bytes after a cut that may have a say in it
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 // For each heading the one above it: the last before it of a higher rank.
@@ -38,17 +39,20 @@ Planner::Planner(const Options& options, Mode mode, std::string_view text, const
   parents_ = parents_of(outline.headings);
 }
 
-base::Result<Chunks> Planner::run() {
-  std::size_t previous_body = 0;
-  for (std::size_t body = 0; body < text_.size();) {
+base::Result<Chunks> Planner::run(std::size_t start, bool final) {
+  std::size_t previous_body = start;
+  std::size_t body = start;
+  while (body < text_.size()) {
     if (options_.trim) body = trim_start(body);
     if (body == text_.size()) break;
     auto piece = next_piece(body, previous_body);
     if (!piece) return base::fail(std::move(piece.error()));
+    if (!final && furthest_ + kBeyond >= text_.size()) break;
     if (piece->stop > body) append(*piece);  // else nothing but indentation
     previous_body = body;
     body = piece->end;
   }
+  next_ = body;
   return std::move(out_);
 }
 
@@ -94,6 +98,7 @@ base::Result<Planner::Piece> Planner::fill(Piece piece) {
   }
   std::size_t limit = options_.trim ? skip_space(*high) : *high;
   limit = std::min(limit, next_page(piece.body));
+  furthest_ = limit;
   for (std::size_t tries = 0; limit > piece.body; ++tries) {
     const auto end = cut(piece, *high, limit);
     if (!end) return base::fail(end.error());

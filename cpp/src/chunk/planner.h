@@ -29,7 +29,10 @@ class Planner {
   Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
           std::span<const std::size_t> page_starts);
 
-  [[nodiscard]] base::Result<Chunks> run();
+  // Cuts from `start` on. Not `final`: stops where what lies beyond the text may matter; the next
+  // body then starts at next().
+  [[nodiscard]] base::Result<Chunks> run(std::size_t start = 0, bool final = true);
+  [[nodiscard]] std::size_t next() const noexcept { return next_; }
 
  private:
   struct Run {
@@ -79,6 +82,8 @@ class Planner {
   const std::unique_ptr<Ruler> ruler_;
   const Boundaries boundaries_;
   Chunks out_;
+  std::size_t next_ = 0;
+  std::size_t furthest_ = 0;  // where the window of the last cut ended
   std::map<std::pair<std::size_t, std::size_t>, std::uint32_t> prefix_of_;
   std::vector<std::size_t> parents_;                 // of outline_.headings
   Run skipped_{};                                    // space, looked at last from its start ...

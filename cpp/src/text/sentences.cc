@@ -129,27 +129,60 @@ bool one_of(std::string_view syllable, std::string_view list) noexcept {
   return false;
 }
 
+constexpr unsigned kFinalRieul = 8;
 constexpr unsigned kFinalBieup = 17;
 constexpr unsigned kFinalSsangSiot = 20;
 
+bool has_final(std::string_view text, std::size_t at) noexcept {
+  return is_hangul(text, at) && (decode_at(text, at).value - 0xAC00) % 28 != 0;
+}
+
+// Laughter and tears (Hangul letters standing alone), tildes: they follow an ending.
+std::size_t before_emotion(std::string_view text, std::size_t end) noexcept {
+  while (end > 0) {
+    const std::size_t at = before(text, end);
+    const char32_t c = decode_at(text, at).value;
+    if ((c < 0x3131 || c > 0x318E) && c != '~' && c != '^' && c != 0x2661 && c != 0x2665) break;
+    end = at;
+  }
+  return end;
+}
+
+// After an ending, words that make a clause of it: "though", "seeing that", "wanting to".
+bool goes_on_after_ending(std::string_view text, std::size_t at) noexcept {
+  while (at < text.size() && text[at] == ' ') ++at;
+  const std::string_view rest = text.substr(at, 4 * kSyllable);
+  for (const std::string_view word : {"하더라도", "해도", "할지라도", "하여도", "보니", "싶"})
+    if (rest.starts_with(word)) return true;
+  return false;
+}
+
 // Whether the word that ends at `end` (a space follows) closes a sentence without punctuation.
 bool ends_sentence(std::string_view text, std::size_t end) noexcept {
+  const std::size_t tail = end;
+  end = before_emotion(text, end);
+  if (tail - end >= 2 * kSyllable && end > 0) return true;  // two letters of laughter at least
   if (end < 2 * kSyllable || !is_hangul(text, end - kSyllable)) return false;
   const std::string_view last = text.substr(end - kSyllable, kSyllable);
   const std::size_t second = end - 2 * kSyllable;
   if (!is_hangul(text, second)) return false;
   const std::string_view previous = text.substr(second, kSyllable);
-  if (last == "다")  // not: than, each, before doing, all
-    return has_final_consonant(text, second, kFinalSsangSiot) ||
-           one_of(previous, "니이한된는진온간난");
+  if (last == "다")  // a stem before it; else "than", "each", "sea", ...
+    return (has_final(text, second) || one_of(previous, "이니하르크쁘프되시리")) &&
+           !goes_on_after_ending(text, tail);
   if (last == "요") return !one_of(previous, "필주중수개강소동긴");
-  if (last == "죠") return true;
-  if (last == "까")  // -ㅂ니까, -ㄹ까; -니까 means "because"
+  if (last == "죠" || last == "쥬") return true;
+  if (last == "유" || last == "용")
+    return one_of(previous, "아어여해네에예");  // dialect, endearing
+  if (last == "까")                             // -ㅂ니까, -ㄹ까; -니까 means "because"
     return previous == "니"
                ? second >= kSyllable && has_final_consonant(text, second - kSyllable, kFinalBieup)
-               : one_of(previous, "을할볼갈될일줄올살");
+               : has_final_consonant(text, second, kFinalRieul);
   if (last == "음") return has_final_consonant(text, second, kFinalSsangSiot);
-  return false;
+  if (last == "나" || last == "먼" || last == "만") return previous == "구";
+  if (last == "군" || last == "라") return previous == "더";
+  return (last == "아" && previous == "잖") || (last == "랑" && previous == "걸") ||
+         (last == "시" && previous == "십") || (last == "오" && previous == "시");
 }
 
 struct Mark {
@@ -157,15 +190,17 @@ struct Mark {
   std::string_view close;
   bool quotes;
 };
-constexpr std::array<Mark, 9> kMarks{{{"\"", "\"", true},
-                                      {"(", ")", false},
-                                      {"[", "]", false},
-                                      {"“", "”", true},
-                                      {"‘", "’", true},
-                                      {"「", "」", true},
-                                      {"『", "』", true},
-                                      {"《", "》", false},
-                                      {"〈", "〉", false}}};
+constexpr std::array<Mark, 11> kMarks{{{"\"", "\"", true},
+                                       {"'", "'", true},
+                                       {"<", ">", true},
+                                       {"(", ")", false},
+                                       {"[", "]", false},
+                                       {"“", "”", true},
+                                       {"‘", "’", true},
+                                       {"「", "」", true},
+                                       {"『", "』", true},
+                                       {"《", "》", false},
+                                       {"〈", "〉", false}}};
 
 const Mark* mark_opening_at(std::string_view text, std::size_t at) noexcept {
   for (const Mark& mark : kMarks)
@@ -204,15 +239,28 @@ bool is_entry_number(std::string_view text, std::size_t from, std::size_t bounda
 
 // After "[" of a footnote mark: past "2] ", and past more such marks. Else `boundary`.
 std::size_t after_footnotes(std::string_view text, std::size_t boundary) noexcept {
-  while (boundary > 0 && boundary < text.size() && text[boundary - 1] == '[') {
-    std::size_t at = boundary;
-    while (at < text.size() && at < boundary + 4 && text[at] >= '0' && text[at] <= '9') ++at;
-    if (at == boundary || at >= text.size() || text[at] != ']') break;
-    boundary = ++at;
+  constexpr std::size_t kLongest = 24;  // bytes of a mark such as "[note 12]"
+  while (boundary < text.size() && text[boundary - 1] == '[') {
+    const std::size_t close = text.substr(boundary, kLongest).find_first_of("]\n");
+    if (close == std::string_view::npos || text[boundary + close] != ']') break;
+    boundary += close + 1;
     if (boundary < text.size() && text[boundary] == '[') ++boundary;
   }
-  while (boundary < text.size() && boundary > 0 && text[boundary] == ' ') ++boundary;
+  while (boundary < text.size() && text[boundary] == ' ') ++boundary;
   return boundary;
+}
+
+// "ㅎㅎ" right after the terminator belongs to its sentence: past it and its spaces.
+std::size_t after_emotion(std::string_view text, std::size_t boundary) noexcept {
+  std::size_t at = boundary;
+  while (at < text.size()) {
+    const CodePoint point = decode_at(text, at);
+    if (point.value < 0x3131 || point.value > 0x318E) break;
+    at += point.length;
+  }
+  if (at == boundary) return boundary;
+  while (at < text.size() && text[at] == ' ') ++at;
+  return at;
 }
 
 }  // namespace
@@ -252,7 +300,8 @@ std::size_t SentenceScanner::end_of_quotation(std::size_t from,
   std::size_t opened_at = 0;
   for (std::size_t at = from; at < boundary;) {
     if (open == nullptr) {
-      open = mark_opening_at(text_, at);
+      const bool apostrophe = text_[at] == '\'' && at > 0 && text_[at - 1] != ' ';
+      open = apostrophe ? nullptr : mark_opening_at(text_, at);
       opened_at = at;
     } else if (text_.compare(at, open->close.size(), open->close) == 0) {
       open = nullptr;
@@ -292,7 +341,7 @@ std::size_t SentenceScanner::next_korean(std::size_t from) noexcept {
       unquoted = end;
       at = std::max(boundary, before(text_, before(text_, end)));
     } else if (!goes_on_after_quotation(boundary)) {
-      return boundary;
+      return after_emotion(text_, boundary);
     }
   }
 }

@@ -78,6 +78,19 @@ class Chunker {
   [[nodiscard]] std::vector<base::Result<Chunks>> chunk_many(
       std::span<const std::string_view> texts, std::size_t threads = 0) const;
 
+  // Cuts a window of a longer text: from `start`, where a body begins, until more text would be
+  // needed (`final`: to the end). REQUIRES: the window begins and ends on characters.
+  struct Part {
+    Chunks chunks;     // offsets within the window
+    std::size_t next;  // where the next body begins; `start` if the window is too short
+  };
+  [[nodiscard]] base::Result<Part> chunk_part(std::string_view window, Mode mode, std::size_t start,
+                                              bool final) const;
+  // Whether windows of a text in this mode are cut as the whole text is.
+  [[nodiscard]] static bool cuts_in_parts(Mode mode) noexcept {
+    return mode == Mode::kText || mode == Mode::kDelimiter;
+  }
+
   [[nodiscard]] const Options& options() const noexcept { return options_; }
 
  private:

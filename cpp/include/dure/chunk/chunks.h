@@ -50,6 +50,9 @@ struct Chunks {
 [[nodiscard]] base::Status count_tokens(Chunks& chunks, std::string_view source,
                                         const CountFunction& count);
 
+// Adds the rows of `more`, whose source begins at these offsets of that of `chunks`.
+void append(Chunks& chunks, Chunks more, std::int64_t byte_offset, std::int64_t char_offset);
+
 // The rows at `indexes`, in that order.
 [[nodiscard]] Chunks select(const Chunks& chunks, const std::vector<std::size_t>& indexes);
 
