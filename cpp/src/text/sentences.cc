@@ -159,6 +159,9 @@ bool goes_on_after_ending(std::string_view text, std::size_t at) noexcept {
 
 // Whether the word that ends at `end` (a space follows) closes a sentence without punctuation.
 bool ends_sentence(std::string_view text, std::size_t end) noexcept {
+  if (end < 2) return false;
+  const char near = text[end - 1];
+  if (!is_continuation(near) && near != '~' && near != '^') return false;  // an ASCII word
   const std::size_t tail = end;
   end = before_emotion(text, end);
   if (tail - end >= 2 * kSyllable && end > 0) return true;  // two letters of laughter at least
@@ -202,13 +205,26 @@ constexpr std::array<Mark, 11> kMarks{{{"\"", "\"", true},
                                        {"《", "》", false},
                                        {"〈", "〉", false}}};
 
+bool is_alphanumeric(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// What a byte may open: most open nothing.
+constexpr std::array<bool, 256> kMayOpen = [] {
+  std::array<bool, 256> may{};
+  for (const Mark& mark : kMarks) may[static_cast<unsigned char>(mark.open.front())] = true;
+  return may;
+}();
+
 const Mark* mark_opening_at(std::string_view text, std::size_t at) noexcept {
+  if (!kMayOpen[static_cast<unsigned char>(text[at])]) return nullptr;
   for (const Mark& mark : kMarks)
     if (text.compare(at, mark.open.size(), mark.open) == 0) return &mark;
   return nullptr;
 }
 
 const Mark* mark_closing_before(std::string_view text, std::size_t end) noexcept {
+  if (end == 0 || is_alphanumeric(text[end - 1])) return nullptr;
   for (const Mark& mark : kMarks)
     if (end >= mark.close.size() &&
         text.compare(end - mark.close.size(), mark.close.size(), mark.close) == 0)
