@@ -14,6 +14,9 @@ namespace {
 // past white space, a contraction or a change of case only. One more, for a character in parts.
 constexpr std::size_t kUnstable = 4;
 
+// Furthest end: up to so many bytes each end is tried, beyond them the place is bisected first.
+constexpr std::size_t kLongSearch = 2048;
+
 // The running sum after each piece.
 class Sums {
  public:
@@ -134,15 +137,29 @@ std::size_t PrefixCounts::furthest(std::size_t start, std::size_t limit) const {
     const std::size_t most = sum_until(joint.piece) + (limit - joint.tokens);
     const auto over = std::upper_bound(sums_.begin() + static_cast<std::ptrdiff_t>(joint.piece),
                                        sums_.end(), most);
-    for (auto i = static_cast<std::size_t>(over - sums_.begin()); i < ends_.size(); ++i) {
+    const auto first_over = static_cast<std::size_t>(over - sums_.begin());
+    for (std::size_t i = first_over; i < ends_.size(); ++i) {
       if (ends_in_space(text_.substr(0, ends_[i]))) continue;
       end = std::min(end, ends_[i]);
       break;
     }
+    const std::size_t fits = first_over > joint.piece ? ends_[first_over - 1] : joint.at;
+    if (end > fits && end - fits > kLongSearch) end = bisect(start, fits, end, limit);
   }
   end = text::char_start(text_, end);
   while (end > start && count(start, end) > limit) end = text::char_start(text_, end - 1);
   return end;
+}
+
+std::size_t PrefixCounts::bisect(std::size_t start, std::size_t low, std::size_t high,
+                                 std::size_t limit) const {
+  const std::size_t most = high;
+  while (high - low > 1) {
+    const std::size_t middle = text::char_start(text_, low + (high - low) / 2);
+    if (middle <= low) break;
+    (count(start, middle) <= limit ? low : high) = middle;
+  }
+  return std::min(most, low + 2 * encoding_.vocab().longest());
 }
 
 base::Result<std::vector<std::pair<std::size_t, std::size_t>>> split_at(const Encoding& encoding,

@@ -121,5 +121,21 @@ TEST(Truncate, KeepsTheLongestStartThatFits) {
   }
 }
 
+TEST(Truncate, FindsItsPlaceInAMegabyteWithoutSpaces) {
+  const Encoding& o200k = encoding("o200k_base");
+  for (const std::string& unit : {std::string("x"), std::string("\xED\x95\x9C\xEA\xB8\x80"),
+                                  std::string("qzvxjkw"), std::string(" ")}) {
+    std::string text;
+    while (text.size() < 1'000'000) text += unit;
+    const std::size_t end = o200k.truncate(text, 1000);
+    EXPECT_LE(o200k.count(std::string_view(text).substr(0, end)), 1000U);
+    for (std::size_t longer = end + 1; longer < end + 64; ++longer) {
+      const bool between = (static_cast<unsigned char>(text[longer]) & 0xC0) != 0x80;
+      if (!between) continue;
+      EXPECT_GT(o200k.count(std::string_view(text).substr(0, longer)), 1000U);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dure::tokenize
