@@ -1,0 +1,360 @@
+"""The face of the store: arguments, results, errors, twins, round trips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from typing import TYPE_CHECKING, Any
+
+import dure
+import numpy as np
+import pytest
+from dure import errors, retrieval
+from dure._core import index as core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[dure.Store]:
+    with dure.Store.open(tmp_path / "kb") as opened:
+        yield opened
+
+
+TEXTS = [
+    "두레는 농촌에서 함께 일하는 모임이다.",
+    "A dure is a group of farmers who work together.",
+    "The price of a token is an integer.",
+]
+
+
+class CountingEmbedder:
+    """Unit vectors by hash; remembers what it was asked for."""
+
+    model_id = "counting"
+    dim = 32
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._inner = core.HashEmbedder(self.dim)
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked += texts
+        return self._inner.embed_documents(texts)
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        return self._inner.embed_query(text)
+
+
+class AsyncEmbedder(CountingEmbedder):
+    async def aembed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.embed_documents(texts)
+
+    async def aembed_query(self, text: str) -> NDArray[np.float32]:
+        return self.embed_query(text)
+
+
+def test_texts_are_found_by_words_by_vector_and_by_both(store: dure.Store) -> None:
+    col = store.collection("docs")
+    col.upsert(ids=["ko", "en", "money"], texts=TEXTS, metadata=[{"n": 1}, {"n": 2}, {"n": 3}])
+    for mode in ("vector", "bm25", "hybrid", None):
+        hits = col.query("두레란?", top_k=1, mode=mode)
+        assert [hit.id for hit in hits] == ["ko"], mode
+        assert hits[0].text == TEXTS[0]
+        assert hits[0].metadata == {"n": 1}
+    assert col.query("farmers", mode="bm25")[0].id == "en"
+    assert col.query("no such words anywhere", mode="bm25") == []
+    assert [hit.id for hit in col.query("farmers", where={"n": {"$gte": 3}})] == ["money"]
+    assert [hit.id for hit in col.query("farmers", where="n >= 3")] == ["money"]
+    must = {"must": [{"key": "n", "range": {"gte": 3}}]}
+    assert [hit.id for hit in col.query("farmers", where=must)] == ["money"]
+
+
+def test_explain_says_how(store: dure.Store) -> None:
+    col = store.collection("docs")
+    col.upsert(ids=["ko", "en", "money"], texts=TEXTS)
+    hits = col.query("farmers", explain=True)
+    assert isinstance(hits, retrieval.Hits)
+    assert hits.plan is not None
+    assert (hits.plan["vector"], hits.plan["words"], hits.plan["flat_rows"]) == ("flat", True, 3)
+
+
+def test_chunk_ids_follow_the_formula(store: dure.Store) -> None:
+    def digest(data: bytes) -> bytes:
+        return hashlib.sha256(data).digest()
+
+    def expected(document: str, text: str, n: int) -> str:
+        doc = document.encode()
+        head = struct.pack("<Q", len(doc)) + doc + digest(text.encode())
+        return digest(head + struct.pack("<Q", n))[:16].hex()
+
+    col = store.collection("docs")
+    ids = col.upsert(["one", "two", "two"], document="가/path")
+    assert ids == [expected("가/path", "one", 0), expected("가/path", "two", 0), ids[2]]
+    assert ids[2] == expected("가/path", "two", 1)
+    assert ids[0] == retrieval.chunk_id("가/path", retrieval.content_hash("one"))
+    own = digest(b"alone")[:16].hex()
+    assert col.upsert(["alone"]) == [expected(own, "alone", 0)]
+
+
+def test_unchanged_content_is_never_embedded_again(store: dure.Store) -> None:
+    embedder = CountingEmbedder()
+    col = store.collection("docs", embedder=embedder)
+    first = col.upsert(["one", "two", "two"], document="d")
+    assert embedder.asked == ["one", "two"]
+    second = col.upsert(["two", "three", "one"], document="d")
+    assert embedder.asked == ["one", "two", "three"]
+    assert (second[0], second[2]) == (first[1], first[0])
+    col.upsert(["one"], document="another")
+    assert embedder.asked == ["one", "two", "three"]
+    assert col.count() == 4
+    wanted = [retrieval.content_hash(text) for text in ("one", "four")]
+    assert col.has_vectors(wanted) == [True, False]
+
+
+def test_documents_are_kept_and_dropped(store: dure.Store) -> None:
+    col = store.collection("docs")
+    given = retrieval.StoredDocument("d1", "/a/b.txt", 12, b"\x00hash", {"lang": "ko"})
+    col.upsert(["one", "two"], document=given)
+    col.upsert([], document="empty")
+    assert col.document("d1") == given._replace(chunks=2)
+    assert [(d.id, d.chunks) for d in col.documents()] == [("d1", 2), ("empty", 0)]
+    assert col.query("one", top_k=1)[0].document == "d1"
+    assert col.delete_documents(["d1", "unknown"]) == 1
+    assert col.document("d1") is None
+    assert col.count() == 0
+
+
+def test_embeddings_may_name_stored_vectors(store: dure.Store) -> None:
+    col = store.collection("docs", dim=2)
+    col.upsert(["one"], [[1.0, 0.0]], document="a")
+    ids = col.upsert(["one", "two"], [None, np.array([0.0, 1.0])], document="b")
+    row = col.get(ids, include=["vector"])[0]
+    assert row.vector is not None
+    assert row.vector.tolist() == [1.0, 0.0]
+    with pytest.raises(errors.InvalidArgumentError, match="has_vectors"):
+        col.upsert(["three"], [None], document="c")
+
+
+def test_scores_min_score_group_and_rerank(store: dure.Store) -> None:
+    col = store.collection("v", dim=2)
+    angles = [0.0, 0.1, 0.2, 0.3, 1.2]
+    col.upsert(
+        ids=list("abcde"),
+        embeddings=[[math.cos(a), math.sin(a)] for a in angles],
+        texts=[f"text {name}" for name in "abcde"],
+        metadata=[{"g": "x"}, {"g": "x"}, {"g": "y"}, {"g": "y"}, {}],
+    )
+    hits = col.query([2.0, 0.0])
+    assert [hit.id for hit in hits] == list("abcde")
+    assert [hit.score for hit in hits] == pytest.approx([math.cos(a) for a in angles], abs=1e-6)
+    assert [hit.id for hit in col.query([1.0, 0.0], min_score=0.97)] == ["a", "b", "c"]
+    assert [hit.id for hit in col.query([1.0, 0.0], group_by="g")] == ["a", "c", "e"]
+    back = col.query("text", vector=[1.0, 0.0], mode="vector", top_k=3, rerank=backwards)
+    assert [hit.id for hit in back] == ["c", "b", "a"]
+    batch = col.query_batch([[1.0, 0.0], [0.0, 1.0]], top_k=1)
+    assert [[hit.id for hit in found] for found in batch] == [["a"], ["e"]]
+
+
+def backwards(text: str, hits: list[retrieval.Hit]) -> list[float]:
+    assert text == "text"
+    return [float(i) for i in range(len(hits))]
+
+
+@pytest.mark.parametrize(("metric", "score"), [("cosine", 1.0), ("ip", 4.0), ("l2", 0.0)])
+def test_metrics(store: dure.Store, metric: str, score: float) -> None:
+    col = store.collection(metric, dim=2, metric=metric)
+    col.upsert(ids=["a", "b"], embeddings=[[2.0, 0.0], [0.0, 1.0]])
+    hit = col.query([2.0, 0.0], top_k=1)[0]
+    assert hit.id == "a"
+    assert hit.score == pytest.approx(score, abs=1e-6)
+    with pytest.raises(errors.InvalidArgumentError, match=metric):
+        store.collection(metric, metric="l2" if metric != "l2" else "ip")
+
+
+def test_update_delete_scroll(store: dure.Store) -> None:
+    col = store.collection("docs", dim=1)
+    ids = [f"{i:03d}" for i in range(25)]
+    col.upsert(ids=ids, embeddings=[[1.0]] * 25, metadata=[{"n": i} for i in range(25)])
+    assert col.update(ids=["003"], metadata=[{"n": None, "새": [1, {"a": 2.5}]}]) == 1
+    assert col.get(["003"])[0].metadata == {"새": [1, {"a": 2.5}]}
+    with pytest.raises(errors.NotFoundError, match="nope"):
+        col.update(ids=["004", "nope"], metadata=[{"n": 0}, {}])
+    assert col.get(["004"])[0].metadata == {"n": 4}
+    assert col.delete(ids=["000", "unknown", "000"]) == 1
+    assert col.delete(where="n >= 20") == 5
+    seen: list[str] = []
+    after = None
+    while True:
+        page = col.scroll(after=after, limit=4)
+        seen += [row.id for row in page.rows]
+        after = page.next
+        if after is None:
+            break
+    assert seen == ids[1:20]
+    assert [row.id for row in col.scroll(where={"n": {"$lt": 3}}).rows] == ["001", "002"]
+    assert col.count(where={"n": {"$lt": 3}}) == 2
+
+
+def test_bad_input_is_typed(store: dure.Store) -> None:
+    col = store.collection("docs", dim=2)
+    col.upsert(ids=["a"], embeddings=[[1.0, 0.0]], metadata={"s": "text"})
+    with pytest.raises(errors.DimensionMismatchError) as wrong:
+        col.upsert(ids=["b"], embeddings=[[1.0, 0.0, 0.0]])
+    assert (wrong.value.collection, wrong.value.stored, wrong.value.given) == ("docs", 2, 3)
+    with pytest.raises(errors.DimensionMismatchError):
+        col.query([1.0, 0.0, 0.0])
+    with pytest.raises(errors.DimensionMismatchError):
+        store.collection("docs", dim=3)
+    with pytest.raises(errors.InvalidVectorError) as bad:
+        col.upsert(ids=["b", "c"], embeddings=[[1.0, 0.0], [0.0, math.nan]])
+    assert bad.value.row == 1
+    with pytest.raises(errors.InvalidVectorError):
+        col.upsert(ids=["b"], embeddings=[[0.0, 0.0]])
+    with pytest.raises(errors.InvalidArgumentError, match="twice"):
+        col.upsert(ids=["b", "b"], embeddings=[[1.0, 0.0]] * 2)
+    with pytest.raises(errors.InvalidArgumentError, match="surrogate"):
+        col.upsert(ids=["b"], texts=["\ud800"], embeddings=[[1.0, 0.0]])
+    with pytest.raises(errors.InvalidArgumentError, match="row 0"):
+        col.upsert(ids=["b"], embeddings=[[1.0, 0.0]], metadata=[{"x": object()}])
+    with pytest.raises(errors.InvalidArgumentError, match="differ in length"):
+        col.upsert(ids=["b"], embeddings=[[1.0, 0.0]] * 2)
+    with pytest.raises(errors.InvalidArgumentError):
+        col.upsert()
+    with pytest.raises(errors.InvalidArgumentError, match="top_k"):
+        col.query([1.0, 0.0], top_k=0)
+    with pytest.raises(errors.InvalidArgumentError, match="mode"):
+        col.query([1.0, 0.0], mode="magic")
+    with pytest.raises(errors.InvalidArgumentError):
+        col.query()
+    for where in ({"s": {"$wat": 1}}, "s =", "s > 3", {"s": {"$gt": 3}}):
+        with pytest.raises(errors.FilterError) as clash:
+            col.query([1.0, 0.0], where=where)
+        assert isinstance(clash.value.position, int)
+        assert clash.value.reason
+    with pytest.raises(errors.NotFoundError):
+        col.get(["b"])
+    assert col.count() == 1
+    assert len(col.query([1.0, 0.0], top_k=100)) == 1
+    assert store.collection("empty", dim=2).query([1.0, 0.0]) == []
+
+
+def test_another_model_is_refused(store: dure.Store) -> None:
+    class Other(CountingEmbedder):
+        model_id = "other"
+
+    class Longer(CountingEmbedder):
+        dim = 64
+
+    store.collection("docs", embedder=CountingEmbedder()).upsert(["one"])
+    col = store.collection("docs", embedder=Other())
+    for call in (lambda: col.upsert(["two"]), lambda: col.query("two")):
+        with pytest.raises(errors.ModelMismatchError) as wrong:
+            call()
+        assert (wrong.value.stored, wrong.value.given) == ("counting", "other")
+    with pytest.raises(errors.DimensionMismatchError):
+        store.collection("docs", embedder=Longer())
+    assert [hit.text for hit in col.query("one", mode="bm25")] == ["one"]
+
+
+async def test_twins(tmp_path: Path) -> None:
+    async with await dure.Store.aopen(tmp_path / "kb") as store:
+        embedder = AsyncEmbedder()
+        col = await store.acollection("docs", embedder=embedder)
+        await col.aupsert(["one", "two"], document="d")
+        assert embedder.asked == ["one", "two"]
+        hits = await col.aquery("two", top_k=1, mode="vector")
+        assert hits[0].text == "two"
+        assert await col.acount() == 2
+        assert await col.aget([hits[0].id]) == col.get([hits[0].id])
+        assert (await col.ascroll(limit=1)).next is not None
+        assert await col.aupdate(ids=[hits[0].id], metadata=[{"a": 1}]) == 1
+        assert await col.aquery_batch(np.eye(32)[:2], top_k=1) == col.query_batch(
+            np.eye(32)[:2], top_k=1
+        )
+        assert await col.ahas_vectors([retrieval.content_hash("one")]) == [True]
+        assert [d.id for d in await col.adocuments()] == ["d"]
+        assert (await col.adocument("d")) is not None
+        await col.aoptimize()
+        assert await col.aexport(tmp_path / "x.jsonl") == 2
+        other = await store.acollection("other")
+        assert await other.aload(tmp_path / "x.jsonl") == 2
+        assert await store.acollections() == ["docs", "other"]
+        await store.adrop("other")
+        await store.abackup(tmp_path / "copy.db")
+        assert await col.adelete(ids=[hits[0].id]) == 1
+        assert await col.adelete_documents(["d"]) == 1
+    with pytest.raises(errors.InvalidArgumentError, match="closed"):
+        col.count()
+
+
+def test_export_and_load_keep_every_bit(store: dure.Store, tmp_path: Path) -> None:
+    col = store.collection("a", dim=3)
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(50, 3)).astype(np.float32)
+    texts = [None if i % 7 == 0 else f"글 {i}\n" for i in range(50)]
+    rows: list[dict[str, Any]] = [{"n": i, "x": i / 3, "s": "가", "l": [1, "b"]} for i in range(50)]
+    col.upsert(ids=[f"r{i}" for i in range(50)], embeddings=vectors, texts=texts, metadata=rows)
+    assert col.export(tmp_path / "a.jsonl") == 50
+    other = store.collection("b", dim=3)
+    assert other.load(tmp_path / "a.jsonl") == 50
+    for left, right in zip(
+        col.scroll(include=["vector"]).rows, other.scroll(include=["vector"]).rows, strict=True
+    ):
+        assert (left.id, left.text, left.metadata) == (right.id, right.text, right.metadata)
+        assert left.vector is not None
+        assert right.vector is not None
+        assert left.vector.tobytes() == right.vector.tobytes()
+    (tmp_path / "bad.jsonl").write_text('{"id": "x", "vector": [1, 2, 3]}\nnonsense\n')
+    with pytest.raises(errors.InvalidArgumentError, match="line 2"):
+        other.load(tmp_path / "bad.jsonl")
+    with pytest.raises(errors.UnsupportedError):
+        col.export(tmp_path / "x", format="parquet")
+
+
+def test_read_only_and_foreign_folders(store: dure.Store, tmp_path: Path) -> None:
+    store.collection("docs", dim=1).upsert(ids=["a"], embeddings=[[1.0]])
+    with dure.Store.open(store.path, read_only=True) as reader:
+        col = reader.collection("docs")
+        assert col.count() == 1
+        with pytest.raises(errors.StorageError, match="read-only"):
+            col.delete(ids=["a"])
+    with pytest.raises(errors.NotFoundError):
+        dure.Store.open(tmp_path / "nothing", read_only=True)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "store.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(errors.StoreCorruptError):
+        dure.Store.open(tmp_path / "foreign")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.StorageError):
+        dure.Store.open(tmp_path / "file" / "kb")
+
+
+def test_hash_embedder_is_an_embedder() -> None:
+    embedder = core.HashEmbedder(dim=64, seed=3)
+    assert isinstance(embedder, retrieval.Embedder)
+    vectors = embedder.embed_documents(["a b", "b a", ""])
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (3, 64)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert (vectors[0] == vectors[1]).all()
+    assert (embedder.embed_query("a b") == vectors[0]).all()
+    assert (embedder.encode(["a b"])[0] == vectors[0]).all()
+    assert retrieval.fingerprint(embedder) != retrieval.fingerprint(core.HashEmbedder(dim=64))
+    with pytest.raises(errors.InvalidArgumentError):
+        core.HashEmbedder(dim=0)
+    with pytest.raises(errors.InvalidArgumentError):
+        embedder.embed_documents("one str")
+
+
+def test_collection_is_a_vector_store(store: dure.Store) -> None:
+    col = store.collection("docs", dim=1)
+    assert isinstance(col, retrieval.VectorStore)
+    hit = retrieval.Hit("a", 1.0, "t", {"k": 1})
+    assert json.dumps(hit.to_dict())
