@@ -14,6 +14,8 @@ void bind_catalog(pybind11::module_& core);
 void bind_policy(pybind11::module_& core);
 void bind_money(pybind11::module_& core);
 void bind_net(pybind11::module_& core);
+void bind_flow(pybind11::module_& core);
+void bind_client(pybind11::module_& core);
 
 }  // namespace dure::bindings
 

@@ -15,4 +15,6 @@ PYBIND11_MODULE(_core, core) {
   dure::bindings::bind_policy(core);
   dure::bindings::bind_money(core);
   dure::bindings::bind_net(core);
+  dure::bindings::bind_flow(core);
+  dure::bindings::bind_client(core);
 }

@@ -23,6 +23,16 @@ __version__: str = _core.version
 
 # Public name -> the module that holds it.
 _HOME = {
+    "AsyncClient": "dure.aio",
+    "Call": "dure.calls",
+    "Client": "dure._sync",
+    "ClientEmbedder": "dure.embedders",
+    "aencode": "dure.aio",
+    "agenerate": "dure.aio",
+    "astream": "dure.aio",
+    "encode": "dure._sync",
+    "generate": "dure._sync",
+    "stream": "dure._sync",
     "Chunker": "dure.chunks",
     "Document": "dure.chunks",
     "DureError": "dure.errors",
@@ -47,6 +57,8 @@ _HOME = {
     "ingest": "dure.rag",
 }
 _MODULES = (
+    "aio",
+    "calls",
     "chunks",
     "costs",
     "errors",
@@ -62,6 +74,15 @@ _MODULES = (
 )
 
 if TYPE_CHECKING:
+    from dure._sync import Client as Client
+    from dure._sync import encode as encode
+    from dure._sync import generate as generate
+    from dure._sync import stream as stream
+    from dure.aio import AsyncClient as AsyncClient
+    from dure.aio import aencode as aencode
+    from dure.aio import agenerate as agenerate
+    from dure.aio import astream as astream
+    from dure.calls import Call as Call
     from dure.chunks import Chunker as Chunker
     from dure.chunks import Document as Document
     from dure.chunks import split_documents as split_documents
@@ -69,6 +90,7 @@ if TYPE_CHECKING:
     from dure.costs import averify_ledger as averify_ledger
     from dure.costs import cost as cost
     from dure.costs import verify_ledger as verify_ledger
+    from dure.embedders import ClientEmbedder as ClientEmbedder
     from dure.errors import DureError as DureError
     from dure.errors import InvalidModelError as InvalidModelError
     from dure.manager import OpenAIClientManager as OpenAIClientManager

@@ -1,4 +1,8 @@
+from collections.abc import Sequence
+from typing import Any
+
 from dure._core.base import Clock, Random
+from dure._core.client import Transport
 
 class FakeClock(Clock):
     def __init__(self) -> None: ...
@@ -9,3 +13,19 @@ class FakeClock(Clock):
 class FakeRandom(Random):
     def __init__(self, seed: int = 0) -> None: ...
     def next(self) -> int: ...
+
+class FakeTransport(Transport):
+    def __init__(self, clock: Clock | None = None) -> None: ...
+    def reply(
+        self,
+        parts: Sequence[str | bytes] = ...,
+        *,
+        status: int = 200,
+        headers: Sequence[tuple[str, str]] = ...,
+        end: str = "ok",
+    ) -> None: ...
+    def pump(self) -> int: ...
+    @property
+    def requests(self) -> list[dict[str, Any]]: ...
+    @property
+    def open(self) -> int: ...

@@ -22,6 +22,15 @@ std::optional<KeyPool::Choice> KeyPool::take() {
                 std::max(best->awake_at - now, base::Duration::zero())};
 }
 
+bool KeyPool::another_awake(std::size_t key) const {
+  const std::lock_guard lock(mutex_);
+  const base::Instant now = clock_.now();
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (i != key && !entries_[i].parked && entries_[i].awake_at <= now) return true;
+  }
+  return false;
+}
+
 void KeyPool::sleep(std::size_t key, base::Duration hint) {
   const std::lock_guard lock(mutex_);
   entries_[key].awake_at = std::max(entries_[key].awake_at, clock_.now() + hint);

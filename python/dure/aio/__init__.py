@@ -1,19 +1,48 @@
-"""The asynchronous face: clients for asyncio and uvloop, on one native thread."""
+"""The async client: OpenAI-shaped calls with exact cost, one budget each, and fan-out.
+
+    import dure
+
+    client = dure.AsyncClient()
+    r = await client.chat.completions.create(model="gpt-4o-mini", messages=[...])
+    r.choices[0].message.content, r.dure.cost_usd
+
+Names are loaded on first use.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 _HOME = {
-    "HttpClient": "dure.aio._http",
-    "HttpEvent": "dure.aio._http",
-    "HttpStream": "dure.aio._http",
+    "AsyncClient": "dure.aio.client",
+    "AsyncStream": "dure.aio.streams",
+    "Call": "dure.calls",
+    "HttpClient": "dure.aio._http",  # async only
+    "HttpEvent": "dure.aio._http",  # async only
+    "HttpStream": "dure.aio._http",  # async only
+    "Timeout": "dure.calls",
+    "aencode": "dure.aio.shortcuts",  # async only
+    "agenerate": "dure.aio.shortcuts",  # async only
+    "astream": "dure.aio.shortcuts",  # async only
+    "encode": "dure.aio.shortcuts",
+    "generate": "dure.aio.shortcuts",
+    "stream": "dure.aio.shortcuts",
 }
 
 if TYPE_CHECKING:
-    from dure.aio._http import HttpClient as HttpClient
-    from dure.aio._http import HttpEvent as HttpEvent
-    from dure.aio._http import HttpStream as HttpStream
+    from dure.aio._http import HttpClient as HttpClient  # async only
+    from dure.aio._http import HttpEvent as HttpEvent  # async only
+    from dure.aio._http import HttpStream as HttpStream  # async only
+    from dure.aio.client import AsyncClient as AsyncClient
+    from dure.aio.shortcuts import aencode as aencode  # async only
+    from dure.aio.shortcuts import agenerate as agenerate  # async only
+    from dure.aio.shortcuts import astream as astream  # async only
+    from dure.aio.shortcuts import encode as encode
+    from dure.aio.shortcuts import generate as generate
+    from dure.aio.shortcuts import stream as stream
+    from dure.aio.streams import AsyncStream as AsyncStream
+    from dure.calls import Call as Call
+    from dure.calls import Timeout as Timeout
 
 __all__ = list(_HOME)
 

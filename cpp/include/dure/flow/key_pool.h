@@ -28,6 +28,8 @@ class KeyPool {
   };
   // The awake key used longest ago; else the one that wakes first; nullopt if all are parked.
   [[nodiscard]] std::optional<Choice> take();
+  // A key beside `key` could be taken without waiting.
+  [[nodiscard]] bool another_awake(std::size_t key) const;
   void sleep(std::size_t key, base::Duration hint);
   void park(std::size_t key);
   // How many keys are not parked.

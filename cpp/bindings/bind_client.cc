@@ -1,0 +1,278 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "bindings.h"
+#include "call_objects.h"
+#include "dure/client/client.h"
+#include "dure/client/embeddings.h"
+#include "dure/money/account.h"
+#include "dure/net/curl_transport.h"
+#include "dure/net/proxy.h"
+#include "gil.h"
+#include "request_writer.h"
+#include "status.h"
+
+namespace dure::bindings {
+namespace {
+
+using client::CallOptions;
+using client::Client;
+using client::Endpoint;
+using TransportPtr = std::shared_ptr<net::Transport>;
+
+base::Duration duration(double seconds) {
+  return std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(seconds));
+}
+
+// One native client per data folder and set of injected parts. Idle ones beyond a few are closed:
+// many short-lived views must not open the ledger anew each time. Guarded by the GIL.
+class Registry {
+ public:
+  static Registry& instance() {
+    static auto* const all = new Registry();  // leaked: calls may end after static destructors
+    return *all;
+  }
+
+  std::shared_ptr<Client> open(const std::string& data, const py::object& transport,
+                               const py::object& clock, const py::object& random) {
+    const Key key{data, transport.ptr(), clock.ptr(), random.ptr()};
+    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+      if (it->key == key) return it->client;
+    }
+    Entry entry{key, make(data, transport, clock, random), transport, clock, random};
+    for (const Entry& other : entries_) {  // another thread was faster while the GIL was free
+      if (other.key != key) continue;
+      without_gil([&] { entry.client.reset(); });
+      return other.client;
+    }
+    sweep();
+    entries_.push_back(std::move(entry));
+    return entries_.back().client;
+  }
+
+ private:
+  using Key = std::tuple<std::string, PyObject*, PyObject*, PyObject*>;
+  struct Entry {
+    Key key;
+    std::shared_ptr<Client> client;
+    py::object transport, clock, random;  // the client borrows from them: they die after it
+  };
+  static constexpr std::size_t kIdle = 4;
+
+  static std::shared_ptr<Client> make(const std::string& data, const py::object& transport,
+                                      const py::object& clock, const py::object& random) {
+    client::Services services;
+    services.clock = clock.is_none() ? &base::system_clock() : &clock.cast<const base::Clock&>();
+    services.random = random.is_none() ? &base::system_random() : &random.cast<base::Random&>();
+    services.prices = catalog::PriceBook::builtin();
+    const bool native = transport.is_none() || py::isinstance<py::str>(transport);
+    if (!native) services.transport = transport.cast<TransportPtr>();
+    without_gil([&] {
+      services.account =
+          value_or_throw(clock.is_none() ? money::Account::shared(data)
+                                         : money::Account::open(data, {.clock = services.clock}));
+      if (native) {
+        net::TransportOptions options;
+        options.proxy = net::ProxyRules::from_environment();
+        services.transport = net::make_curl_transport(std::move(options), *services.clock);
+      }
+    });
+    return Client::create(std::move(services));
+  }
+
+  // Closes the oldest clients that nobody holds, except the last few.
+  void sweep() {
+    std::vector<Entry> closed;
+    std::size_t idle = 0;
+    for (std::size_t i = entries_.size(); i-- > 0;) {
+      if (entries_[i].client.use_count() > 1 || ++idle <= kIdle) continue;
+      closed.push_back(std::move(entries_[i]));
+      entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    for (Entry& entry : closed) {
+      without_gil([&] { entry.client.reset(); });
+    }
+  }
+
+  std::vector<Entry> entries_;
+};
+
+CallOptions make_options(std::vector<std::string> scopes, std::string service, int max_attempts,
+                         std::optional<std::int64_t> max_cost, bool resend_ambiguous,
+                         const std::array<double, 4>& timeouts) {
+  CallOptions options;
+  options.scopes = std::move(scopes);
+  options.service = std::move(service);
+  options.max_attempts = max_attempts;
+  options.max_cost = max_cost;
+  options.resend_ambiguous = resend_ambiguous;
+  options.deadlines.connect = duration(timeouts[0]);
+  options.deadlines.first_byte = duration(timeouts[1]);
+  options.deadlines.idle = duration(timeouts[2]);
+  options.deadlines.total = duration(timeouts[3]);
+  return options;
+}
+
+std::string body_of(const py::object& body) {
+  if (body.is_none()) return {};
+  if (py::isinstance<py::bytes>(body)) return body.cast<std::string>();
+  return write_json(body, "body");
+}
+
+client::Plan make_plan(std::shared_ptr<Endpoint> endpoint, std::string method, std::string path,
+                       const py::object& body, net::Headers headers, const CallOptions& options) {
+  client::Plan plan;
+  plan.endpoint = std::move(endpoint);
+  plan.method = std::move(method);
+  plan.path = std::move(path);
+  plan.body = body_of(body);
+  plan.headers = std::move(headers);
+  plan.options = options;
+  return plan;
+}
+
+// (future, call) for asyncio.
+py::tuple call_async(const std::shared_ptr<Client>& self, std::shared_ptr<Endpoint> endpoint,
+                     std::string method, std::string path, const py::object& body,
+                     net::Headers headers, const CallOptions& options) {
+  client::Plan plan = make_plan(std::move(endpoint), std::move(method), std::move(path), body,
+                                std::move(headers), options);
+  plan.whole = true;
+  auto [future, waiter] = LoopBridge::current().make_future();
+  auto call = without_gil([&, &done = waiter] {
+    return self->start(std::move(plan), std::make_shared<ReplyObserver>(done));
+  });
+  return py::make_tuple(future, call);
+}
+
+py::object call_sync(const std::shared_ptr<Client>& self, std::shared_ptr<Endpoint> endpoint,
+                     std::string method, std::string path, const py::object& body,
+                     net::Headers headers, const CallOptions& options) {
+  client::Plan plan = make_plan(std::move(endpoint), std::move(method), std::move(path), body,
+                                std::move(headers), options);
+  plan.whole = true;
+  SyncWait wait;
+  auto call = without_gil(
+      [&] { return self->start(std::move(plan), std::make_shared<ReplyObserver>(wait.waiter())); });
+  return wait.get([&] { call->cancel(); });
+}
+
+std::unique_ptr<Stream> stream(const std::shared_ptr<Client>& self,
+                               std::shared_ptr<Endpoint> endpoint, std::string path,
+                               const py::object& body, net::Headers headers,
+                               const CallOptions& options) {
+  client::Plan plan =
+      make_plan(std::move(endpoint), "POST", std::move(path), body, std::move(headers), options);
+  auto ring = std::make_shared<StreamRing>();
+  auto call = without_gil([&] { return self->start(std::move(plan), ring); });
+  return std::make_unique<Stream>(std::move(ring), std::move(call));
+}
+
+// One slot per (body, options); a body that cannot be written is refused in its own slot.
+std::unique_ptr<BatchHandle> batch(const std::shared_ptr<Client>& self,
+                                   const std::shared_ptr<Endpoint>& endpoint,
+                                   const std::string& path, const py::list& bodies,
+                                   const std::vector<std::shared_ptr<CallOptions>>& options,
+                                   std::size_t limit) {
+  std::vector<fanout::Item> items(bodies.size());
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    try {
+      items[i].plan =
+          make_plan(endpoint, "POST", path, bodies[i], {}, *options[options.size() == 1 ? 0 : i]);
+    } catch (const StatusException& refused) {
+      items[i].refused = refused.status();
+    }
+  }
+  return std::make_unique<BatchHandle>(self, std::move(items), limit);
+}
+
+py::dict counters(const std::shared_ptr<Client>& self) {
+  client::Counters& seen = self->counters();
+  py::dict out;
+  out["calls"] = seen.calls.load();
+  out["attempts"] = seen.attempts.load();
+  out["retries"] = seen.retries.load();
+  out["ambiguous"] = seen.ambiguous.load();
+  out["failures"] = seen.failures.load();
+  out["cost_pico"] = seen.cost.load();
+  return out;
+}
+
+// float32[n, dim] in the order of the inputs.
+py::array_t<float> read_vectors(const py::bytes& body, std::size_t inputs) {
+  const std::string_view text = body;
+  client::Vectors vectors =
+      without_gil([&] { return value_or_throw(client::read_vectors(text, inputs)); });
+  auto* kept = new std::vector<float>(std::move(vectors.values));
+  const py::capsule owner(kept, [](void* held) { delete static_cast<std::vector<float>*>(held); });
+  return py::array_t<float>({inputs, vectors.dimensions}, kept->data(), owner);
+}
+
+void bind_client_class(py::module_& room) {
+  py::class_<Client, std::shared_ptr<Client>>(room, "Client",
+                                              "The native client of one data folder.")
+      .def_static(
+          "open",
+          [](const std::string& data, const py::object& transport, const py::object& clock,
+             const py::object& random) {
+            return Registry::instance().open(data, transport, clock, random);
+          },
+          py::arg("data"), py::arg("transport"), py::arg("clock"), py::arg("random"))
+      .def(
+          "endpoint",
+          [](const std::shared_ptr<Client>& self, std::string base_url,
+             std::vector<std::string> keys, std::string organization, std::string project,
+             net::Headers headers, std::string proxy) {
+            return value_or_throw(
+                self->endpoint({std::move(base_url), std::move(keys), std::move(organization),
+                                std::move(project), std::move(headers), std::move(proxy)}));
+          },
+          py::arg("base_url"), py::arg("keys"), py::arg("organization"), py::arg("project"),
+          py::arg("headers"), py::arg("proxy"))
+      .def("call_async", &call_async, py::arg("endpoint"), py::arg("method"), py::arg("path"),
+           py::arg("body"), py::arg("headers"), py::arg("options"))
+      .def("call_sync", &call_sync, py::arg("endpoint"), py::arg("method"), py::arg("path"),
+           py::arg("body"), py::arg("headers"), py::arg("options"))
+      .def("stream", &stream, py::arg("endpoint"), py::arg("path"), py::arg("body"),
+           py::arg("headers"), py::arg("options"))
+      .def("batch", &batch, py::arg("endpoint"), py::arg("path"), py::arg("bodies"),
+           py::arg("options"), py::arg("limit"))
+      .def("counters", &counters)
+      .def_property_readonly("data",
+                             [](const Client& self) { return self.services().account->folder(); })
+      .def_property_readonly("account", [](const Client& self) { return self.services().account; });
+}
+
+}  // namespace
+
+void bind_client(py::module_& core) {
+  py::module_ room = core.def_submodule("client", "Calls: admission, resends, settlement.");
+  py::class_<net::Transport, TransportPtr>(room, "Transport",
+                                           "Moves requests; dure.testing has a fake one.");
+  bind_call_objects(room);
+  py::class_<CallOptions, std::shared_ptr<CallOptions>>(room, "Options", "Limits of one call.")
+      .def(py::init(&make_options), py::arg("scopes"), py::arg("service"), py::arg("max_attempts"),
+           py::arg("max_cost"), py::arg("resend_ambiguous"), py::arg("timeouts"));
+  py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
+      .def_property_readonly("base_url", &Endpoint::base_url)
+      .def_property_readonly("host", &Endpoint::host);
+  bind_client_class(room);
+  room.def(
+      "read_json", [](const py::bytes& text) { return read_json(std::string_view(text)); },
+      py::arg("text"), "The Python objects of a JSON text.");
+  room.def(
+      "write_json",
+      [](const py::object& value, const std::string& argument) {
+        return py::bytes(write_json(value, argument));
+      },
+      py::arg("value"), py::arg("argument") = "body", "Compact JSON of dicts, lists and scalars.");
+  room.def("read_vectors", &read_vectors, py::arg("body"), py::arg("inputs"),
+           "Vectors of an embeddings reply, by their index.");
+}
+
+}  // namespace dure::bindings

@@ -1,0 +1,181 @@
+#include "request_writer.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "json/reader.h"
+#include "json/writer.h"
+#include "status.h"
+
+namespace dure::bindings {
+namespace {
+
+constexpr int kMaxDepth = 256;
+
+// Where in the value we are: a chain on the stack, spelled out only when something is wrong.
+struct Place {
+  const Place* parent = nullptr;
+  py::handle key;
+  Py_ssize_t index = -1;
+
+  [[nodiscard]] std::string path() const {
+    std::string above = parent != nullptr ? parent->path() : std::string{};
+    if (index >= 0) return above + "[" + std::to_string(index) + "]";
+    if (!key) return above;
+    const std::string name = py::repr(key).cast<std::string>();
+    const bool is_text = PyUnicode_Check(key.ptr()) != 0;
+    const std::string plain = is_text ? name.substr(1, name.size() - 2) : name;
+    return above.empty() ? plain : above + "." + plain;
+  }
+};
+
+class Walk {
+ public:
+  explicit Walk(std::string_view argument) : argument_(argument) {}
+
+  void value(py::handle object, const Place& place, int depth) {
+    PyObject* raw = object.ptr();
+    if (depth > kMaxDepth) fail(place, "is nested deeper than 256 levels, or holds itself");
+    if (raw == Py_None) return out_.null();
+    if (PyBool_Check(raw)) return out_.boolean(raw == Py_True);
+    if (PyUnicode_Check(raw)) return out_.string(text(object, place));
+    if (PyLong_Check(raw)) return integer(object, place);
+    if (PyFloat_Check(raw)) return real(PyFloat_AS_DOUBLE(raw), place);
+    if (PyDict_Check(raw)) return mapping(object, place, depth);
+    if (PyList_Check(raw) || PyTuple_Check(raw)) return sequence(object, place, depth);
+    other(object, place, depth);
+  }
+
+  [[nodiscard]] std::string take() && { return std::move(out_).take(); }
+
+ private:
+  [[noreturn]] void fail(const Place& place, const std::string& what) const {
+    const std::string path = place.path();
+    throw StatusException(
+        base::invalid_argument(argument_, (path.empty() ? "the value" : path) + " " + what)
+            .with("path", path));
+  }
+
+  std::string_view text(py::handle object, const Place& place) const {
+    Py_ssize_t size = 0;
+    const char* bytes = PyUnicode_AsUTF8AndSize(object.ptr(), &size);
+    if (bytes == nullptr) {
+      PyErr_Clear();
+      fail(place, "holds a lone surrogate, which no JSON can carry: clean the text");
+    }
+    return {bytes, static_cast<std::size_t>(size)};
+  }
+
+  void integer(py::handle object, const Place& place) {
+    int overflow = 0;
+    const long long small = PyLong_AsLongLongAndOverflow(object.ptr(), &overflow);
+    if (overflow == 0) return out_.integer(small);
+    const unsigned long long large = PyLong_AsUnsignedLongLong(object.ptr());
+    if (PyErr_Occurred() != nullptr) {
+      PyErr_Clear();
+      fail(place, "is beyond 64 bits, which no JSON reader must take: send it as text");
+    }
+    out_.raw(std::to_string(large));
+  }
+
+  void real(double number, const Place& place) {
+    if (!std::isfinite(number)) fail(place, "is NaN or infinite, which JSON cannot carry");
+    out_.real(number);
+  }
+
+  void mapping(py::handle object, const Place& place, int depth) {
+    out_.begin_object();
+    PyObject* key = nullptr;
+    PyObject* item = nullptr;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(object.ptr(), &position, &key, &item) != 0) {
+      // Held: a to_dict below may change the dict.
+      const auto held_key = py::reinterpret_borrow<py::object>(key);
+      const auto held_item = py::reinterpret_borrow<py::object>(item);
+      const Place here{&place, held_key, -1};
+      if (!PyUnicode_Check(key)) fail(here, "is a key that is no text");
+      out_.key(text(held_key, here));
+      value(held_item, here, depth + 1);
+    }
+    out_.end_object();
+  }
+
+  void sequence(py::handle object, const Place& place, int depth) {
+    out_.begin_array();
+    // The size is read anew each time: a to_dict of an element may change the list.
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object.ptr()); ++i) {
+      const auto item =
+          py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(object.ptr(), i));
+      value(item, Place{&place, {}, i}, depth + 1);
+    }
+    out_.end_array();
+  }
+
+  void other(py::handle object, const Place& place, int depth) {
+    if (py::hasattr(object, "to_dict")) {
+      return value(py::object(object.attr("to_dict")()), place, depth + 1);
+    }
+    if (py::hasattr(object, "model_dump")) {
+      py::dict options;
+      options["exclude_unset"] = true;
+      options["mode"] = "json";
+      return value(py::object(object.attr("model_dump")(**options)), place, depth + 1);
+    }
+    fail(place, "is of type " + py::type::of(object).attr("__name__").cast<std::string>() +
+                    ", which JSON cannot carry: give dict, list, str, int, float, bool or None");
+  }
+
+  const std::string argument_;
+  json::Writer out_{1024};
+};
+
+py::object to_python(const json::Value& value) {
+  switch (value.kind()) {
+    case json::Kind::kMissing:
+    case json::Kind::kNull:
+      return py::none();
+    case json::Kind::kBool:
+      return py::bool_(*value.boolean());
+    case json::Kind::kInteger:
+      if (const auto whole = value.integer()) return py::int_(*whole);
+      return py::reinterpret_steal<py::object>(
+          PyLong_FromString(value.text().c_str(), nullptr, 10));
+    case json::Kind::kReal:
+      return py::float_(*value.number());
+    case json::Kind::kString: {
+      const std::string_view text = *value.string();
+      return py::reinterpret_steal<py::object>(
+          PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr));
+    }
+    case json::Kind::kArray: {
+      py::list out;
+      for (const json::Value& item : value.items()) out.append(to_python(item));
+      return out;
+    }
+    case json::Kind::kObject: {
+      py::dict out;
+      for (const auto& [key, item] : value.members()) {
+        out[py::str(key.data(), key.size())] = to_python(item);
+      }
+      return out;
+    }
+  }
+  return py::none();
+}
+
+}  // namespace
+
+std::string write_json(py::handle value, std::string_view argument) {
+  Walk walk(argument);
+  walk.value(value, Place{}, 0);
+  return std::move(walk).take();
+}
+
+py::object read_json(std::string_view text) {
+  json::Parser parser;
+  const json::Value root = value_or_throw(parser.parse(text));
+  return to_python(root);
+}
+
+}  // namespace dure::bindings

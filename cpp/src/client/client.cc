@@ -1,0 +1,662 @@
+#include "dure/client/client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "dure/client/call_budget.h"
+#include "dure/client/classify.h"
+#include "dure/client/dialect.h"
+#include "dure/money/reservation.h"
+#include "dure/net/sse.h"
+#include "dure/policy/service_policy.h"
+
+namespace dure::client {
+namespace {
+
+constexpr base::Duration kLongestHint = std::chrono::seconds(120);
+constexpr std::size_t kBodyInError = 4096;  // bytes of a provider's body that an error carries
+
+// Runs a function on the I/O thread; says so if the transport stopped before.
+template <typename Run, typename Drop>
+class Task final : public net::Work {
+ public:
+  Task(Run run, Drop drop) : run_(std::move(run)), drop_(std::move(drop)) {}
+  ~Task() override {
+    if (!ran_) drop_();
+  }
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+  void run() noexcept override {
+    ran_ = true;
+    run_();
+  }
+
+ private:
+  Run run_;
+  Drop drop_;
+  bool ran_ = false;
+};
+
+// Any model of the catalogue, or those that the service's policy allows.
+class PolicyFinder final : public ModelFinder {
+ public:
+  explicit PolicyFinder(std::string_view service)
+      : service_(service), policies_(policy::active()) {}
+  [[nodiscard]] base::Result<const catalog::Model*> find(std::string_view name) const override {
+    if (!service_.empty()) return policies_->validate(name, service_);
+    if (name.empty()) {
+      return base::fail(base::invalid_argument("body", "model is missing: name one, or a service")
+                            .with("path", std::string("model")));
+    }
+    return policies_->catalog().find(name);
+  }
+
+ private:
+  std::string_view service_;
+  std::shared_ptr<const policy::PolicyBook> policies_;
+};
+
+std::string hex16(std::uint64_t value) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out(16, '0');
+  for (std::size_t i = 16; i-- > 0; value >>= 4U) out[i] = kHex[value & 15U];
+  return out;
+}
+
+bool is_event_stream(net::HeaderView headers) {
+  const auto type = headers.get("content-type");
+  return type && type->starts_with("text/event-stream");
+}
+
+std::string usage_json(const WireUsage& usage) {
+  const std::int64_t input = usage.prompt_tokens.value_or(0);
+  const std::int64_t output = usage.completion_tokens.value_or(0);
+  return "{\"prompt_tokens\":" + std::to_string(input) +
+         ",\"completion_tokens\":" + std::to_string(output) +
+         ",\"total_tokens\":" + std::to_string(usage.total_tokens.value_or(input + output)) + "}";
+}
+
+double in_seconds(base::Duration duration) { return static_cast<double>(duration.count()) / 1e9; }
+
+// One call. All but cancel and resume run on the I/O thread.
+class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl> {
+ public:
+  CallImpl(std::shared_ptr<Client> client, Plan plan, base::Result<Prepared> prepared,
+           std::shared_ptr<Observer> observer);
+
+  // Posts the first attempt.
+  void launch() { post(&CallImpl::begin, now()); }
+  void cancel() override;
+  void resume() override;
+
+ private:
+  // One request on the wire; tells the call which attempt it speaks for.
+  class Attempt final : public net::Handler {
+   public:
+    Attempt(std::shared_ptr<CallImpl> call, int number) : call_(std::move(call)), number_(number) {}
+    void on_sent() noexcept override {
+      if (current()) call_->on_sent();
+    }
+    void on_head(int status, net::HeaderView headers) noexcept override {
+      if (current()) call_->on_head(status, headers);
+    }
+    net::Flow on_body(std::span<const std::byte> part) noexcept override {
+      return current() ? call_->on_body(part) : net::Flow::kGo;
+    }
+    void on_end(base::Status status, const net::Timing& /*timing*/) noexcept override {
+      if (current()) call_->on_end(std::move(status));
+    }
+
+   private:
+    [[nodiscard]] bool current() const { return call_->attempt_ == number_ && call_->in_flight_; }
+    std::shared_ptr<CallImpl> call_;
+    const int number_;
+  };
+
+  [[nodiscard]] base::Instant now() const { return services_.clock->now(); }
+  void post(void (CallImpl::*step)(), base::Instant at);
+  void stopped();
+
+  void begin();
+  [[nodiscard]] bool take_key();
+  [[nodiscard]] base::Status admit();
+  [[nodiscard]] base::Result<money::Bound> bound() const;
+  void send();
+  void apply_cancel();
+
+  void on_sent();
+  void on_head(int status, net::HeaderView headers);
+  net::Flow on_body(std::span<const std::byte> part);
+  void on_event(std::string_view data);
+  void on_chunk(const ChatAssembler::Event& event, std::string_view data);
+  void on_end(base::Status status);
+
+  void end_of_reply();
+  void end_of_stream();
+  void fault_in_stream();
+  void refused();
+  void broken(base::Status status);
+  // Settles this attempt and goes on: another attempt if the verdict and the budgets allow it.
+  void failed(const Verdict& verdict, base::Status status);
+  [[nodiscard]] std::optional<base::Duration> resend_after(const Verdict& verdict);
+  void succeed(std::string body);
+  void finish(base::Status status);
+
+  void settle(const WireUsage& usage, std::string_view service_tier);
+  void settle_nothing();
+  void settle_lost();
+  void settle_possible();
+  void note_settlement();
+  [[nodiscard]] std::int64_t received_tokens() const;
+  [[nodiscard]] base::Status with_reply(base::Status status, const ErrorBody& error) const;
+
+  // Constant after construction.
+  const std::shared_ptr<Client> client_;
+  const Services& services_;
+  Plan plan_;
+  base::Result<Prepared> prepared_;
+  const std::shared_ptr<Observer> observer_;
+  const base::Instant started_;
+
+  std::atomic<bool> cancelled_{false};
+
+  // I/O thread only.
+  CallBudget budget_;
+  Record record_;
+  money::Reservation hold_;
+  money::ReservationId hold_id_;
+  std::size_t key_ = 0;
+  int attempt_ = 0;
+  int failures_ = 0;
+  bool in_flight_ = false;
+  bool finished_ = false;
+  std::atomic<net::RequestId> request_{0};
+
+  // Of the current attempt.
+  bool sent_ = false;
+  bool done_seen_ = false;
+  std::size_t received_bytes_ = 0;
+  bool saw_events_ = false;  // output came: never sent again
+  base::WallTime sent_at_;
+  int http_status_ = 0;
+  net::Headers reply_headers_;
+  std::string reply_body_;
+  std::string stream_error_;
+  bool garbage_ = false;
+  net::Flow flow_ = net::Flow::kGo;
+  std::optional<net::SseParser> sse_;
+  std::optional<ChatAssembler> chunks_;
+};
+
+CallImpl::CallImpl(std::shared_ptr<Client> client, Plan plan, base::Result<Prepared> prepared,
+                   std::shared_ptr<Observer> observer)
+    : client_(std::move(client)),
+      services_(client_->services()),
+      plan_(std::move(plan)),
+      prepared_(std::move(prepared)),
+      observer_(std::move(observer)),
+      started_(services_.clock->now()),
+      budget_(plan_.options.max_attempts, started_ + plan_.options.deadlines.total,
+              plan_.options.max_cost) {
+  record_.call_id = hex16(services_.random->next());
+  if (prepared_) {
+    record_.model = prepared_->canonical;
+    record_.input_tokens = prepared_->input_tokens;
+  }
+}
+
+void CallImpl::post(void (CallImpl::*step)(), base::Instant at) {
+  auto self = shared_from_this();
+  auto run = [self, step] { ((*self).*step)(); };
+  auto drop = [self] { self->stopped(); };
+  services_.transport->run_at(
+      at, std::make_shared<Task<decltype(run), decltype(drop)>>(std::move(run), std::move(drop)));
+}
+
+void CallImpl::stopped() {
+  finish(base::Status(base::Code::kUnavailable, "the client was closed: make a new one")
+             .with("stage", std::string("closed")));
+}
+
+void CallImpl::cancel() {
+  if (cancelled_.exchange(true)) return;
+  post(&CallImpl::apply_cancel, now());
+}
+
+void CallImpl::resume() {
+  const net::RequestId id = request_.load();
+  if (id != 0) services_.transport->resume(id);
+}
+
+void CallImpl::apply_cancel() {
+  if (finished_) return;
+  if (in_flight_) {
+    services_.transport->cancel(request_.load());  // on_end follows
+  } else {
+    finish(base::Status(base::Code::kCancelled, "cancelled"));
+  }
+}
+
+// --- one attempt: admission -------------------------------------------------------------------
+
+void CallImpl::begin() {
+  if (finished_) return;
+  if (!prepared_) return finish(std::move(prepared_.error()));
+  if (cancelled_) return finish(base::Status(base::Code::kCancelled, "cancelled"));
+  if (budget_.time_left(now()).count() == 0) {
+    return finish(base::Status(base::Code::kDeadline,
+                               "time ran out before the request could be sent: raise deadline=")
+                      .with("stage", std::string("queue")));
+  }
+  if (!take_key()) return;
+  if (base::Status status = admit(); !status.ok()) return finish(std::move(status));
+  send();
+}
+
+// False: the call waits for a key, or has ended for want of one.
+bool CallImpl::take_key() {
+  const auto choice = plan_.endpoint->keys().take();
+  if (!choice) {
+    finish(base::Status(base::Code::kUnavailable,
+                        "every API key was refused by the provider: check them and make a new "
+                        "client")
+               .with("host", plan_.endpoint->host())
+               .with("stage", std::string("key")));
+    return false;
+  }
+  if (choice->wait.count() == 0) {
+    key_ = choice->key;
+    record_.key_id = plan_.endpoint->key_id(key_);
+    return true;
+  }
+  if (choice->wait > kLongestHint || choice->wait >= budget_.time_left(now())) {
+    finish(base::Status(base::Code::kRateLimited, "every API key is over its rate: come back later")
+               .with_retry_after(in_seconds(choice->wait)));
+    return false;
+  }
+  post(&CallImpl::begin, now() + flow::after_hint(choice->wait, *services_.random));
+  return false;
+}
+
+base::Result<money::Bound> CallImpl::bound() const {
+  const base::WallTime wall = services_.clock->wall();
+  money::BoundQuery query;
+  query.price = {
+      .model = prepared_->canonical, .at = wall, .service_tier = prepared_->service_tier};
+  query.deadline = {wall.us + budget_.time_left(now()).count() / 1000};
+  query.input_tokens = prepared_->input_tokens;
+  query.input_kind = prepared_->input_kind;
+  query.choices = prepared_->choices;
+  query.max_output_tokens = prepared_->max_output_tokens;
+  query.output_was_limited = prepared_->output_was_limited;
+  query.hidden_output = prepared_->hidden_output;
+  return money::upper_bound(*services_.prices, query);
+}
+
+base::Status CallImpl::admit() {
+  if (prepared_->operation == Operation::kUnmetered) return {};
+  const auto most = bound();
+  if (!most) return most.error();
+  if (!budget_.affords(most->pico)) {
+    return base::Status(base::Code::kBudgetExceeded,
+                        "the call may cost $" + money::format_dollars(most->pico) +
+                            ", its max_cost leaves $" +
+                            money::format_dollars(budget_.money_left()) +
+                            ": lower max_tokens or raise max_cost")
+        .with("scope", std::string("call"))
+        .with("left_units", budget_.money_left());
+  }
+  std::vector<std::string> scopes = plan_.options.scopes;
+  scopes.push_back("model:" + prepared_->canonical);
+  scopes.push_back("key:" + record_.key_id);
+  money::ReserveRequest request;
+  request.scopes = scopes;
+  request.bound = *most;
+  request.call = {.model = prepared_->canonical,
+                  .service = plan_.options.service,
+                  .call_id = record_.call_id,
+                  .key_id = record_.key_id,
+                  .attempt = static_cast<std::uint16_t>(budget_.used() + 1)};
+  request.lease = budget_.time_left(now()) + std::chrono::minutes(1);
+  auto hold = money::Reservation::make(services_.account, request);
+  if (!hold) return hold.error();
+  hold_ = std::move(*hold);
+  hold_id_ = hold_.id();
+  return {};
+}
+
+void CallImpl::send() {
+  budget_.take_attempt();
+  ++attempt_;
+  ++record_.attempts;
+  ++client_->counters().attempts;
+  in_flight_ = true;
+  sent_ = done_seen_ = garbage_ = saw_events_ = false;
+  http_status_ = 0;
+  received_bytes_ = 0;
+  reply_headers_.clear();
+  reply_body_.clear();
+  stream_error_.clear();
+  sse_.reset();
+  chunks_.reset();
+
+  net::Request request;
+  request.method = plan_.method;
+  request.url = plan_.endpoint->base_url() + plan_.path;
+  request.headers = plan_.endpoint->headers(key_);
+  request.headers.emplace_back("X-Client-Request-Id",
+                               record_.call_id + "-" + std::to_string(attempt_));
+  for (const auto& header : plan_.headers) request.headers.push_back(header);
+  const bool shrunk = hold_.open() && hold_.admission().shrunk;
+  request.body = shrunk ? with_output_limit(prepared_->body, hold_.admission().max_output_tokens)
+                        : prepared_->body;
+  request.stream = prepared_->stream;
+  request.proxy = plan_.endpoint->proxy();
+  request.deadlines = plan_.options.deadlines;
+  request.deadlines.total = budget_.time_left(now());
+  const auto attempt = std::make_shared<Attempt>(shared_from_this(), attempt_);
+  request_ = services_.transport->submit(std::move(request), attempt);
+}
+
+// --- one attempt: what the wire says ----------------------------------------------------------
+
+void CallImpl::on_sent() {
+  sent_ = true;
+  sent_at_ = services_.clock->wall();
+  // A full disk is met again at settling, where the account keeps what it could not write.
+  if (hold_.open()) (void)hold_.sent();
+}
+
+void CallImpl::on_head(int status, net::HeaderView headers) {
+  http_status_ = status;
+  reply_headers_ = headers.all();
+  const bool success = status >= 200 && status < 300;
+  if (!success || !prepared_->stream || !is_event_stream(headers)) return;
+  chunks_.emplace(plan_.whole);
+  sse_.emplace([this](const net::SseEvent& event) { on_event(event.data); });
+}
+
+net::Flow CallImpl::on_body(std::span<const std::byte> part) {
+  if (!sse_) {
+    reply_body_.append(reinterpret_cast<const char*>(part.data()), part.size());
+    return net::Flow::kGo;
+  }
+  flow_ = net::Flow::kGo;
+  const base::Status status = sse_->feed(part);
+  if (!status.ok()) garbage_ = true;
+  if (in_flight_ && (garbage_ || !stream_error_.empty())) fault_in_stream();
+  if (in_flight_ && done_seen_) end_of_stream();
+  return flow_;
+}
+
+void CallImpl::on_event(std::string_view data) {
+  if (done_seen_ || garbage_ || !stream_error_.empty()) return;
+  if (data == "[DONE]") {
+    done_seen_ = true;
+    return;
+  }
+  on_chunk(chunks_->feed(data), data);
+}
+
+void CallImpl::on_chunk(const ChatAssembler::Event& event, std::string_view data) {
+  using Kind = ChatAssembler::Event::Kind;
+  if (event.kind == Kind::kError) {
+    stream_error_ = data;
+    return;
+  }
+  if (event.kind == Kind::kGarbage) {
+    garbage_ = true;
+    return;
+  }
+  saw_events_ = true;
+  if (record_.first_event.count() == 0) record_.first_event = now() - started_;
+  received_bytes_ += event.text.size();
+  // For the ledger of a process that dies: a count that the text surely reaches.
+  if (hold_.open()) (void)hold_.progress(static_cast<std::int64_t>(received_bytes_ / 8));
+  if (plan_.whole || (event.kind == Kind::kUsageOnly && prepared_->hide_usage)) return;
+  if (observer_->on_event(data) == net::Flow::kPause) flow_ = net::Flow::kPause;
+}
+
+void CallImpl::on_end(base::Status status) {
+  if (!status.ok()) return broken(std::move(status));
+  if (sse_) {
+    sse_->finish(net::SseParser::AtEnd::kDeliver);
+    if (garbage_ || !stream_error_.empty()) return fault_in_stream();
+    return end_of_stream();
+  }
+  if (http_status_ >= 200 && http_status_ < 300) return end_of_reply();
+  refused();
+}
+
+void CallImpl::end_of_reply() {
+  const ReplyFacts facts = read_reply(prepared_->operation, reply_body_);
+  if (!facts.usable || prepared_->stream) {
+    return failed(
+        classify_garbage(),
+        base::Status(base::Code::kUpstream,
+                     plan_.endpoint->host() + " answered " + std::to_string(http_status_) +
+                         " with a body that is no such answer: check base_url"));
+  }
+  settle(facts.usage, facts.service_tier);
+  succeed(std::move(reply_body_));
+}
+
+void CallImpl::end_of_stream() {
+  if (!done_seen_ && !chunks_->finished()) {
+    return broken(base::Status(base::Code::kTruncated,
+                               "the stream ended without finish_reason and [DONE]: the answer is "
+                               "not complete"));
+  }
+  settle(chunks_->usage(), chunks_->service_tier());
+  succeed(plan_.whole ? chunks_->whole() : std::string{});
+}
+
+// An error object or nonsense inside a stream that began well.
+void CallImpl::fault_in_stream() {
+  const ErrorBody error = read_error(stream_error_);
+  const std::string message =
+      stream_error_.empty()
+          ? "the stream holds what is no chunk of an answer"
+          : "the provider broke the stream off: " + plan_.endpoint->redact(error.message);
+  const net::RequestId id = request_.load();
+  if (saw_events_) {
+    broken(base::Status(base::Code::kTruncated, message).with_provider_code(error.code));
+  } else {
+    base::Status status(base::Code::kUpstream, message);
+    if (!error.code.empty()) (void)std::move(status).with_provider_code(error.code);
+    reply_body_ = stream_error_;
+    failed(classify_garbage(), with_reply(std::move(status), error));
+  }
+  services_.transport->cancel(id);
+}
+
+void CallImpl::refused() {
+  const ErrorBody error = read_error(reply_body_);
+  const net::HeaderView headers(reply_headers_);
+  const Verdict verdict = classify_status(http_status_, headers, error, services_.clock->wall());
+  base::Code code = base::Code::kUpstream;
+  if (http_status_ == 429) code = base::Code::kRateLimited;
+  if (verdict.failure == Failure::kOverloaded) code = base::Code::kUnavailable;
+  std::string message = plan_.endpoint->host() + " answered " + std::to_string(http_status_);
+  if (!error.message.empty()) message += ": " + plan_.endpoint->redact(error.message);
+  base::Status status(code, std::move(message));
+  if (!error.code.empty()) (void)std::move(status).with_provider_code(error.code);
+  if (http_status_ >= 400 && http_status_ < 500) {
+    (void)std::move(status).with_http_status(http_status_);
+  }
+  if (verdict.hint) (void)std::move(status).with_retry_after(in_seconds(*verdict.hint));
+  failed(verdict, with_reply(std::move(status), error));
+}
+
+// The transfer did not complete, or ended too early.
+void CallImpl::broken(base::Status status) {
+  const Verdict verdict = classify_end(status, sent_, saw_events_);
+  if (verdict.failure == Failure::kStreamInterrupted && status.code() != base::Code::kDeadline) {
+    const std::string code = status.provider_code();
+    status = base::Status(base::Code::kTruncated, status.message()).with("text", chunks_->text());
+    if (!code.empty()) (void)std::move(status).with_provider_code(code);
+    if (chunks_->usage().reported()) {
+      (void)std::move(status).with("usage", usage_json(chunks_->usage()));
+    }
+  } else if (status.code() == base::Code::kTruncated) {
+    status = base::Status(base::Code::kUpstream, "the connection to " + plan_.endpoint->host() +
+                                                     " broke before the answer was whole");
+  }
+  failed(verdict, std::move(status));
+}
+
+base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) const {
+  const net::HeaderView headers(reply_headers_);
+  (void)std::move(status).with("status_code", std::int64_t{http_status_});
+  (void)std::move(status).with(
+      "body", plan_.endpoint->redact(std::string_view(reply_body_).substr(0, kBodyInError)));
+  if (const auto id = headers.get("x-request-id")) {
+    (void)std::move(status).with("request_id", std::string(*id));
+  }
+  if (!error.type.empty()) (void)std::move(status).with("type", error.type);
+  if (!error.param.empty()) (void)std::move(status).with("param", error.param);
+  return status;
+}
+
+// --- after an attempt -------------------------------------------------------------------------
+
+void CallImpl::failed(const Verdict& verdict, base::Status status) {
+  in_flight_ = false;
+  ++failures_;
+  flow::KeyPool& keys = plan_.endpoint->keys();
+  if (verdict.parks_key && keys.usable() > 1) keys.park(key_);
+  if (verdict.failure == Failure::kRateLimit && verdict.hint) keys.sleep(key_, *verdict.hint);
+  const bool rejected =
+      http_status_ != 0 &&
+      (verdict.resend == Resend::kProven || verdict.failure == Failure::kAuth ||
+       verdict.failure == Failure::kQuotaExhausted || verdict.failure == Failure::kBadRequest ||
+       verdict.failure == Failure::kNotFound);
+  const auto wait = resend_after(verdict);
+  if (rejected) {
+    settle_nothing();
+  } else if (wait && verdict.resend == Resend::kAmbiguous) {
+    settle_possible();
+  } else {
+    settle_lost();
+  }
+  if (!wait) return finish(std::move(status));
+  ++client_->counters().retries;
+  if (verdict.resend == Resend::kAmbiguous) {
+    ++record_.ambiguous;
+    ++client_->counters().ambiguous;
+  }
+  post(&CallImpl::begin, now() + *wait);
+}
+
+// How long to wait before the next attempt; nullopt: there is none.
+std::optional<base::Duration> CallImpl::resend_after(const Verdict& verdict) {
+  const bool in_budget = !verdict.feeds_retry_budget || plan_.endpoint->retries().on_failure();
+  if (cancelled_ || saw_events_ || !budget_.has_attempt() || !in_budget) return std::nullopt;
+  if (verdict.resend == Resend::kAmbiguous && !plan_.options.resend_ambiguous) return std::nullopt;
+  if (verdict.other_key && plan_.endpoint->keys().another_awake(key_)) return base::Duration{0};
+  if (verdict.resend == Resend::kNever) return std::nullopt;
+  if (verdict.hint && *verdict.hint > kLongestHint) return std::nullopt;
+  const base::Duration wait =
+      verdict.hint ? flow::after_hint(*verdict.hint, *services_.random)
+                   : flow::full_jitter(services_.backoff, failures_ - 1, *services_.random);
+  if (wait >= budget_.time_left(now())) return std::nullopt;
+  return wait;
+}
+
+void CallImpl::succeed(std::string body) {
+  in_flight_ = false;
+  plan_.endpoint->retries().on_success();
+  reply_body_ = std::move(body);
+  finish({});
+}
+
+void CallImpl::finish(base::Status status) {
+  if (finished_) return;
+  finished_ = true;
+  in_flight_ = false;
+  if (hold_.open()) settle_lost();
+  if (!status.ok()) ++client_->counters().failures;
+  record_.latency = now() - started_;
+  Outcome outcome;
+  if (status.ok()) outcome.body = std::move(reply_body_);
+  outcome.status = std::move(status);
+  outcome.http_status = http_status_;
+  outcome.headers = std::move(reply_headers_);
+  outcome.record = record_;
+  observer_->on_done(std::move(outcome));
+}
+
+// --- money: each of these ends the attempt's hold ---------------------------------------------
+
+void CallImpl::settle(const WireUsage& wire, std::string_view service_tier) {
+  if (!hold_.open()) return;
+  if (!wire.reported()) return settle_lost();
+  const money::Usage usage = money::count_units(wire.as_reported());
+  const auto cost =
+      money::cost(*services_.prices, usage,
+                  {.model = prepared_->canonical, .at = sent_at_, .service_tier = service_tier});
+  if (!cost) return settle_possible();  // a tier without a price: never taken as free
+  record_.input_tokens = usage.counts.input_tokens();
+  record_.output_tokens = usage.counts.output_tokens();
+  (void)hold_.settle(usage, *cost);
+  note_settlement();
+}
+
+// The provider refused the request: it cost nothing, and the ledger says so.
+void CallImpl::settle_nothing() {
+  if (!hold_.open()) return;
+  money::Cost nothing;
+  nothing.price_version = services_.prices->price_version();
+  (void)hold_.settle({}, nothing);
+  note_settlement();
+}
+
+// Nobody told us what it cost: not sent, void; else what we saw of it (money's rule).
+void CallImpl::settle_lost() {
+  if (!hold_.open()) return;
+  if (chunks_) {
+    record_.output_tokens = received_tokens();
+    (void)hold_.progress(record_.output_tokens);
+  }
+  (void)hold_.settle_by_rule();
+  note_settlement();
+}
+
+void CallImpl::settle_possible() {
+  if (!hold_.open()) return;
+  (void)hold_.settle_possible_spend();
+  note_settlement();
+}
+
+void CallImpl::note_settlement() {
+  const auto settled = services_.account->settlement(hold_id_);
+  if (!settled) return;  // void: nothing was spent
+  record_.cost += settled->pico;
+  record_.flags = static_cast<money::Flags>(record_.flags | settled->flags);
+  budget_.spend(settled->pico);
+  client_->counters().cost += settled->pico;
+}
+
+std::int64_t CallImpl::received_tokens() const {
+  const auto model = policy::active()->catalog().find(prepared_->canonical);
+  const std::string text = chunks_->billed_text();
+  return model ? count_output_tokens(**model, text) : static_cast<std::int64_t>(text.size());
+}
+
+}  // namespace
+
+std::shared_ptr<Client> Client::create(Services services) {
+  return std::shared_ptr<Client>(new Client(std::move(services)));
+}
+
+std::shared_ptr<Call> Client::start(Plan plan, std::shared_ptr<Observer> observer) {
+  ++counters_.calls;
+  const PolicyFinder models(plan.options.service);
+  auto prepared = prepare(plan.path, std::move(plan.body), models);
+  auto call = std::make_shared<CallImpl>(shared_from_this(), std::move(plan), std::move(prepared),
+                                         std::move(observer));
+  call->launch();
+  return call;
+}
+
+}  // namespace dure::client

@@ -1,0 +1,139 @@
+#include <algorithm>
+#include <cctype>
+
+#include "dure/base/build_info.h"
+#include "dure/base/hash.h"
+#include "dure/client/client.h"
+
+namespace dure::client {
+namespace {
+
+bool breaks_line(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// The host of an http or https URL without user info, query or fragment; else empty.
+std::string host_of(const std::string& url) {
+  const std::string scheme = lower(url.substr(0, url.find(':')));
+  if (scheme != "http" && scheme != "https") return {};
+  if (url.compare(scheme.size(), 3, "://") != 0) return {};
+  if (url.find_first_of("?#@ \t\r\n\\") != std::string::npos) return {};
+  const std::string rest = url.substr(scheme.size() + 3);
+  const std::string authority = rest.substr(0, rest.find('/'));
+  if (authority.starts_with('[')) return lower(authority.substr(0, authority.find(']') + 1));
+  return lower(authority.substr(0, authority.find(':')));
+}
+
+bool is_loopback(std::string_view host) {
+  return host == "localhost" || host == "[::1]" || host.starts_with("127.") ||
+         host.ends_with(".localhost");
+}
+
+base::Status check(const EndpointConfig& config, const std::string& host) {
+  if (host.empty()) {
+    return base::invalid_argument(
+        "base_url", "base_url must be an http or https URL without user name, query or fragment");
+  }
+  if (config.keys.empty() && !is_loopback(host)) {
+    return base::invalid_argument(
+        "api_key", "no API key for " + host + ": pass api_key= or set OPENAI_API_KEY");
+  }
+  for (const std::string& key : config.keys) {
+    if (key.empty() || breaks_line(key)) {
+      return base::invalid_argument("api_key", "an API key is empty or holds a line break");
+    }
+  }
+  for (const auto& [name, value] : config.default_headers) {
+    if (name.empty() || breaks_line(name) || breaks_line(value)) {
+      return base::invalid_argument("default_headers", "a header is empty or holds a line break");
+    }
+  }
+  return {};
+}
+
+// `value` under `name`, unless the caller set it already.
+void add_missing(net::Headers& headers, std::string_view name, std::string value) {
+  const std::string wanted = lower(name);
+  for (const auto& [have, text] : headers) {
+    if (lower(have) == wanted) return;
+  }
+  headers.emplace_back(std::string(name), std::move(value));
+}
+
+}  // namespace
+
+Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& clock)
+    : base_url_(std::move(config.base_url)),
+      host_(std::move(host)),
+      proxy_(std::move(config.proxy)),
+      common_(std::move(config.default_headers)),
+      pool_(std::max<std::size_t>(1, config.keys.size()), clock) {
+  while (base_url_.ends_with('/')) base_url_.pop_back();
+  for (std::string& key : config.keys) keys_.emplace_back(std::move(key));
+  if (keys_.empty()) keys_.emplace_back();
+  add_missing(common_, "User-Agent", "dure/" + std::string(base::version()));
+  add_missing(common_, "Content-Type", "application/json");
+  if (!config.organization.empty()) {
+    add_missing(common_, "OpenAI-Organization", std::move(config.organization));
+  }
+  if (!config.project.empty()) add_missing(common_, "OpenAI-Project", std::move(config.project));
+}
+
+base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
+                                                         const base::Clock& clock) {
+  std::string host = host_of(config.base_url);
+  DURE_RETURN_IF_ERROR(check(config, host));
+  return std::shared_ptr<Endpoint>(new Endpoint(std::move(config), std::move(host), clock));
+}
+
+net::Headers Endpoint::headers(std::size_t key) const {
+  net::Headers out = common_;
+  if (!keys_[key].empty()) {
+    add_missing(out, "Authorization", "Bearer " + std::string(keys_[key].reveal()));
+  }
+  return out;
+}
+
+std::string Endpoint::redact(std::string_view text) const {
+  std::string out(text);
+  for (const base::Secret& key : keys_) out = key.redact(out);
+  return out;
+}
+
+base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& config) {
+  base::Sha256 name;
+  const auto add = [&name](std::string_view text) {
+    name.update(std::to_string(text.size()) + ":");
+    name.update(text);
+  };
+  for (const std::string* text :
+       {&config.base_url, &config.organization, &config.project, &config.proxy}) {
+    add(*text);
+  }
+  for (const std::string& key : config.keys) add(key);
+  add("headers");
+  for (const auto& [key, value] : config.default_headers) {
+    add(key);
+    add(value);
+  }
+  const std::string digest = base::hex(name.finish());
+  const std::lock_guard lock(mutex_);
+  if (auto known = endpoints_[digest].lock()) return known;
+  auto made = Endpoint::create(config, *services_.clock);
+  if (!made) {
+    endpoints_.erase(digest);
+    return made;
+  }
+  std::erase_if(endpoints_, [](const auto& entry) { return entry.second.expired(); });
+  endpoints_[digest] = *made;
+  return made;
+}
+
+}  // namespace dure::client

@@ -1,0 +1,44 @@
+"""How the sync client waits for the native one: any thread, also inside a running loop.
+
+Written by hand; all else in this package is generated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dure._core import client as core
+
+TICK = 0.1  # seconds; signals are looked at after each
+
+
+def call(
+    native: core.Client,
+    endpoint: core.Endpoint,
+    method: str,
+    path: str,
+    body: object,
+    headers: list[tuple[str, str]],
+    options: core.Options,
+) -> core.Reply:
+    """Make one call and wait for its end; Ctrl-C cancels it, and it is settled."""
+    return native.call_sync(endpoint, method, path, body, headers, options)
+
+
+def wait_stream(stream: core.Stream) -> None:
+    """Wait until the stream has something to say."""
+    stream.wait_sync()
+
+
+def wait_batch(batch: core.Batch, report: Callable[[], object] | None) -> None:
+    """Wait for the end of the batch; Ctrl-C stops it."""
+    try:
+        while not batch.wait_sync(TICK):
+            if report is not None:
+                report()
+    except BaseException:
+        batch.cancel()
+        raise

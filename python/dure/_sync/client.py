@@ -1,0 +1,537 @@
+# Generated from dure/aio/client.py by scripts/async_to_sync.py: change that one.
+"""`Client`: resources shaped like openai-python's on the native client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from dure._progress import reporter
+from dure._sync import _bridge as bridge
+from dure._sync.streams import Stream
+from dure.calls.replies import (
+    ChatCompletion,
+    CreateEmbeddingResponse,
+    ModelList,
+    RawReply,
+    WireObject,
+)
+from dure.calls.settings import View, body_of, headers_of, path_of
+from dure.errors import DureError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from dure._core import client as core
+    from dure.calls import Call, Timeout
+    from dure.costs import Budgets
+
+    Progress = bool | Callable[[int, int | None, str], object] | None
+
+__all__ = ["Client"]
+
+PATHS = {"chat.completions": "/chat/completions", "embeddings": "/embeddings"}
+
+
+class Resource:
+    """A group of calls on one client."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def _call(
+        self,
+        path: str,
+        body: dict[str, Any] | None,
+        *,
+        method: str = "POST",
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+    ) -> core.Reply:
+        view = self._view
+        return bridge.call(
+            view.core,
+            view.endpoint,
+            method,
+            path_of(path, extra_query),
+            body if body is None else body_of(body, extra_body),
+            headers_of(extra_headers),
+            view.options(dure, timeout),
+        )
+
+
+class Completions(Resource):
+    """Chat completions."""
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str | None = None,
+        stream: Literal[False] | None = False,
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        **parameters: object,
+    ) -> ChatCompletion: ...
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str | None = None,
+        stream: Literal[True],
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        **parameters: object,
+    ) -> Stream: ...
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str | None = None,
+        stream: bool,
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        **parameters: object,
+    ) -> ChatCompletion | Stream: ...
+
+    def create(
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str | None = None,
+        stream: bool | None = False,
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        **parameters: object,
+    ) -> ChatCompletion | Stream:
+        """Ask a model.
+
+        Args:
+            messages: As the API takes them.
+            model: Any name of the catalogue; None takes the default of `dure.Call(service=)`.
+            stream: True gives a stream of chunks instead of one answer.
+            dure: Who calls, and the limits of this call.
+            timeout: Seconds for all of it, or a `Timeout`.
+            extra_headers: Sent beside ours.
+            extra_query: Added to the URL.
+            extra_body: Merged over the body.
+            **parameters: Every other parameter of the API, sent as given.
+
+        Raises:
+            InvalidArgumentError: the body cannot be sent; `.path` says where.
+            InvalidModelError: unknown model, or not allowed for the service.
+            BudgetExceededError: the upper bound of the cost does not fit.
+            RateLimitError, UpstreamError: the provider refused; `.status_code`, `.request_id`.
+            UnavailableError: nothing was accepted.
+            DeadlineError: time ran out.
+            TruncatedStreamError: the stream broke off (while iterating).
+        """
+        body = chat_body(messages, model, parameters)
+        if not stream:
+            return ChatCompletion(
+                self._call(
+                    "/chat/completions",
+                    body,
+                    dure=dure,
+                    timeout=timeout,
+                    extra_headers=extra_headers,
+                    extra_query=extra_query,
+                    extra_body=extra_body,
+                )
+            )
+        body["stream"] = True
+        view = self._view
+        native = view.core.stream(
+            view.endpoint,
+            path_of("/chat/completions", extra_query),
+            body_of(body, extra_body),
+            headers_of(extra_headers),
+            view.options(dure, timeout),
+        )
+        return Stream.opened(native)
+
+
+def chat_body(
+    messages: Iterable[Any], model: str | None, parameters: dict[str, object]
+) -> dict[str, Any]:
+    """Return the body of a chat request."""
+    body: dict[str, Any] = {} if model is None else {"model": model}
+    body["messages"] = messages if isinstance(messages, list) else list(messages)
+    body.update(parameters)
+    return body
+
+
+class Chat:
+    """`client.chat`."""
+
+    def __init__(self, view: View) -> None:
+        self.completions = Completions(view)
+
+
+class Embeddings(Resource):
+    """Embeddings."""
+
+    def create(
+        self,
+        *,
+        input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],
+        model: str | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        **parameters: object,
+    ) -> CreateEmbeddingResponse:
+        """Turn text into vectors: `.data[i].embedding`, or `.vectors` as float32[n, dim].
+
+        Without `encoding_format` the vectors travel as base64 and come out as numbers.
+
+        Raises:
+            UpstreamError: a row is missing, doubled, of another length or not finite; and as
+                `chat.completions.create`.
+        """
+        body = embeddings_body(input, model, encoding_format, parameters)
+        reply = self._call(
+            "/embeddings",
+            body,
+            dure=dure,
+            timeout=timeout,
+            extra_headers=extra_headers,
+            extra_query=extra_query,
+            extra_body=extra_body,
+        )
+        return CreateEmbeddingResponse(
+            reply, count_inputs(body["input"]), as_sent=encoding_format is not None
+        )
+
+
+def embeddings_body(
+    given: str | Sequence[Any],
+    model: str | None,
+    encoding_format: str | None,
+    parameters: dict[str, object],
+) -> dict[str, Any]:
+    """Return the body of an embeddings request; ours asks for base64."""
+    body: dict[str, Any] = {} if model is None else {"model": model}
+    body["input"] = given if isinstance(given, str) else list(given)
+    body["encoding_format"] = encoding_format or "base64"
+    body.update(parameters)
+    return body
+
+
+def count_inputs(given: str | Sequence[Any]) -> int:
+    """Return how many vectors an input gives: text or token ids are one."""
+    return 1 if isinstance(given, str) or (given and isinstance(given[0], int)) else len(given)
+
+
+class Models(Resource):
+    """The provider's models."""
+
+    def list(self, *, timeout: float | Timeout | None = None) -> ModelList:
+        """Return what the provider offers."""
+        return ModelList(self._call("/models", None, method="GET", timeout=timeout))
+
+    def retrieve(self, model: str, *, timeout: float | Timeout | None = None) -> WireObject:
+        """Return one of them."""
+        from urllib.parse import quote
+
+        path = f"/models/{quote(model, safe=':')}"
+        return ChatCompletion(self._call(path, None, method="GET", timeout=timeout))
+
+
+class Client(Resource):
+    """Calls to an OpenAI-shaped provider: exact cost, one budget per call, resends, fan-out.
+
+    A cheap view of the one native client of the data folder: make as many as you like, share them
+    among threads and event loops. Nothing connects and no thread starts before the first call.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Sequence[str] | None = None,
+        base_url: str | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        timeout: float | Timeout | None = 600.0,
+        max_retries: int = 2,
+        default_headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        policy: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        data: str | os.PathLike[str] | None = None,
+        transport: object = None,
+        clock: object = None,
+        random: object = None,
+    ) -> None:
+        """Check the settings; nothing is sent.
+
+        Args:
+            api_key: One key or several that take turns; else `OPENAI_API_KEY`. None is needed for
+                a server on this machine.
+            base_url: Else `OPENAI_BASE_URL`, else OpenAI's public address.
+            organization: Else `OPENAI_ORG_ID`.
+            project: Else `OPENAI_PROJECT_ID`.
+            timeout: Seconds for a whole call, or a `Timeout`; None: no limit.
+            max_retries: Attempts after the first, unless `dure.Call` says otherwise.
+            default_headers: Sent with every request.
+            proxy: URL; else what the environment says.
+            policy: Policies of services, as `models.load_policies` takes them.
+            data: Data folder; else `DURE_DATA`, else the user's.
+            transport: A native handle of `dure.testing`, or `"a"`.
+            clock: A native handle of `dure.testing`.
+            random: A native handle of `dure.testing`.
+
+        Raises:
+            InvalidArgumentError: no key for another machine, a bad URL or number.
+            StorageError: the data folder cannot be written.
+        """
+        if policy is not None:
+            from dure.models import load_policies
+
+            load_policies(policy)
+        self._join(
+            View.open(
+                api_key=api_key,
+                base_url=base_url,
+                organization=organization,
+                project=project,
+                timeout=timeout,
+                max_retries=max_retries,
+                default_headers=default_headers,
+                proxy=proxy,
+                data=data,
+                transport=transport,
+                clock=clock,
+                random=random,
+            )
+        )
+
+    def _join(self, view: View) -> None:
+        super().__init__(view)
+        self.chat = Chat(view)
+        self.embeddings = Embeddings(view)
+        self.models = Models(view)
+        self._budgets: Budgets | None = None
+
+    @property
+    def budgets(self) -> Budgets:
+        """Limits of what organisations, users and services may spend in this data folder."""
+        if self._budgets is None:
+            from dure.costs import Budgets
+
+            self._budgets = Budgets(self._view.core.account)
+        return self._budgets
+
+    @classmethod
+    def of(cls, view: View) -> Client:
+        """Return a client on settings that another one has."""
+        client = cls.__new__(cls)
+        client._join(view)
+        return client
+
+    @property
+    def view(self) -> View:
+        """The settings, for the twin and for `of`."""
+        return self._view
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go."""
+        return self._view.endpoint.base_url
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Sums of the shared native client since its start.
+
+        `calls attempts retries ambiguous failures cost_pico`: `ambiguous` are resends after a
+        failure that the provider may have billed.
+        """
+        return self._view.core.counters()
+
+    def with_options(
+        self, *, timeout: float | Timeout | None = None, max_retries: int | None = None
+    ) -> Client:
+        """Return a client with other limits and the rest as here."""
+        return self.of(self._view.with_options(timeout=timeout, max_retries=max_retries))
+
+    def post(
+        self,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        dure: Call | None = None,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+    ) -> RawReply:
+        """Post JSON to a path below the base URL and return the reply as it came.
+
+        Chat and embeddings paths are priced and held like every call; others are not known to the
+        price book and cost nothing here.
+        """
+        return RawReply(
+            self._call(
+                path,
+                {} if body is None else body,
+                dure=dure,
+                timeout=timeout,
+                extra_headers=extra_headers,
+                extra_query=extra_query,
+            )
+        )
+
+    def get(
+        self,
+        path: str,
+        *,
+        timeout: float | Timeout | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+    ) -> RawReply:
+        """Get a path below the base URL and return the reply as it came."""
+        return RawReply(
+            self._call(
+                path,
+                None,
+                method="GET",
+                timeout=timeout,
+                extra_headers=extra_headers,
+                extra_query=extra_query,
+            )
+        )
+
+    def map(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        limit: int = 64,
+        *,
+        to: str = "chat.completions",
+        progress: Progress = None,
+    ) -> list[ChatCompletion | CreateEmbeddingResponse | DureError]:
+        """Make many calls, `limit` at a time; results in the order of the requests.
+
+        One awaitable for all of them: the queue, the resends and the parsing are native. A failure
+        stays in its own place and stops nothing. A streamed one comes whole.
+
+        Args:
+            requests: Dicts of arguments of `to`.create; `dure=` and `timeout=` may be among them.
+            limit: Calls under way at once.
+            to: `chat.completions` or `embeddings`.
+            progress: True draws a bar; a callable gets (done, total, unit).
+
+        Raises:
+            InvalidArgumentError: `to` or `limit`; what is wrong in a request is in its place.
+        """
+        if to not in PATHS:
+            raise InvalidArgumentError(f"to must be one of {sorted(PATHS)}", argument="to")
+        bodies, options = [], []
+        for request in requests:
+            body, option = self._split(request, to)
+            bodies.append(body)
+            options.append(option)
+        results = self._batch(PATHS[to], bodies, options, limit, progress)
+        if to == "chat.completions":
+            return [r if isinstance(r, DureError) else ChatCompletion(r) for r in results]
+        return [vectors_of(body, result) for body, result in zip(bodies, results, strict=True)]
+
+    def map_raw(
+        self,
+        bodies: Iterable[bytes],
+        limit: int = 64,
+        *,
+        path: str = "/chat/completions",
+        progress: Progress = None,
+    ) -> list[bytes | DureError]:
+        """Like `map`, with JSON bytes in and bytes out: nothing is parsed in Python."""
+        given = [bytes(body) for body in bodies]
+        results = self._batch(
+            path_of(path, None), given, [self._view.options()] * len(given), limit, progress
+        )
+        return [r if isinstance(r, DureError) else r.body for r in results]
+
+    def _split(self, request: Mapping[str, Any], to: str) -> tuple[dict[str, Any], core.Options]:
+        """Return body and limits of one request of a batch."""
+        body = dict(request)
+        call, timeout = body.pop("dure", None), body.pop("timeout", None)
+        extra = body.pop("extra_body", None)
+        if to == "embeddings":
+            body.setdefault("encoding_format", "base64")
+        return body_of(body, extra), self._view.options(call, timeout)
+
+    def _batch(
+        self,
+        path: str,
+        bodies: list[Any],
+        options: list[core.Options],
+        limit: int,
+        progress: Progress,
+    ) -> list[core.Reply | DureError]:
+        if isinstance(limit, bool) or limit < 1:
+            raise InvalidArgumentError("limit must be 1 or more", argument="limit")
+        view = self._view
+        report = reporter(progress)
+        batch = view.core.batch(view.endpoint, path, bodies, options, limit)
+
+        def tell() -> None:
+            if report is not None:
+                report(batch.done, batch.total, "requests")
+
+        bridge.wait_batch(batch, tell if report is not None else None)
+        tell()
+        return batch.take()
+
+    def close(self) -> None:
+        """Let go of the shared native client. Calls under way go on; the process ends them."""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r})"
+
+
+def vectors_of(
+    body: dict[str, Any], result: core.Reply | DureError
+) -> CreateEmbeddingResponse | DureError:
+    """Return the answer of one embeddings request of a batch; a bad one is its own failure."""
+    if isinstance(result, DureError):
+        return result
+    try:
+        return CreateEmbeddingResponse(
+            result,
+            count_inputs(body["input"]),
+            as_sent=body["encoding_format"] != "base64",
+        )
+    except DureError as wrong:
+        return wrong

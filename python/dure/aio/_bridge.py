@@ -1,0 +1,48 @@
+"""How the async client waits for the native one. Its sync counterpart is written by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dure._core import client as core
+
+TICK = 0.1  # seconds between two reports of progress
+
+
+async def call(
+    native: core.Client,
+    endpoint: core.Endpoint,
+    method: str,
+    path: str,
+    body: object,
+    headers: list[tuple[str, str]],
+    options: core.Options,
+) -> core.Reply:
+    """Make one call and wait for its end; a cancel is settled natively."""
+    future, running = native.call_async(endpoint, method, path, body, headers, options)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        running.cancel()
+        raise
+
+
+async def wait_stream(stream: core.Stream) -> None:
+    """Wait until the stream has something to say."""
+    await stream.wait_async()
+
+
+async def wait_batch(batch: core.Batch, report: Callable[[], object] | None) -> None:
+    """Wait for the end of the batch; a cancel stops it."""
+    future = batch.wait_async()
+    try:
+        while report is not None and not (await asyncio.wait((future,), timeout=TICK))[0]:
+            report()
+        await future
+    except BaseException:
+        batch.cancel()
+        raise

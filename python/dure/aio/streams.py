@@ -1,0 +1,82 @@
+"""A streamed answer: iterate for chunks; `.dure` says what it cost once it has ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from dure.aio import _bridge as bridge
+from dure.calls.replies import ChatCompletionChunk, Facts, RawReply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from dure._core import client as core
+
+__all__ = ["AsyncStream"]
+
+
+class AsyncStream:
+    """Chunks of one answer, in order. One reader at a time.
+
+    Leaving the `async with` block, `close()`, or dropping the stream cancels what still runs; what
+    was received is settled.
+    """
+
+    def __init__(self, native: core.Stream) -> None:
+        self._native = native
+        self._pieces: deque[bytes] = deque()
+
+    @classmethod
+    async def opened(cls, native: core.Stream) -> AsyncStream:
+        """Return the stream once its first piece, its end or its failure has come."""
+        stream = cls(native)
+        try:
+            await bridge.wait_stream(native)
+        except BaseException:
+            native.cancel()
+            raise
+        stream._pieces.extend(native.take())
+        return stream
+
+    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
+        return self
+
+    async def __anext__(self) -> ChatCompletionChunk:
+        while not self._pieces:
+            if self._native.ended:
+                raise StopAsyncIteration
+            await bridge.wait_stream(self._native)
+            self._pieces.extend(self._native.take())
+        return ChatCompletionChunk(self._pieces.popleft())
+
+    @property
+    def dure(self) -> Facts | None:
+        """What the call came to; None until the stream has ended."""
+        reply = self._native.reply
+        return None if reply is None else Facts(reply.record)
+
+    @property
+    def response(self) -> RawReply | None:
+        """Status and headers; None until the stream has ended."""
+        reply = self._native.reply
+        return None if reply is None else RawReply(reply)
+
+    async def close(self) -> None:
+        """Stop: what still runs is cancelled. Idempotent."""
+        self._pieces.clear()
+        self._native.cancel()
+
+    aclose = close  # async only
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,134 @@
+"""What a call is made of, for the async client and for its sync twin alike.
+
+`Call` and `Timeout` say how a request may behave, `settings` where it goes, `replies` what comes
+back. Nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dure.errors import InvalidArgumentError, UnsupportedError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+__all__ = ["Call", "Timeout", "pico_of_dollars"]
+
+PRIORITIES = ("interactive", "batch")
+RESENDS = ("all", "proven")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeout:
+    """How long each stage of a request may last, in seconds; None: no limit of its own.
+
+    Attributes:
+        connect: Name look-up, TCP and TLS.
+        first_byte: From the last byte sent to the first byte of the answer.
+        idle: Between two parts of the answer; comments of a stream count as parts.
+        total: From start to end, waits and resends included.
+    """
+
+    connect: float | None = 5.0
+    first_byte: float | None = None
+    idle: float | None = None
+    total: float | None = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "first_byte", "idle", "total"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e9:
+                raise InvalidArgumentError(
+                    f"{name} must be seconds above zero, or None", argument="timeout"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Who calls and what the call may cost; one budget for all its attempts.
+
+    Attributes:
+        org: Organisation that pays; budgets of scope `org:NAME` must pass.
+        user: Budgets of scope `user:NAME`.
+        service: Policy of this service decides which models may be used.
+        conversation: Budgets of scope `conversation:ID`.
+        tags: Budgets of scope `tag:NAME`.
+        deadline: Seconds for the whole call, waits and resends included.
+        max_attempts: Requests sent at most.
+        max_cost: Dollars that all attempts together may cost at most.
+        priority: `interactive` or `batch`; kept for the waiting line, which has one class so far.
+        fallbacks: Other models to try; not supported yet.
+        resend: `all`, or `proven`: never after a failure that the provider may have billed.
+        hedge: A second copy of a slow call; not supported yet.
+        cache: Exact cache; not supported yet.
+
+    Raises:
+        InvalidArgumentError: a value is out of range.
+        UnsupportedError: `fallbacks`, `hedge` or `cache` is asked for.
+    """
+
+    org: str | None = None
+    user: str | None = None
+    service: str | None = None
+    conversation: str | None = None
+    tags: tuple[str, ...] = ()
+    deadline: float | None = None
+    max_attempts: int = 3
+    max_cost: str | int | Decimal | None = None
+    priority: str = "interactive"
+    fallbacks: tuple[str, ...] = ()
+    resend: str = "all"
+    hedge: bool = False
+    cache: bool | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= 100:
+            raise InvalidArgumentError("max_attempts must be 1 to 100", argument="max_attempts")
+        if self.deadline is not None and not 0 < self.deadline < 1e9:
+            raise InvalidArgumentError("deadline must be seconds above zero", argument="deadline")
+        if self.priority not in PRIORITIES:
+            raise InvalidArgumentError(f"priority must be one of {PRIORITIES}", argument="priority")
+        if self.resend not in RESENDS:
+            raise InvalidArgumentError(f"resend must be one of {RESENDS}", argument="resend")
+        pico_of_dollars(self.max_cost, argument="max_cost")
+        for name in ("fallbacks", "hedge", "cache"):
+            if getattr(self, name):
+                raise UnsupportedError(
+                    f"{name}= is not supported yet: leave it out", backend="client", flag=name
+                )
+
+    def scopes(self) -> list[str]:
+        """Return the budget scopes that this call names."""
+        named = [(kind, getattr(self, kind)) for kind in ("org", "user", "service", "conversation")]
+        return [f"{kind}:{name}" for kind, name in named if name] + [
+            f"tag:{tag}" for tag in self.tags
+        ]
+
+
+def pico_of_dollars(dollars: str | int | Decimal | None, *, argument: str) -> int | None:
+    """Return dollars as whole pico-dollars (1e-12 $), exactly; None stays None.
+
+    Raises:
+        InvalidArgumentError: a float, no number, negative, or finer than a pico-dollar.
+    """
+    from decimal import Decimal, InvalidOperation
+
+    if dollars is None:
+        return None
+    if isinstance(dollars, (bool, float)):
+        raise InvalidArgumentError(
+            f"{argument} is money: give text, int or Decimal, never float", argument=argument
+        )
+    try:
+        pico = Decimal(dollars).scaleb(12)
+    except (InvalidOperation, TypeError, ValueError):
+        raise InvalidArgumentError(
+            f"{argument} must be dollars, for example '0.02'", argument=argument
+        ) from None
+    if not pico.is_finite() or pico < 0 or pico != pico.to_integral_value() or pico >= 2**63:
+        raise InvalidArgumentError(
+            f"{argument} must be dollars from 0 up, no finer than 1e-12", argument=argument
+        )
+    return int(pico)

@@ -1,0 +1,171 @@
+"""Where requests go and with which limits: arguments, else the environment, else defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dure._core import client as core
+from dure.calls import Call, Timeout, pico_of_dollars
+from dure.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["OPENAI_URL", "View", "data_folder"]
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+def data_folder(data: str | os.PathLike[str] | None = None) -> Path:
+    """Return the data folder: `data`, else `DURE_DATA`, else the user's data folder."""
+    if given := data or os.environ.get("DURE_DATA"):
+        return Path(given)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dure"
+
+
+def keys_of(api_key: str | Sequence[str] | None) -> list[str]:
+    """Return the keys to use, from the argument or `OPENAI_API_KEY`; blanks are dropped."""
+    if api_key is None:
+        api_key = os.environ.get("OPENAI_API_KEY") or []
+    keys = [api_key] if isinstance(api_key, str) else list(api_key)
+    return [key.strip() for key in keys if key.strip()]
+
+
+class View:
+    """One set of settings on the shared native client of a data folder.
+
+    Cheap: thousands may exist. Immutable, so thread-safe.
+    """
+
+    __slots__ = ("_plain", "core", "endpoint", "max_retries", "timeout")
+
+    def __init__(
+        self,
+        native: core.Client,
+        endpoint: core.Endpoint,
+        *,
+        timeout: Timeout,
+        max_retries: int,
+    ) -> None:
+        self.core = native
+        self.endpoint = endpoint
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self._plain = self._options(None, timeout)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        api_key: str | Sequence[str] | None,
+        base_url: str | None,
+        organization: str | None,
+        project: str | None,
+        timeout: float | Timeout | None,
+        max_retries: int,
+        default_headers: Mapping[str, str] | None,
+        proxy: str | None,
+        data: str | os.PathLike[str] | None,
+        transport: object,
+        clock: object,
+        random: object,
+    ) -> View:
+        """Check the settings and join the native client of the data folder.
+
+        Raises:
+            InvalidArgumentError: no key for a host that is not this machine, a bad URL or number.
+            StorageError: the data folder cannot be written.
+        """
+        if isinstance(max_retries, bool) or not 0 <= max_retries < 100:
+            raise InvalidArgumentError("max_retries must be 0 to 99", argument="max_retries")
+        if transport == "b":
+            raise InvalidArgumentError(
+                'transport="b" is not in this build: leave it out', argument="transport"
+            )
+        if isinstance(transport, str) and transport != "a":
+            raise InvalidArgumentError('transport must be "a" or "b"', argument="transport")
+        native = core.Client.open(str(data_folder(data)), transport, clock, random)
+        endpoint = native.endpoint(
+            base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,
+            keys_of(api_key),
+            organization or os.environ.get("OPENAI_ORG_ID") or "",
+            project or os.environ.get("OPENAI_PROJECT_ID") or "",
+            list((default_headers or {}).items()),
+            proxy or "",
+        )
+        return cls(native, endpoint, timeout=timeout_of(timeout), max_retries=max_retries)
+
+    def with_options(self, *, timeout: float | Timeout | None, max_retries: int | None) -> View:
+        """Return a view with other limits on the same endpoint."""
+        return View(
+            self.core,
+            self.endpoint,
+            timeout=self.timeout if timeout is None else timeout_of(timeout),
+            max_retries=self.max_retries if max_retries is None else max_retries,
+        )
+
+    def options(
+        self, call: Call | None = None, timeout: float | Timeout | None = None
+    ) -> core.Options:
+        """Return the native limits of one call."""
+        if call is None and timeout is None:
+            return self._plain
+        return self._options(call, self.timeout if timeout is None else timeout_of(timeout))
+
+    def _options(self, call: Call | None, timeout: Timeout) -> core.Options:
+        total = timeout.total or 0.0
+        if call is not None and call.deadline is not None:
+            total = min(total, call.deadline) if total else call.deadline
+        return core.Options(
+            call.scopes() if call else [],
+            (call.service or "") if call else "",
+            call.max_attempts if call else self.max_retries + 1,
+            pico_of_dollars(call.max_cost, argument="max_cost") if call else None,
+            call is None or call.resend == "all",
+            (
+                timeout.connect or 0.0,
+                timeout.first_byte or 0.0,
+                timeout.idle or 0.0,
+                total or 1e9,
+            ),
+        )
+
+
+def timeout_of(timeout: float | Timeout | None) -> Timeout:
+    """Return a `Timeout` for seconds in all, a `Timeout`, or None (no limit)."""
+    if isinstance(timeout, Timeout):
+        return timeout
+    return Timeout(total=timeout)
+
+
+def headers_of(extra: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Return the extra headers of one call.
+
+    Raises:
+        InvalidArgumentError: a header holds a line break.
+    """
+    headers = list((extra or {}).items())
+    for name, value in headers:
+        if not name or any(sign in name + value for sign in "\r\n\0"):
+            raise InvalidArgumentError(
+                f"header {name!r} is empty or holds a line break", argument="extra_headers"
+            )
+    return headers
+
+
+def path_of(path: str, query: Mapping[str, object] | None) -> str:
+    """Return the path with its query, encoded."""
+    if not path.startswith("/"):
+        path = "/" + path
+    if not query:
+        return path
+    from urllib.parse import urlencode
+
+    return f"{path}?{urlencode(query, doseq=True)}"
+
+
+def body_of(given: dict[str, Any], extra: Mapping[str, object] | None) -> dict[str, Any]:
+    """Return the request body: what was given, then `extra_body` over it."""
+    return {**given, **extra} if extra else given

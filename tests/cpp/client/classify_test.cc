@@ -1,0 +1,124 @@
+#include "dure/client/classify.h"
+
+#include <gtest/gtest.h>
+
+#include "dure/client/usage.h"
+
+namespace dure::client {
+namespace {
+
+using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
+
+constexpr base::WallTime kNow{784'111'777'000'000};  // Sun, 06 Nov 1994 08:49:37 GMT
+
+Verdict of(int status, net::Headers headers = {}, ErrorBody error = {}) {
+  return classify_status(status, net::HeaderView(headers), error, kNow);
+}
+
+TEST(Classify, TableOfStatuses) {
+  struct Row {
+    int status;
+    Failure failure;
+    Resend resend;
+  };
+  for (const Row& row :
+       std::initializer_list<Row>{{400, Failure::kBadRequest, Resend::kNever},
+                                  {401, Failure::kAuth, Resend::kNever},
+                                  {402, Failure::kQuotaExhausted, Resend::kNever},
+                                  {403, Failure::kAuth, Resend::kNever},
+                                  {404, Failure::kNotFound, Resend::kNever},
+                                  {408, Failure::kTransientStatus, Resend::kAmbiguous},
+                                  {409, Failure::kTransientStatus, Resend::kAmbiguous},
+                                  {413, Failure::kBadRequest, Resend::kNever},
+                                  {422, Failure::kBadRequest, Resend::kNever},
+                                  {429, Failure::kRateLimit, Resend::kProven},
+                                  {500, Failure::kTransientStatus, Resend::kAmbiguous},
+                                  {502, Failure::kTransientStatus, Resend::kAmbiguous},
+                                  {503, Failure::kOverloaded, Resend::kProven},
+                                  {504, Failure::kTransientStatus, Resend::kAmbiguous},
+                                  {529, Failure::kTransientStatus, Resend::kAmbiguous}}) {
+    const Verdict verdict = of(row.status);
+    EXPECT_EQ(verdict.failure, row.failure) << row.status;
+    EXPECT_EQ(verdict.resend, row.resend) << row.status;
+  }
+  EXPECT_EQ(of(429, {}, {.code = "insufficient_quota"}).failure, Failure::kQuotaExhausted);
+  EXPECT_FALSE(of(429).feeds_retry_budget) << "the server paces these itself";
+}
+
+TEST(Classify, ServerDecidesByXShouldRetry) {
+  EXPECT_EQ(of(503, {{"x-should-retry", "false"}}).resend, Resend::kNever);
+  EXPECT_EQ(of(400, {{"x-should-retry", "true"}}).resend, Resend::kAmbiguous);
+}
+
+TEST(Classify, TransfersThatDidNotComplete) {
+  using base::Code;
+  using base::Status;
+  EXPECT_EQ(classify_end(Status(Code::kUnavailable, ""), false, false).resend, Resend::kProven);
+  EXPECT_EQ(classify_end(Status(Code::kUnavailable, "").with("stage", "certificate"), false, false)
+                .failure,
+            Failure::kTlsVerify);
+  EXPECT_EQ(classify_end(Status(Code::kDeadline, ""), true, false).failure, Failure::kSentTimeout);
+  EXPECT_EQ(classify_end(Status(Code::kDeadline, ""), false, false).resend, Resend::kProven);
+  EXPECT_EQ(classify_end(Status(Code::kTruncated, ""), true, false).resend, Resend::kAmbiguous);
+  EXPECT_EQ(classify_end(Status(Code::kTruncated, ""), true, true).resend, Resend::kNever);
+  EXPECT_EQ(classify_end(Status(Code::kCancelled, ""), true, false).failure, Failure::kCancelled);
+}
+
+TEST(WaitHint, OrderFormsAndAbsurdities) {
+  const auto hint = [](int status, net::Headers headers) {
+    return wait_hint(status, net::HeaderView(headers), kNow);
+  };
+  EXPECT_EQ(hint(429, {{"retry-after-ms", "250"}, {"retry-after", "7"}}), 250ms);
+  EXPECT_EQ(hint(429, {{"Retry-After", "1.5"}}), 1500ms);
+  EXPECT_EQ(hint(429, {{"retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"}}), 10s);
+  EXPECT_EQ(hint(429, {{"retry-after", "Sun, 06 Nov 1994 08:49:27 GMT"}}), 0s) << "past";
+  EXPECT_EQ(hint(429, {{"retry-after", "0"}}), 0s);
+  EXPECT_EQ(hint(429, {{"retry-after", "-5"}}), 0s);
+  EXPECT_GT(*hint(429, {{"retry-after", "1000000000"}}), 24h);
+  EXPECT_GT(*hint(429, {{"retry-after", "1e999"}}), 24h);
+  EXPECT_EQ(hint(429, {{"retry-after", "nan"}}), 0s);
+  for (const char* text : {"", "soon", "5 seconds", "Sun, 06 Xxx 1994 08:49:47 GMT", "12x"}) {
+    EXPECT_EQ(hint(429, {{"retry-after", text}}), std::nullopt) << text;
+  }
+  const net::Headers limits{{"x-ratelimit-remaining-requests", "0"},
+                            {"x-ratelimit-reset-requests", "6m0s"},
+                            {"x-ratelimit-remaining-tokens", "0"},
+                            {"x-ratelimit-reset-tokens", "12ms"}};
+  EXPECT_EQ(hint(429, limits), 360s);
+  EXPECT_EQ(hint(503, limits), std::nullopt) << "rates say nothing about an overload";
+}
+
+TEST(ReadError, ShapesOfProviders) {
+  const ErrorBody openai =
+      read_error(R"({"error":{"message":"m","type":"t","param":null,"code":"c"}})");
+  EXPECT_EQ(openai.message, "m");
+  EXPECT_EQ(openai.code, "c");
+  EXPECT_EQ(openai.param, "");
+  EXPECT_EQ(read_error(R"({"error":"plain"})").message, "plain");
+  EXPECT_EQ(read_error(R"({"message":"vllm","code":400})").code, "400");
+  EXPECT_EQ(read_error("<html>").message, "");
+}
+
+TEST(Usage, EveryShapeOfTheChatWire) {
+  const auto chat = read_usage(
+      R"({"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_tokens_details":)"
+      R"({"cached_tokens":60,"audio_tokens":5},"completion_tokens_details":{"reasoning_tokens":20}})");
+  const money::ReportedUsage reported = chat->as_reported();
+  EXPECT_EQ(reported.input, 100);
+  EXPECT_EQ(reported.cache_read, 60);
+  EXPECT_EQ(reported.input_audio, 5);
+  EXPECT_EQ(reported.output_reasoning, 20);
+  EXPECT_TRUE(reported.input_contains_parts);
+  EXPECT_EQ(read_usage(R"({"prompt_tokens":7,"total_tokens":7})")->as_reported().input, 7);
+  EXPECT_EQ(read_usage(R"({"total_tokens":7})")->as_reported().input, 7) << "embeddings";
+  EXPECT_EQ(read_usage(R"({"input_tokens":3,"output_tokens":4})")->as_reported().output, 4);
+  EXPECT_FALSE(read_usage("null")->reported());
+  EXPECT_FALSE(read_usage("[1]"));
+  WireUsage last = *read_usage(R"({"prompt_tokens":8,"completion_tokens":1})");
+  last.merge(*read_usage(R"({"completion_tokens":5})"));
+  EXPECT_EQ(last.prompt_tokens, 8);
+  EXPECT_EQ(last.completion_tokens, 5);
+}
+
+}  // namespace
+}  // namespace dure::client

@@ -1,0 +1,483 @@
+#include "dure/client/client.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "dure/base/files.h"
+#include "dure/client/dialect.h"
+#include "dure/money/ledger.h"
+#include "fake_clock.h"
+#include "fake_random.h"
+#include "fake_transport.h"
+
+namespace dure::client {
+namespace {
+
+using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
+using testing::FakeReply;
+
+constexpr const char* kChat =
+    R"({"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}],"max_tokens":16})";
+constexpr const char* kStream =
+    R"({"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}],"max_tokens":16,"stream":true})";
+constexpr const char* kAnswer =
+    R"({"id":"c1","object":"chat.completion","model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,)"
+    R"("message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],)"
+    R"("usage":{"prompt_tokens":8,"completion_tokens":2,"total_tokens":10}})";
+// gpt-4o-mini: $0.15 in, $0.60 out per million: 150,000 and 600,000 pico-dollars a token.
+constexpr money::Pico kAnswerCost = 8 * 150'000 + 2 * 600'000;
+
+std::string event(std::string_view json) { return "data: " + std::string(json) + "\n\n"; }
+std::string delta(std::string_view text) {
+  return event(R"({"id":"c1","choices":[{"index":0,"delta":{"content":")" + std::string(text) +
+               R"("},"finish_reason":null}],"usage":null})");
+}
+const std::string kStop =
+    event(R"({"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null})");
+const std::string kUsage = event(
+    R"({"id":"c1","choices":[],"usage":{"prompt_tokens":8,"completion_tokens":2,"total_tokens":10}})");
+const std::string kDone = "data: [DONE]\n\n";
+const net::Headers kSse{{"Content-Type", "text/event-stream; charset=utf-8"}};
+
+FakeReply ok(std::string body = kAnswer) {
+  return {.status = 200, .headers = {{"x-request-id", "req_1"}}, .parts = {std::move(body)}};
+}
+FakeReply refusal(int status, net::Headers headers = {}, std::string body = {}) {
+  return {.status = status, .headers = std::move(headers), .parts = {std::move(body)}};
+}
+FakeReply events(std::vector<std::string> parts) {
+  return {.status = 200, .headers = kSse, .parts = std::move(parts)};
+}
+FakeReply no_connection() {
+  return {.status = 0,
+          .end = base::Status(base::Code::kUnavailable, "refused").with("stage", "connect"),
+          .sent = false};
+}
+FakeReply reset_after_sending() {
+  return {.status = 0, .end = base::Status(base::Code::kTruncated, "reset")};
+}
+
+struct Heard final : Observer {
+  std::vector<std::string> chunks;
+  std::optional<Outcome> outcome;
+  net::Flow answer = net::Flow::kGo;
+  net::Flow on_event(std::string_view json) noexcept override {
+    chunks.emplace_back(json);
+    return answer;
+  }
+  void on_done(Outcome done) noexcept override {
+    EXPECT_FALSE(outcome) << "on_done came twice";
+    outcome = std::move(done);
+  }
+  [[nodiscard]] const base::Status& status() const { return outcome->status; }
+  [[nodiscard]] const Record& record() const { return outcome->record; }
+};
+
+class ClientTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "dure_client_XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+    account_ = money::Account::open(folder_, {.clock = &clock_}).value();
+    client_ = Client::create({.transport = net_,
+                              .account = account_,
+                              .prices = catalog::PriceBook::builtin(),
+                              .clock = &clock_,
+                              .random = &random_});
+    endpoint_ = client_->endpoint({.base_url = "http://127.0.0.1/v1", .keys = {"sk-one"}}).value();
+  }
+  void TearDown() override {
+    net_->stop({});
+    const money::Totals totals = account_->totals();
+    EXPECT_EQ(totals.open, 0) << "every hold has ended";
+    EXPECT_EQ(static_cast<std::int64_t>(totals.spent), client_->counters().cost.load())
+        << "the ledger equals the counters";
+    client_.reset();
+    account_.reset();
+    const auto report = money::verify_ledger(base::system_files(), folder_).value();
+    EXPECT_TRUE(report.ok) << report.first_difference;
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::shared_ptr<Heard> start(const char* body, CallOptions options = {}) {
+    auto heard = std::make_shared<Heard>();
+    Plan plan;
+    plan.endpoint = endpoint_;
+    plan.path = "/chat/completions";
+    plan.body = body;
+    plan.options = std::move(options);
+    call_ = client_->start(std::move(plan), heard);
+    return heard;
+  }
+  // Lets `by` pass; what became due runs.
+  void pass(base::Duration by) {
+    clock_.advance(by);
+    net_->pump();
+  }
+  base::Duration until_next() { return *net_->next_at() - clock_.now(); }
+
+  testing::FakeClock clock_;
+  testing::FakeRandom random_{3};
+  std::shared_ptr<testing::FakeTransport> net_ = std::make_shared<testing::FakeTransport>(clock_);
+  std::string folder_;
+  std::shared_ptr<money::Account> account_;
+  std::shared_ptr<Client> client_;
+  std::shared_ptr<Endpoint> endpoint_;
+  std::shared_ptr<Call> call_;
+};
+
+TEST_F(ClientTest, BufferedAnswerIsSettledExactly) {
+  net_->reply(ok());
+  const auto heard = start(kChat);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_TRUE(heard->status().ok()) << heard->status().message();
+  EXPECT_EQ(heard->outcome->body, kAnswer);
+  EXPECT_EQ(heard->record().cost, kAnswerCost);
+  EXPECT_EQ(heard->record().attempts, 1);
+  EXPECT_EQ(heard->record().model, "gpt-4o-mini");
+  const auto request = net_->requests().at(0);
+  EXPECT_EQ(request.url, "http://127.0.0.1/v1/chat/completions");
+  EXPECT_EQ(net::HeaderView(request.headers).get("authorization"), "Bearer sk-one");
+  EXPECT_EQ(request.body, kChat);
+}
+
+TEST_F(ClientTest, HoldIsInTheLedgerBeforeTheFirstByte) {
+  const auto heard = start(kChat);  // no reply yet
+  EXPECT_EQ(net_->requests().size(), 1U);
+  EXPECT_EQ(account_->totals().open, 1);
+  EXPECT_GE(static_cast<std::int64_t>(account_->totals().held), 16 * 600'000);
+  net_->reply(ok());
+  net_->pump();
+  EXPECT_TRUE(heard->outcome);
+}
+
+TEST_F(ClientTest, RetryAfterIsHonouredToTheTick) {
+  net_->reply(refusal(429, {{"retry-after-ms", "1500"}, {"Retry-After", "9"}}));
+  net_->reply(ok());
+  const auto heard = start(kChat);
+  EXPECT_FALSE(heard->outcome);
+  const base::Duration wait = until_next();
+  EXPECT_GE(wait, 1500ms);
+  EXPECT_LE(wait, 1650ms);
+  pass(wait - 1ns);
+  EXPECT_EQ(net_->requests().size(), 1U);
+  pass(1ns);
+  EXPECT_EQ(net_->requests().size(), 2U);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->record().attempts, 2);
+  EXPECT_EQ(heard->record().cost, kAnswerCost) << "a 429 costs nothing";
+}
+
+TEST_F(ClientTest, HintBeyondTwoMinutesOrTheDeadlineFailsNow) {
+  net_->reply(refusal(429, {{"Retry-After", "121"}}, R"({"error":{"message":"slow down"}})"));
+  auto heard = start(kChat);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kRateLimited);
+  EXPECT_EQ(heard->status().retry_after(), 121.0);
+  pass(121s);
+  CallOptions short_time;
+  short_time.deadlines.total = 5s;
+  net_->reply(refusal(503, {{"Retry-After", "6"}}));
+  heard = start(kChat, short_time);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kUnavailable);
+}
+
+TEST_F(ClientTest, AttemptsAreOneBudget) {
+  for (int i = 0; i < 5; ++i) net_->reply(no_connection());
+  const auto heard = start(kChat);
+  while (!heard->outcome) pass(until_next());
+  EXPECT_EQ(net_->requests().size(), 3U);
+  EXPECT_EQ(heard->status().code(), base::Code::kUnavailable);
+  EXPECT_EQ(heard->record().cost, 0);
+  EXPECT_EQ(account_->totals().voided, 3);
+}
+
+TEST_F(ClientTest, AmbiguousResendIsPossibleSpend) {
+  net_->reply(reset_after_sending());
+  net_->reply(ok());
+  const auto heard = start(kChat);
+  pass(until_next());
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_TRUE(heard->status().ok());
+  EXPECT_EQ(heard->record().ambiguous, 1);
+  EXPECT_TRUE(money::has(heard->record().flags, money::Flag::kPossibleSpend));
+  EXPECT_GT(heard->record().cost, kAnswerCost + 16 * 600'000 - 1) << "the whole first hold";
+}
+
+TEST_F(ClientTest, ProvenOnlyNeverResendsTheAmbiguous) {
+  net_->reply(refusal(500));
+  CallOptions proven;
+  proven.resend_ambiguous = false;
+  auto heard = start(kChat, proven);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kUpstream);
+  net_->reply(no_connection());
+  net_->reply(ok());
+  heard = start(kChat, proven);
+  pass(until_next());
+  EXPECT_TRUE(heard->outcome && heard->status().ok());
+}
+
+TEST_F(ClientTest, RefusalCarriesWhatTheProviderSaid) {
+  net_->reply(refusal(400, {{"x-request-id", "req_9"}},
+                      R"({"error":{"message":"bad sk-one","type":"invalid_request_error",)"
+                      R"("param":"temperature","code":"bad_value"}})"));
+  const auto heard = start(kChat);
+  ASSERT_TRUE(heard->outcome);
+  const base::Status& status = heard->status();
+  EXPECT_EQ(status.code(), base::Code::kUpstream);
+  EXPECT_EQ(status.http_status(), 400);
+  EXPECT_EQ(status.provider_code(), "bad_value");
+  EXPECT_EQ(std::get<std::string>(*status.detail("request_id")), "req_9");
+  EXPECT_EQ(std::get<std::string>(*status.detail("param")), "temperature");
+  EXPECT_EQ(std::get<std::int64_t>(*status.detail("status_code")), 400);
+  EXPECT_EQ(status.message().find("sk-one"), std::string::npos);
+  EXPECT_EQ(std::get<std::string>(*status.detail("body")).find("sk-one"), std::string::npos);
+  EXPECT_EQ(heard->record().cost, 0);
+}
+
+TEST_F(ClientTest, KeysRotateAndParkOnRefusal) {
+  endpoint_ =
+      client_->endpoint({.base_url = "http://127.0.0.1/v1", .keys = {"sk-a", "sk-b"}}).value();
+  net_->reply(refusal(401));
+  net_->reply(ok());
+  auto heard = start(kChat);
+  EXPECT_TRUE(heard->outcome && heard->status().ok()) << "the other key went at once";
+  net_->reply(ok());
+  heard = start(kChat);
+  EXPECT_EQ(net::HeaderView(net_->requests().at(2).headers).get("authorization"), "Bearer sk-b");
+}
+
+TEST_F(ClientTest, TotalOutageStaysWithinTheRetryBudget) {
+  CallOptions many;
+  many.max_attempts = 10;
+  many.deadlines.total = 60s;
+  std::vector<std::shared_ptr<Heard>> all;
+  for (int second = 0; second < 60; ++second) {
+    for (int i = 0; i < 5; ++i) {
+      all.push_back(start(kChat, many));
+    }
+    for (int i = 0; i < 40; ++i) net_->reply(refusal(503));
+    net_->pump();
+    pass(1s);
+  }
+  while (net_->next_at()) pass(until_next());
+  for (const auto& heard : all) EXPECT_TRUE(heard->outcome);
+  EXPECT_LE(net_->requests().size(), all.size() * 12 / 10);
+}
+
+TEST_F(ClientTest, StreamAsksForUsageAndHidesIt) {
+  net_->reply(events({delta("hel"), delta("lo"), kStop, kUsage, kDone}));
+  const auto heard = start(kStream);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_TRUE(heard->status().ok()) << heard->status().message();
+  EXPECT_EQ(heard->chunks.size(), 3U);
+  EXPECT_EQ(heard->record().cost, kAnswerCost);
+  EXPECT_NE(net_->requests().at(0).body.find(R"("stream_options":{"include_usage":true})"),
+            std::string::npos);
+}
+
+TEST_F(ClientTest, CallerWhoAsksGetsTheUsageChunk) {
+  net_->reply(events({delta("hello"), kStop, kUsage, kDone}));
+  std::string body(kStream);
+  body.insert(1, R"("stream_options":{"include_usage":true},)");
+  const auto heard = start(body.c_str());
+  EXPECT_EQ(heard->chunks.size(), 3U);
+  EXPECT_EQ(net_->requests().at(0).body, body) << "sent as it was";
+}
+
+TEST_F(ClientTest, UsageOnEveryChunkIsNotSummed) {
+  const auto with_usage = [](int output) {
+    return event(R"({"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":8,)"
+                 R"("completion_tokens":)" +
+                 std::to_string(output) + "}}");
+  };
+  net_->reply(events({with_usage(1), with_usage(2), kStop, kDone}));
+  const auto heard = start(kStream);
+  EXPECT_EQ(heard->record().cost, kAnswerCost);
+}
+
+TEST_F(ClientTest, StreamMayEndWithoutDoneButNotWithoutFinishReason) {
+  net_->reply(events({delta("hello"), kStop, kUsage}));
+  auto heard = start(kStream);
+  EXPECT_TRUE(heard->status().ok());
+  net_->reply(events({delta("hel"), delta("lo")}));
+  heard = start(kStream);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kTruncated);
+  EXPECT_EQ(std::get<std::string>(*heard->status().detail("text")), "hello");
+  EXPECT_TRUE(money::has(heard->record().flags, money::Flag::kEstimated));
+  // 8 input tokens by the chat formula, one output token received.
+  EXPECT_EQ(heard->record().cost, 8 * 150'000 + 1 * 600'000);
+}
+
+TEST_F(ClientTest, CutStreamIsNeverSentAgain) {
+  FakeReply cut = events({delta("hel")});
+  cut.end = base::Status(base::Code::kTruncated, "reset");
+  net_->reply(std::move(cut));
+  const auto heard = start(kStream);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kTruncated);
+  EXPECT_EQ(net_->requests().size(), 1U);
+}
+
+TEST_F(ClientTest, ErrorInsideAStream) {
+  const std::string error = event(R"({"error":{"message":"overloaded","code":"server_error"}})");
+  net_->reply(events({error}));
+  net_->reply(events({delta("hello"), kStop, kUsage, kDone}));
+  auto heard = start(kStream);
+  pass(until_next());
+  EXPECT_TRUE(heard->outcome && heard->status().ok()) << "before any output: sent again";
+  net_->reply(events({delta("hel"), error}));
+  heard = start(kStream);
+  EXPECT_EQ(heard->status().code(), base::Code::kTruncated);
+  EXPECT_EQ(heard->status().provider_code(), "server_error");
+}
+
+TEST_F(ClientTest, GarbageWithStatus200IsNoAnswer) {
+  for (int i = 0; i < 3; ++i) net_->reply(ok("<html>login</html>"));
+  const auto heard = start(kChat);
+  while (!heard->outcome) pass(until_next());
+  EXPECT_EQ(heard->status().code(), base::Code::kUpstream);
+  EXPECT_EQ(heard->record().ambiguous, 2);
+}
+
+TEST_F(ClientTest, CancelAtEveryStepSettles) {
+  auto heard = start(kChat);  // on the wire
+  call_->cancel();
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kCancelled);
+  EXPECT_EQ(heard->record().cost, 0) << "no byte left: void";
+
+  FakeReply hanging = events({delta("hello ")});
+  hanging.hang = true;
+  net_->reply(std::move(hanging));
+  heard = start(kStream);  // in the middle of a stream
+  EXPECT_EQ(heard->chunks.size(), 1U);
+  call_->cancel();
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_GT(heard->record().cost, 8 * 150'000);
+
+  net_->reply(refusal(503, {{"Retry-After", "1"}}));
+  heard = start(kChat);  // waiting for its next attempt
+  EXPECT_FALSE(heard->outcome);
+  call_->cancel();
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kCancelled);
+  pass(2s);
+  EXPECT_EQ(net_->requests().size(), 3U) << "the wait ended with the call";
+}
+
+TEST_F(ClientTest, ReaderThatStopsPausesTheWire) {
+  net_->reply(events({delta("a"), delta("b"), kStop, kUsage, kDone}));
+  auto heard = std::make_shared<Heard>();
+  heard->answer = net::Flow::kPause;
+  Plan plan;
+  plan.endpoint = endpoint_;
+  plan.path = "/chat/completions";
+  plan.body = kStream;
+  call_ = client_->start(std::move(plan), heard);
+  EXPECT_EQ(heard->chunks.size(), 1U);
+  call_->resume();
+  EXPECT_EQ(heard->chunks.size(), 2U);
+  heard->answer = net::Flow::kGo;
+  call_->resume();
+  EXPECT_TRUE(heard->outcome);
+}
+
+TEST_F(ClientTest, LocalRefusalsCostNoAttempt) {
+  auto heard = start(R"({"model":"no-such-model","messages":[{"role":"user","content":"x"}]})");
+  EXPECT_EQ(heard->status().code(), base::Code::kDenied);
+  heard = start(R"({"model":"gpt-4o-mini","messages":[]})");
+  EXPECT_EQ(heard->status().code(), base::Code::kInvalidArgument);
+  CallOptions poor;
+  poor.max_cost = 100;
+  heard = start(kChat, poor);
+  EXPECT_EQ(heard->status().code(), base::Code::kBudgetExceeded);
+  CallOptions denied;
+  denied.service = "StrategyBuilder";
+  heard = start(R"({"model":"o1-preview","messages":[{"role":"user","content":"x"}]})", denied);
+  EXPECT_EQ(heard->status().code(), base::Code::kDenied);
+  EXPECT_EQ(heard->status().message(), "Model o1-preview not allowed for service StrategyBuilder");
+  EXPECT_EQ(net_->requests().size(), 0U);
+  EXPECT_EQ(account_->totals().reserved, 0);
+}
+
+TEST_F(ClientTest, ServiceGivesTheModelWhenNoneIsNamed) {
+  net_->reply(ok());
+  CallOptions service;
+  service.service = "StrategyBuilder";
+  const auto heard =
+      start(R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":9})", service);
+  EXPECT_TRUE(heard->status().ok()) << heard->status().message();
+  EXPECT_NE(net_->requests().at(0).body.find(R"("model":"gpt-4o-mini")"), std::string::npos);
+}
+
+TEST_F(ClientTest, BudgetRefusesBeforeAnythingIsSent) {
+  money::BudgetSpec spec;
+  spec.scope = "org:acme";
+  spec.limit = 1'000'000;  // below the bound
+  ASSERT_TRUE(account_->set_budget(spec).ok());
+  CallOptions options;
+  options.scopes = {"org:acme"};
+  const auto heard = start(kChat, options);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kBudgetExceeded);
+  EXPECT_EQ(net_->requests().size(), 0U);
+}
+
+TEST_F(ClientTest, AnotherSpellingOfTheModelMeetsTheSameBudget) {
+  money::BudgetSpec spec;
+  spec.scope = "model:gpt-4o-mini";
+  spec.limit = 1'000'000;
+  ASSERT_TRUE(account_->set_budget(spec).ok());
+  const auto heard = start(
+      R"({"model":"openai/gpt-4o-mini-2024-07-18","messages":[{"role":"user","content":"hi"}]})");
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kBudgetExceeded);
+}
+
+TEST_F(ClientTest, DeadlineCoversWaitsAndAttempts) {
+  CallOptions options;
+  options.deadlines.total = 1s;
+  options.max_attempts = 50;
+  for (int i = 0; i < 50; ++i) net_->reply(no_connection());
+  const auto begun = clock_.now();
+  const auto heard = start(kChat, options);
+  while (!heard->outcome) pass(until_next());
+  EXPECT_LE(clock_.now() - begun, 1s);
+  EXPECT_EQ(net_->requests().back().deadlines.total <= 1s, true);
+}
+
+TEST_F(ClientTest, StoppedTransportFailsWhatWaits) {
+  net_->reply(refusal(503, {{"Retry-After", "1"}}));
+  const auto heard = start(kChat);
+  EXPECT_FALSE(heard->outcome);
+  net_->stop({});
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_EQ(heard->status().code(), base::Code::kUnavailable);
+}
+
+TEST(Endpoint, RefusesWhatCannotWork) {
+  testing::FakeClock clock;
+  for (const char* url : {"", "ftp://x", "http://", "https://user@host/v1", "https://h/v1?a=b",
+                          "javascript:alert(1)", "https://a b/"}) {
+    EXPECT_FALSE(Endpoint::create({.base_url = url, .keys = {"k"}}, clock)) << url;
+  }
+  EXPECT_FALSE(Endpoint::create({.base_url = "https://api.openai.com/v1"}, clock));
+  EXPECT_FALSE(
+      Endpoint::create({.base_url = "https://api.openai.com/v1", .keys = {"a\nb"}}, clock));
+  for (const char* url : {"http://localhost:1/v1", "http://127.0.0.1:8000", "http://[::1]:9/v1/"}) {
+    const auto endpoint = Endpoint::create({.base_url = url}, clock);
+    ASSERT_TRUE(endpoint) << url;
+    EXPECT_FALSE(net::HeaderView((*endpoint)->headers(0)).get("authorization"));
+  }
+}
+
+}  // namespace
+}  // namespace dure::client

@@ -1,0 +1,182 @@
+#include "dure/client/dialect.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "dure/client/embeddings.h"
+
+namespace dure::client {
+namespace {
+
+class Builtin final : public ModelFinder {
+ public:
+  [[nodiscard]] base::Result<const catalog::Model*> find(std::string_view name) const override {
+    return catalog::Catalog::builtin()->find(name);
+  }
+};
+
+base::Result<Prepared> chat(const std::string& body) {
+  return prepare("/chat/completions", body, Builtin{});
+}
+
+std::string path_of(const base::Status& status) {
+  const auto* path = status.detail("path");
+  return path != nullptr ? std::get<std::string>(*path) : "";
+}
+
+TEST(Prepare, CountsAsTheCookbookDoes) {
+  // "hi" is 1 token, "user" 1; 3 per message, 3 for the reply.
+  const auto one = chat(R"({"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]})");
+  ASSERT_TRUE(one) << one.error().message();
+  EXPECT_EQ(one->input_tokens, 8);
+  EXPECT_EQ(one->input_kind, money::BoundKind::kExact);
+  EXPECT_FALSE(one->output_was_limited);
+  EXPECT_GT(one->max_output_tokens, 0);
+  const auto parts = chat(
+      R"({"model":"gpt-4o","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]})");
+  EXPECT_EQ(parts->input_tokens, 8);
+  const auto image = chat(
+      R"({"model":"gpt-4o","messages":[{"role":"user","content":[{"type":"image_url","image_url":)"
+      R"({"url":"data:"}}]}]})");
+  EXPECT_EQ(image->input_kind, money::BoundKind::kGuess);
+}
+
+TEST(Prepare, AliasesAreOneModelAndTheBodyStays) {
+  const std::string body =
+      R"({"model":"openai/gpt-4o-mini-2024-07-18","messages":[{"role":"user","content":"x"}]})";
+  const auto prepared = chat(body);
+  ASSERT_TRUE(prepared);
+  EXPECT_EQ(prepared->canonical, "gpt-4o-mini");
+  EXPECT_EQ(prepared->body, body);
+}
+
+TEST(Prepare, SmallestOutputLimitWins) {
+  const auto prepared =
+      chat(R"({"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"max_tokens":50,)"
+           R"("max_completion_tokens":20,"n":3})");
+  EXPECT_EQ(prepared->max_output_tokens, 20);
+  EXPECT_TRUE(prepared->output_was_limited);
+  EXPECT_EQ(prepared->choices, 3);
+}
+
+TEST(Prepare, NamesWhatIsWrongAndWhere) {
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"model":"gpt-4o","messages":"x"})", "messages"},
+      {R"({"model":"gpt-4o","messages":[]})", "messages"},
+      {R"({"model":"gpt-4o","messages":["x"]})", "messages[0]"},
+      {R"({"model":5,"messages":[]})", "model"},
+      {R"({"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"max_tokens":0})",
+       "max_tokens"},
+      {R"({"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"n":0})", "n"},
+      {R"([1])", ""},
+      {R"({)", ""}};
+  for (const auto& [body, path] : rows) {
+    const auto prepared = chat(body);
+    ASSERT_FALSE(prepared) << body;
+    EXPECT_EQ(prepared.error().code(), base::Code::kInvalidArgument) << body;
+    EXPECT_EQ(path_of(prepared.error()), path) << body;
+  }
+}
+
+TEST(Prepare, RefusesAPromptBeyondTheWindowWithBothNumbers) {
+  std::string text;
+  for (int i = 0; i < 140'000; ++i) text += " word";
+  const auto prepared =
+      chat(R"({"model":"gpt-4o","messages":[{"role":"user","content":")" + text + R"("}]})");
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().provider_code(), "context_length_exceeded");
+  EXPECT_NE(prepared.error().message().find("128000"), std::string::npos);
+}
+
+TEST(Prepare, StreamOptionsOfTheCallerAreKept) {
+  const auto prepared =
+      chat(R"({"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"stream":true,)"
+           R"("stream_options":{"include_obfuscation":false}})");
+  EXPECT_TRUE(prepared->stream);
+  EXPECT_TRUE(prepared->hide_usage);
+  EXPECT_NE(prepared->body.find(R"({"include_obfuscation":false,"include_usage":true})"),
+            std::string::npos);
+}
+
+TEST(Prepare, EmbeddingInputsOfEveryForm) {
+  const auto count = [](const std::string& input) {
+    const auto prepared = prepare(
+        "/embeddings", R"({"model":"text-embedding-3-small","input":)" + input + "}", Builtin{});
+    return prepared ? prepared->input_tokens : -1;
+  };
+  EXPECT_EQ(count(R"("hello world")"), 2);
+  EXPECT_EQ(count(R"(["hello world","hello"])"), 3);
+  EXPECT_EQ(count("[1,2,3]"), 3);
+  EXPECT_EQ(count("[[1,2],[3]]"), 3);
+  EXPECT_EQ(count("5"), -1);
+  EXPECT_EQ(count("[true]"), -1);
+}
+
+TEST(WithOutputLimit, ReplacesTheNameTheCallerUsed) {
+  EXPECT_EQ(with_output_limit(R"({"max_tokens":50,"model":"m"})", 7),
+            R"({"model":"m","max_tokens":7})");
+  EXPECT_EQ(with_output_limit(R"({"model":"m"})", 7), R"({"model":"m","max_completion_tokens":7})");
+}
+
+TEST(ChatAssembler, PutsToolCallsTogether) {
+  ChatAssembler chunks(true);
+  for (const char* data :
+       {R"({"id":"c","created":5,"model":"m","choices":[{"index":0,"delta":{"role":"assistant",)"
+        R"("content":null,"tool_calls":[{"index":0,"id":"t1","type":"function","function":)"
+        R"({"name":"f","arguments":"{\"a\""}}]}}]})",
+        R"({"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":)"
+        R"({"arguments":":1}"}}]}}]})",
+        R"({"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]})",
+        R"({"id":"c","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}})"}) {
+    EXPECT_NE(chunks.feed(data).kind, ChatAssembler::Event::Kind::kGarbage);
+  }
+  EXPECT_TRUE(chunks.finished());
+  EXPECT_EQ(chunks.usage().completion_tokens, 2);
+  EXPECT_EQ(chunks.billed_text(), R"(f{"a":1})");
+  EXPECT_EQ(
+      chunks.whole(),
+      R"({"id":"c","object":"chat.completion","created":5,"model":"m","choices":[{"index":0,)"
+      R"("message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"t1",)"
+      R"("type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},"logprobs":null,)"
+      R"("finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":2},)"
+      R"("system_fingerprint":null})");
+}
+
+TEST(ChatAssembler, TellsErrorsAndGarbageFromChunks) {
+  using Kind = ChatAssembler::Event::Kind;
+  ChatAssembler chunks(false);
+  EXPECT_EQ(chunks.feed("nonsense").kind, Kind::kGarbage);
+  EXPECT_EQ(chunks.feed("[]").kind, Kind::kGarbage);
+  EXPECT_EQ(chunks.feed("{}").kind, Kind::kGarbage);
+  EXPECT_EQ(chunks.feed(R"({"error":{"message":"x"}})").kind, Kind::kError);
+  EXPECT_EQ(chunks.feed(R"({"choices":[]})").kind, Kind::kChunk);
+  EXPECT_FALSE(chunks.finished());
+}
+
+TEST(ReadVectors, Base64AndNumbersByIndex) {
+  // 1.0f = 00 00 80 3f, 2.0f = 00 00 00 40
+  const auto vectors = read_vectors(
+      R"({"data":[{"index":1,"embedding":[3,4.5]},{"index":0,"embedding":"AACAPwAAAEA="}]})", 2);
+  ASSERT_TRUE(vectors) << vectors.error().message();
+  EXPECT_EQ(vectors->dimensions, 2U);
+  EXPECT_EQ(vectors->values, (std::vector<float>{1, 2, 3, 4.5}));
+}
+
+TEST(ReadVectors, RefusesEveryBrokenReply) {
+  for (const char* body :
+       {"{}", "x", R"({"data":[]})", R"({"data":[{"index":0,"embedding":[]}]})",
+        R"({"data":[{"index":1,"embedding":[1]}]})", R"({"data":[{"embedding":[1]}]})",
+        R"({"data":[{"index":0,"embedding":"AACAP"}]})",
+        R"({"data":[{"index":0,"embedding":"A*=="}]})",
+        R"({"data":[{"index":0,"embedding":"AADAfw=="}]})",  // NaN
+        R"({"data":[{"index":0,"embedding":["x"]}]})",
+        R"({"data":[{"index":0,"embedding":[1]},{"index":0,"embedding":[1]}]})"}) {
+    EXPECT_FALSE(read_vectors(body, 1)) << body;
+  }
+  EXPECT_FALSE(
+      read_vectors(R"({"data":[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]})", 2));
+}
+
+}  // namespace
+}  // namespace dure::client

@@ -1,0 +1,341 @@
+"""The client's face on a scripted network: shapes, errors, streams, batches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import pickle
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import dure
+import pytest
+from dure import calls, errors
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from .conftest import CHAT, HELLO, SSE, STOP, USAGE, Scripted, delta, events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COST = 8 * 150_000 + 2 * 600_000  # pico-dollars
+
+
+def sent(scripted: Scripted, index: int = -1) -> dict[str, Any]:
+    body = scripted.net.requests[index]["body"]
+    assert isinstance(body, bytes)
+    parsed: dict[str, Any] = json.loads(body)
+    return parsed
+
+
+def test_answer_has_the_shape_of_openais(scripted: Scripted) -> None:
+    scripted.answer(headers=[("x-request-id", "req_7")])
+    ours = scripted.client().chat.completions.create(**HELLO)
+    theirs = ChatCompletion.model_validate(CHAT)
+    assert ours.choices[0].message.content == theirs.choices[0].message.content
+    assert ours.choices[0].finish_reason == theirs.choices[0].finish_reason
+    assert ours.choices[0].message.tool_calls is None
+    assert ours.usage.prompt_tokens == 8
+    assert ours.usage.prompt_tokens_details.cached_tokens == 0
+    assert ours.model == theirs.model
+    assert ours._request_id == "req_7"
+    assert ours.model_dump() == CHAT
+    assert json.loads(ours.model_dump_json()) == CHAT
+    assert ours.to_dict()["id"] == theirs.id
+    assert ChatCompletion.model_validate(ours.model_dump()) == theirs
+    with pytest.raises(AttributeError, match="no_such"):
+        ours.no_such  # noqa: B018
+    assert pickle.loads(pickle.dumps(ours)).model_dump() == CHAT
+    assert "안녕" in repr(ours)
+
+
+def test_facts_say_what_the_call_came_to(scripted: Scripted) -> None:
+    scripted.answer()
+    facts = scripted.client(api_key="sk-secret").chat.completions.create(**HELLO).dure
+    assert facts.cost_pico == COST
+    assert facts.cost_usd == Decimal(COST).scaleb(-12)
+    assert (facts.attempts, facts.retries, facts.cached, facts.estimated) == (1, 0, False, False)
+    assert facts.model == "gpt-4o-mini"
+    assert "secret" not in repr(facts.to_dict())
+
+
+def test_key_travels_in_its_header_and_is_never_shown(scripted: Scripted) -> None:
+    scripted.answer({"error": {"message": "wrong key sk-secret"}}, status=401)
+    client = scripted.client(api_key="sk-secret")
+    with pytest.raises(errors.UpstreamError) as caught:
+        client.chat.completions.create(**HELLO)
+    headers = scripted.net.requests[0]["headers"]
+    assert ("Authorization", "Bearer sk-secret") in headers
+    assert "sk-secret" not in f"{caught.value} {caught.value.to_dict()} {client!r}"
+
+
+def test_no_key_is_refused_for_other_machines(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(errors.InvalidArgumentError, match="OPENAI_API_KEY"):
+        scripted.client(base_url="https://api.openai.com/v1")
+    with pytest.raises(errors.InvalidArgumentError, match="base_url"):
+        scripted.client(base_url="ftp://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"messages": [{"role": "user", "content": "x\ud800"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x"}], "temperature": math.nan}, "temperature"),
+        ({"messages": [{"role": "user", "content": {1, 2}}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": {5: "x"}}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x"}], "seed": 2**64}, "seed"),
+    ],
+)
+def test_what_json_cannot_carry_is_named(
+    scripted: Scripted, body: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        scripted.client().chat.completions.create(model="gpt-4o-mini", **body)
+    assert caught.value.path is not None
+    assert caught.value.path.startswith(path)
+    assert scripted.net.requests == []
+
+
+def test_body_that_holds_itself_is_refused(scripted: Scripted) -> None:
+    loop: dict[str, Any] = {"role": "user"}
+    loop["content"] = [loop]
+    with pytest.raises(errors.InvalidArgumentError, match="256"):
+        scripted.client().chat.completions.create(model="gpt-4o", messages=[loop])
+
+
+def test_big_numbers_and_our_own_objects_are_written(scripted: Scripted) -> None:
+    scripted.answer()
+    first = scripted.client().chat.completions.create(**HELLO)
+    scripted.answer()
+    scripted.client().chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[*HELLO["messages"], first.choices[0].message],
+        seed=2**64 - 1,
+        metadata={"a": 1.5, "b": [True, None]},
+    )
+    body = sent(scripted)
+    assert body["messages"][1]["content"] == "안녕 hello"
+    assert body["seed"] == 2**64 - 1
+    assert body["metadata"] == {"a": 1.5, "b": [True, None]}
+
+
+def test_provider_errors_carry_their_details(scripted: Scripted) -> None:
+    error = {"message": "too big", "type": "invalid_request_error", "param": "n", "code": "c1"}
+    scripted.answer({"error": error}, status=400, headers=[("x-request-id", "req_1")])
+    with pytest.raises(errors.UpstreamError, match="too big") as caught:
+        scripted.client().chat.completions.create(**HELLO)
+    it = caught.value
+    assert (it.status_code, it.request_id, it.code) == (400, "req_1", "c1")
+    assert (it.param, it.type, it.http_status) == ("n", "invalid_request_error", 400)
+    assert it.body == {"error": error}
+    scripted.answer({"error": error}, status=429, headers=[("retry-after", "500")])
+    with pytest.raises(errors.RateLimitError) as limited:
+        scripted.client().chat.completions.create(**HELLO)
+    assert limited.value.retry_after == 500
+
+
+def test_local_refusals(scripted: Scripted) -> None:
+    client = scripted.client()
+    with pytest.raises(errors.InvalidModelError):
+        client.chat.completions.create(model="nope", messages=HELLO["messages"])
+    with pytest.raises(errors.InvalidModelError, match="not allowed for service StrategyBuilder"):
+        client.chat.completions.create(
+            model="o1-preview",
+            messages=HELLO["messages"],
+            dure=dure.Call(service="StrategyBuilder"),
+        )
+    with pytest.raises(errors.BudgetExceededError):
+        client.chat.completions.create(**HELLO, dure=dure.Call(max_cost="0.000001"))
+    assert scripted.net.requests == []
+
+
+def test_max_cost_says_what_is_left(scripted: Scripted) -> None:
+    with pytest.raises(errors.BudgetExceededError) as caught:
+        scripted.client().chat.completions.create(**HELLO, dure=dure.Call(max_cost="0.000001"))
+    assert caught.value.scope == "call"
+    assert caught.value.left == Decimal("0.000001")
+
+
+def test_call_checks_itself() -> None:
+    for wrong in (
+        {"max_attempts": 0},
+        {"deadline": 0.0},
+        {"max_cost": 0.5},
+        {"max_cost": "-1"},
+        {"max_cost": "1e-13"},
+        {"priority": "x"},
+        {"resend": "x"},
+    ):
+        with pytest.raises(errors.InvalidArgumentError):
+            dure.Call(**wrong)
+    with pytest.raises(errors.UnsupportedError):
+        dure.Call(hedge=True)
+    assert calls.pico_of_dollars("0.02", argument="x") == 20_000_000_000
+
+
+def test_stream_yields_chunks_and_hides_usage(scripted: Scripted) -> None:
+    scripted.net.reply(events(delta("a"), delta("b"), STOP, USAGE, "[DONE]"), headers=SSE)
+    with scripted.client().chat.completions.create(**HELLO, stream=True) as stream:
+        chunks = list(stream)
+    assert [c.choices[0].delta.content for c in chunks] == ["a", "b", None]
+    ChatCompletionChunk.model_validate(chunks[0].model_dump())
+    assert stream.dure is not None
+    assert stream.dure.cost_pico == COST
+    assert sent(scripted)["stream_options"] == {"include_usage": True}
+
+
+async def test_async_stream_and_truncation(scripted: Scripted) -> None:
+    scripted.net.reply(events(delta("hel"), delta("lo")), headers=SSE)
+    stream = await scripted.aclient().chat.completions.create(**HELLO, stream=True)
+    seen: list[str] = []
+
+    async def read() -> None:
+        async for chunk in stream:
+            seen.append(chunk.choices[0].delta.content)  # noqa: PERF401 - raises half-way
+
+    with pytest.raises(errors.TruncatedStreamError) as caught:
+        await read()
+    assert seen == ["hel", "lo"]
+    assert caught.value.text == "hello"
+    assert stream.dure is not None
+    assert stream.dure.estimated
+
+
+async def test_status_of_a_stream_is_raised_by_create(scripted: Scripted) -> None:
+    scripted.answer({"error": {"message": "no"}}, status=400)
+    with pytest.raises(errors.UpstreamError):
+        await scripted.aclient().chat.completions.create(**HELLO, stream=True)
+
+
+async def test_cancel_settles_the_hold(scripted: Scripted, tmp_path: Path) -> None:
+    client = scripted.aclient()
+    task = asyncio.create_task(client.chat.completions.create(**HELLO))
+    await asyncio.sleep(0)
+    assert scripted.net.open == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert scripted.net.open == 0
+    scripted.net.reply(events(delta("hello ")), headers=SSE, end="hang")
+    stream = await client.chat.completions.create(**HELLO, stream=True)
+    await stream.close()
+    assert scripted.net.open == 0
+    scripted.net.reply(events(delta("hello ")), headers=SSE, end="hang")
+    stream = await client.chat.completions.create(**HELLO, stream=True)
+    del stream  # dropped: its hold ends too
+    assert scripted.net.open == 0
+    report = dure.verify_ledger(tmp_path)
+    assert report.ok
+    assert report.open_holds == 0
+
+
+async def test_map_keeps_order_and_failures_in_their_slots(scripted: Scripted) -> None:
+    client = scripted.aclient()
+    scripted.net.reply([json.dumps({**CHAT, "id": "0"})])
+    scripted.answer({"error": {"message": "no"}}, status=400)
+    scripted.net.reply(events(delta("wh"), delta("ole"), STOP, USAGE, "[DONE]"), headers=SSE)
+    seen: list[tuple[int, int | None, str]] = []
+    results = await client.map(
+        [
+            HELLO,
+            HELLO,
+            {**HELLO, "messages": [{"role": "user", "content": math.inf}]},
+            {**HELLO, "stream": True},
+            {**HELLO, "model": "nope"},
+        ],
+        1,
+        progress=lambda *state: seen.append(state),
+    )
+    assert [type(r).__name__ for r in results] == [
+        "ChatCompletion",
+        "UpstreamError",
+        "InvalidArgumentError",
+        "ChatCompletion",
+        "InvalidModelError",
+    ]
+    assert results[3].choices[0].message.content == "whole"  # type: ignore[union-attr]
+    ChatCompletion.model_validate(results[3].model_dump())  # type: ignore[union-attr]
+    assert seen[-1] == (5, 5, "requests")
+    assert await client.map([]) == []
+    with pytest.raises(errors.InvalidArgumentError):
+        await client.map([HELLO], 0)
+
+
+def test_map_raw_is_bytes_in_bytes_out(scripted: Scripted) -> None:
+    scripted.answer()
+    scripted.answer({"error": {"message": "no"}}, status=404)
+    good, bad = scripted.client().map_raw([json.dumps(HELLO).encode()] * 2, 1)
+    assert isinstance(good, bytes)
+    assert json.loads(good) == CHAT
+    assert isinstance(bad, errors.UpstreamError)
+
+
+async def test_cancelled_map_cancels_what_runs(scripted: Scripted) -> None:
+    task = asyncio.create_task(scripted.aclient().map([HELLO] * 5, 2))
+    await asyncio.sleep(0)
+    assert scripted.net.open == 2
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert scripted.net.open == 0
+
+
+def embedding_reply(rows: list[tuple[int, object]]) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "model": "text-embedding-3-small",
+        "data": [{"object": "embedding", "index": i, "embedding": e} for i, e in rows],
+        "usage": {"prompt_tokens": 2, "total_tokens": 2},
+    }
+
+
+def test_embeddings_travel_as_base64(scripted: Scripted) -> None:
+    scripted.answer(embedding_reply([(1, "AAAAQA=="), (0, "AACAPw==")]))
+    r = scripted.client().embeddings.create(model="text-embedding-3-small", input=["a", "b"])
+    assert sent(scripted)["encoding_format"] == "base64"
+    assert [d.embedding for d in r.data] == [[1.0], [2.0]]
+    assert r.vectors.tolist() == [[1.0], [2.0]]
+    assert str(r.vectors.dtype) == "float32"
+    assert r.dure.cost_pico == 2 * 20_000
+    scripted.answer(embedding_reply([(0, "AACAPw==")]))
+    with pytest.raises(errors.UpstreamError, match="1 vectors for 2 inputs"):
+        scripted.client().embeddings.create(model="text-embedding-3-small", input=["a", "b"])
+
+
+def test_client_embedder_packs_and_checks(scripted: Scripted) -> None:
+    embedder = dure.ClientEmbedder("text-embedding-3-small", client=scripted.client(), dimensions=1)
+    scripted.answer(embedding_reply([(0, "AACAPw=="), (1, "AAAAQA==")]))
+    assert embedder.embed_documents(["a", "b"]).tolist() == [[1.0], [2.0]]
+    assert sent(scripted)["dimensions"] == 1
+    assert embedder.embed_documents([]).shape == (0, 1)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        embedder.embed_documents(["a", ""])
+    assert caught.value.path == "texts[1]"
+    requests = embedder._requests(["a"] * 2049 + ["word " * 8000] * 38)
+    assert [len(r["input"]) for r in requests] == [2048, 38, 1]
+
+
+def test_generate_and_stream_shortcuts(scripted: Scripted) -> None:
+    scripted.answer()
+    assert dure.generate("hi", client=scripted.client()) == "안녕 hello"
+    scripted.net.reply(events(delta("a"), delta("b"), STOP, "[DONE]"), headers=SSE)
+    assert list(dure.stream("hi", client=scripted.client())) == ["a", "b"]
+
+
+def test_timeouts_are_checked() -> None:
+    assert calls.Timeout(total=None).total is None
+    with pytest.raises(errors.InvalidArgumentError):
+        calls.Timeout(connect=0)
+
+
+async def test_budgets_refuse_before_anything_is_sent(scripted: Scripted) -> None:
+    client = scripted.aclient()
+    await client.budgets.set("org:acme", limit="0.000001", window="lifetime")
+    with pytest.raises(errors.BudgetExceededError) as caught:
+        await client.chat.completions.create(**HELLO, dure=dure.Call(org="acme"))
+    assert caught.value.scope == "org:acme"
+    assert scripted.net.requests == []
