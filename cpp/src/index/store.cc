@@ -159,12 +159,14 @@ base::Result<std::optional<QueryOut>> search_once(StoreCore& core, const StoreCo
   if (!found) return base::fail(std::move(found.error()));
   auto whole = core.read([&](StoreDb& db) {
     bool all = true;
+    db.begin_read();
     for (const ScoredChunk& one : *found) {
       if (query.min_score && one.score < *query.min_score) break;
       auto row = db.fetch(one.chunk, query.with_vectors);
       all = all && row.has_value();
       if (row) out.hits.push_back({std::move(*row), one.score});
     }
+    db.end_read();
     return all;
   });
   if (!whole) return base::fail(std::move(whole.error()));

@@ -211,6 +211,14 @@ sql::Statement* StoreDb::statement(const char* sql) {
 // --- reading
 // --------------------------------------------------------------------------------------
 
+void StoreDb::begin_read() { Cursor(*this, "BEGIN").run(); }
+
+void StoreDb::end_read() {
+  if (!database_.in_transaction()) return;
+  Cursor(*this, "COMMIT").run();
+  if (database_.in_transaction()) (void)database_.execute("ROLLBACK");  // a step had failed
+}
+
 std::uint64_t StoreDb::seq() {
   Cursor found(*this, "SELECT value FROM state WHERE key = 'seq'");
   return found.next() ? static_cast<std::uint64_t>(found.integer(0)) : 0;
@@ -296,7 +304,7 @@ std::vector<std::string> StoreDb::segment_files() {
 
 std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const std::string& folder,
                             CollectionIndex& index) {
-  run("BEGIN");
+  begin_read();
   const std::uint64_t seq_now = seq();
   bool sealed = false;
   for (const SegmentRow& segment : segments(row.id)) {
@@ -342,13 +350,13 @@ std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const 
     if (batch.size() == 1000) index.apply({}, std::exchange(batch, {}));
   }
   index.apply({}, std::move(batch));
-  if (database_.in_transaction()) (void)database_.execute("COMMIT");
+  end_read();
   return seq_now;
 }
 
 std::uint64_t StoreDb::changes_since(const CollectionRow& row, std::uint64_t from,
                                      Changes& changes) {
-  run("BEGIN");
+  begin_read();
   const std::uint64_t seq_now = seq();
   {
     Cursor rows(*this,
@@ -369,7 +377,7 @@ std::uint64_t StoreDb::changes_since(const CollectionRow& row, std::uint64_t fro
       if (one.vector.size() == row.info.dim) changes.rows.push_back(std::move(one));
     }
   }
-  if (database_.in_transaction()) (void)database_.execute("COMMIT");
+  end_read();
   return seq_now;
 }
 

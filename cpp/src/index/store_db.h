@@ -59,6 +59,9 @@ class StoreDb {
   [[nodiscard]] bool failed() const noexcept { return !status_.ok(); }
 
   // --- reading ---
+  // What is read between the two is of one moment, and costs one look at the WAL.
+  void begin_read();
+  void end_read();
   [[nodiscard]] std::uint64_t seq();
   [[nodiscard]] std::optional<CollectionRow> find_collection(const std::string& tenant,
                                                              const std::string& name);
