@@ -5,11 +5,11 @@ Pure ASGI, so streams pass untouched; all of it is decided before a body byte is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,18 +58,19 @@ class Frame:
         await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        capped = _Capped(receive, self._settings.max_body_bytes)
         started = False
 
         async def watched(message: Message) -> None:
             nonlocal started
+            if capped.exceeded and not started:
+                return  # whatever the app makes of the cut body: the answer is 413
             started = True
             await send(message)
 
-        try:
-            await self._app(scope, _capped(receive, self._settings.max_body_bytes), watched)
-        except _TooLarge:
-            if started:
-                raise
+        with contextlib.suppress(_TooLarge):
+            await self._app(scope, capped, watched)
+        if capped.exceeded and not started:
             body = shape(413, f"The body is larger than {self._settings.max_body_bytes} bytes.")
             await JSONResponse(body, 413)(scope, receive, send)
 
@@ -121,15 +122,17 @@ def _with_header(send: Send, name: bytes, value: bytes) -> Send:
     return sending
 
 
-def _capped(receive: Receive, most: int) -> Receive:
-    taken = 0
+class _Capped:
+    """A `receive` that raises once more than `most` body bytes came."""
 
-    async def receiving() -> Message:
-        nonlocal taken
-        message: dict[str, Any] = dict(await receive())
-        taken += len(message.get("body", b""))
-        if taken > most:
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._left = receive, most
+        self.exceeded = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.exceeded = True
             raise _TooLarge
         return message
-
-    return receiving
