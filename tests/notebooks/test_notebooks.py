@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from dure import _core
 
-needs_all = pytest.mark.skipif(
-    not hasattr(_core.index, "Store") or not find_spec("dure._sync"),
-    reason="needs dure.Store and dure.Client",
-)
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
@@ -23,7 +17,6 @@ def test_outputs_are_stripped(path: Path) -> None:
         assert cell.get("execution_count") is None
 
 
-@needs_all
 @pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("default")  # the kernel's own client warns about its ports
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

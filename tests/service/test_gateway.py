@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from dure.testing.upstream import Upstream
 
-pytestmark = pytest.mark.skipif(not find_spec("dure._sync"), reason="needs dure.Client")
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello there"}]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from dure.testing.upstream import Upstream
 
-needs_client = pytest.mark.skipif(not find_spec("dure._sync"), reason="needs dure.Client")
 KEY = "dure-test-key-0123456789"
 
 
@@ -74,7 +72,6 @@ def ask(url: str, path: str, **headers: str) -> int:
         connection.close()
 
 
-@needs_client
 def test_keys_are_asked_for_before_anything_else(
     serve: Callable[..., AbstractContextManager[str]], provider: Upstream, tmp_path: Path
 ) -> None:
@@ -94,7 +91,6 @@ def test_keys_are_asked_for_before_anything_else(
         connection.close()
 
 
-@needs_client
 def test_a_body_without_a_length_is_capped_too(service: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(service).netloc, timeout=20)
     piece = b"x" * 1_000_000

@@ -45,7 +45,7 @@ FAULTS = {"429": 0.02, "500": 0.01, "503": 0.01, "reset": 0.01}
 QUESTIONS = (
     "What does heapq.merge do with its sorted inputs?",
     "두레와 품앗이는 어떻게 다른가요?",
-    "What happens to the entries of a shelve when writeback is true?",
+    "What does bisect_left return when the item is already in the list?",
 )
 
 
@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     folder = data_folder(options) / "demo"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     show = _Show(quiet=options.json)
+    before = _spent(folder)
     with ExitStack() as stack:
         client, steady = stack.enter_context(_provider(folder, None))
         show.title("dure demo", f"data in {folder}; {steady}")
@@ -91,7 +92,12 @@ def run(options: argparse.Namespace) -> int:
         answers = [_ask(show, client, store, question) for question in QUESTIONS]
         busy, _ = stack.enter_context(_provider(folder, FAULTS))
         runs = [_fan_out(show, busy, options, stream=stream) for stream in (False, True)]
+        counted = busy.counters["cost_pico"]  # of all clients on this data folder
     proof = _prove(show, folder)
+    equal = proof.ok and proof.spent_pico - before == counted
+    if not show.quiet:
+        ledger = dollars(proof.spent_pico - before)
+        rows([("this run", f"{ledger} in the ledger, {dollars(counted)} by the counters")])
     seconds = time.monotonic() - started
     show.title("done", f"{seconds:.1f} s")
     if options.json:
@@ -100,11 +106,11 @@ def run(options: argparse.Namespace) -> int:
                 "ingest": [report.to_dict() for report in reports],
                 "answers": [answer.to_dict() for answer in answers],
                 "fan_out": [one.to_dict() for one in runs],
-                "ledger": proof.to_dict(),
+                "ledger": {**proof.to_dict(), "equals_counters": equal},
                 "seconds": seconds,
             }
         )
-    return 0 if proof.ok and not any(one.failed for one in runs) else 1
+    return 0 if equal and not any(one.failed for one in runs) else 1
 
 
 class _Show:
@@ -276,6 +282,13 @@ def _measure(name: str, answers: Sequence[Any], seconds: float) -> _FanOut:
 
 
 # Prove
+
+
+def _spent(folder: Path) -> int:
+    """Return what the ledger says was spent before this run, in pico-dollars."""
+    from dure import costs
+
+    return costs.verify_ledger(folder).spent_pico if (folder / "ledger").is_dir() else 0
 
 
 def _prove(show: _Show, folder: Path) -> LedgerReport:

@@ -8,7 +8,6 @@ import json
 import socket
 import struct
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
     from dure.testing.upstream import Upstream
 
-
-needs_models = pytest.mark.skipif(not find_spec("dure.models"), reason="needs dure.models")
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello there"}]
 
@@ -252,7 +249,6 @@ def talk(url: str, data: bytes) -> bytes:
         return found
 
 
-@needs_models
 def test_pipelined_and_chunked_requests_are_answered_in_order(server: Upstream) -> None:
     body = json.dumps({"model": "gpt-4o", "messages": MESSAGES, "stream": True}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
