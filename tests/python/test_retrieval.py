@@ -358,3 +358,19 @@ def test_collection_is_a_vector_store(store: dure.Store) -> None:
     assert isinstance(col, retrieval.VectorStore)
     hit = retrieval.Hit("a", 1.0, "t", {"k": 1})
     assert json.dumps(hit.to_dict())
+
+
+def test_scroll_pages_through_long_ids(store: dure.Store) -> None:
+    collection = store.collection("pages", dim=4)
+    vectors = np.eye(4, dtype=np.float32)[np.arange(50) % 4]
+    ids = [f"{number:032x}" for number in range(50)]  # longer than a short string's buffer
+    collection.upsert(embeddings=vectors, ids=ids, texts=["text"] * 50)
+    seen: list[str] = []
+    after = None
+    while True:
+        page = collection.scroll(after=after, limit=7)
+        seen += [row.id for row in page.rows]
+        if page.next is None:
+            break
+        after = page.next
+    assert seen == ids

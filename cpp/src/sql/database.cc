@@ -57,7 +57,7 @@ void Statement::bind(int parameter, std::int64_t value) {
   sqlite3_bind_int64(statement_, parameter, value);
 }
 void Statement::bind_text(int parameter, std::string_view text) {
-  sqlite3_bind_text64(statement_, parameter, not_null(text), text.size(), SQLITE_STATIC,
+  sqlite3_bind_text64(statement_, parameter, not_null(text), text.size(), SQLITE_TRANSIENT,
                       SQLITE_UTF8);
 }
 void Statement::bind_blob(int parameter, std::string_view bytes) {

@@ -30,7 +30,7 @@ class Statement {
   Statement(Statement&& other) noexcept;
   Statement& operator=(Statement&& other) noexcept;
 
-  // Parameters count from 1. Text and blobs are borrowed until reset() or the end.
+  // Parameters count from 1. Text is copied; a blob is borrowed until reset() or the end.
   void bind(int parameter, std::int64_t value);
   void bind_text(int parameter, std::string_view text);
   void bind_blob(int parameter, std::string_view bytes);
