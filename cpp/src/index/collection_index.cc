@@ -14,7 +14,7 @@ namespace dure::index {
 namespace {
 
 constexpr std::size_t kWord = 64;
-constexpr std::size_t kFilters = 64;         // bit sets kept
+constexpr std::size_t kFilters = 256;        // bit sets kept
 constexpr std::size_t kFewestReranked = 20;  // rows of a graph's answer scored anew
 constexpr std::size_t kSmallestEf = 64;
 constexpr std::size_t kFusionDepth = 50;  // of each list, at least
