@@ -33,4 +33,8 @@ def __getattr__(name: str) -> object:
         from dure.local import HashEmbedder
 
         return HashEmbedder
+    if name == "upstream":
+        from importlib import import_module
+
+        return import_module("dure.testing.upstream")
     raise AttributeError(f"module 'dure.testing' has no attribute {name!r}")
