@@ -74,6 +74,19 @@ _MODULES = (
 )
 
 if TYPE_CHECKING:
+    from dure import aio as aio
+    from dure import calls as calls
+    from dure import chunks as chunks
+    from dure import costs as costs
+    from dure import files as files
+    from dure import local as local
+    from dure import manager as manager
+    from dure import models as models
+    from dure import prompts as prompts
+    from dure import rag as rag
+    from dure import retrieval as retrieval
+    from dure import testing as testing
+    from dure import tokens as tokens
     from dure._sync import Client as Client
     from dure._sync import encode as encode
     from dure._sync import generate as generate

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dure._testing import FakeClock as FakeClock
     from dure._testing import FakeRandom as FakeRandom
+    from dure.testing import upstream as upstream
 
 _NATIVE = ("FakeClock", "FakeRandom", "FakeTransport")
 
