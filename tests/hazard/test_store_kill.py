@@ -142,7 +142,9 @@ def test_two_processes_share_a_store(tmp_path: Path) -> None:
         assert col.count() == len(found)
         some = sorted(truth.present)[:: max(1, len(truth.present) // 50)]
         for name in some:
-            assert col.query(store_writer.vector_of(name), top_k=1)[0].score > 1 - 1e-4
+            # A wide search: the question is whether a row is lost, not this tiny graph's recall.
+            best = col.query(store_writer.vector_of(name), top_k=1, ef=3000)[0]
+            assert best.score > 1 - 1e-4
     check(folder, truth)
 
 
