@@ -92,7 +92,7 @@ def check(folder: Path, truth: Truth) -> int:
             assert (row.vector == store_writer.vector_of(row.id)).all()
         # The index in memory agrees with the rows: each vector finds itself.
         for name in list(rows)[:: max(1, len(rows) // 20)]:
-            best = col.query(store_writer.vector_of(name), top_k=3)
+            best = col.query(store_writer.vector_of(name), top_k=3, ef=3000)
             assert best[0].score == pytest.approx(1.0, abs=1e-4)
             assert {hit.id for hit in best} <= rows.keys()
             assert col.query(name, mode="bm25", top_k=1)
