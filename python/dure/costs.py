@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, cast
 
 from dure import _core
+from dure._dollars import to_dollars
 from dure.errors import InvalidArgumentError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -54,14 +55,6 @@ def data_folder() -> str:
 
 
 # Money and time ----------------------------------------------------------------------------------
-
-
-def to_dollars(pico: int) -> Decimal:
-    """Return pico-dollars as exact dollars."""
-    digits = f"{abs(pico):013d}"  # as text: no context rounds it, and no zeros trail
-    fraction = digits[-12:].rstrip("0")
-    text = digits[:-12] + (f".{fraction}" if fraction else "")
-    return Decimal(f"-{text}" if pico < 0 else text)
 
 
 def to_pico(amount: Money, argument: str = "amount") -> int:

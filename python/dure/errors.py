@@ -209,9 +209,9 @@ class BudgetExceededError(DureError):
         """What is left: dollars, or a count of tokens or requests."""
         if self.left_units is None or self.unit != "usd":
             return self.left_units
-        from decimal import Decimal
+        from dure._dollars import to_dollars
 
-        return Decimal(self.left_units).scaleb(-12)
+        return to_dollars(self.left_units)
 
     @property
     def resets_at(self) -> datetime | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 from dure import _core
+from dure._dollars import to_dollars
 from dure.errors import InvalidArgumentError, InvalidModelError
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def explain(service: str, request: Mapping[str, object]) -> list[Choice]:
         _core.money.wall_us(),
     )
     return [
-        Choice(model, reason or None, None if reason else costs.to_dollars(pico))
+        Choice(model, reason or None, None if reason else to_dollars(pico))
         for model, reason, pico in found
     ]
 

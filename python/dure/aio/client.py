@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from dure._progress import reporter
 from dure.aio import _bridge as bridge
 from dure.aio.streams import AsyncStream
+from dure.calls.parameters import OF_BATCH, OF_CALL, check_names
 from dure.calls.replies import (
     ChatCompletion,
     CreateEmbeddingResponse,
@@ -53,7 +54,7 @@ class Resource:
     ) -> core.Reply:
         view = self._view
         return await bridge.call(
-            view.core,
+            view.native(),
             view.endpoint,
             method,
             path_of(path, extra_query),
@@ -138,11 +139,12 @@ class AsyncCompletions(Resource):
             **parameters: Every other parameter of the API, sent as given.
 
         Raises:
-            InvalidArgumentError: the body cannot be sent; `.path` says where.
+            InvalidArgumentError: the API has no such parameter (`extra_body=` passes anything
+                through), or the body cannot be sent; `.path` says where.
             InvalidModelError: unknown model, or not allowed for the service.
             BudgetExceededError: the upper bound of the cost does not fit.
             RateLimitError, UpstreamError: the provider refused; `.status_code`, `.request_id`.
-            UnavailableError: nothing was accepted.
+            UnavailableError: nothing was accepted, or the client is closed.
             DeadlineError: time ran out.
             TruncatedStreamError: the stream broke off (while iterating).
         """
@@ -161,7 +163,7 @@ class AsyncCompletions(Resource):
             )
         body["stream"] = True
         view = self._view
-        native = view.core.stream(
+        native = view.native().stream(
             view.endpoint,
             path_of("/chat/completions", extra_query),
             body_of(body, extra_body),
@@ -175,6 +177,7 @@ def chat_body(
     messages: Iterable[Any], model: str | None, parameters: dict[str, object]
 ) -> dict[str, Any]:
     """Return the body of a chat request."""
+    check_names(parameters, "chat.completions", OF_CALL)
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["messages"] = messages if isinstance(messages, list) else list(messages)
     body.update(parameters)
@@ -234,6 +237,7 @@ def embeddings_body(
     parameters: dict[str, object],
 ) -> dict[str, Any]:
     """Return the body of an embeddings request; ours asks for base64."""
+    check_names(parameters, "embeddings", OF_CALL)
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["input"] = given if isinstance(given, str) else list(given)
     body["encoding_format"] = encoding_format or "base64"
@@ -337,11 +341,16 @@ class AsyncClient(Resource):
 
     @property
     def budgets(self) -> AsyncBudgets:
-        """Limits of what organisations, users and services may spend in this data folder."""
+        """Limits of what organisations, users and services may spend in this data folder.
+
+        Raises:
+            UnavailableError: this client is closed.
+        """
+        native = self._view.native()
         if self._budgets is None:
             from dure.costs import AsyncBudgets
 
-            self._budgets = AsyncBudgets(self._view.core.account)
+            self._budgets = AsyncBudgets(native.account)
         return self._budgets
 
     @classmethod
@@ -373,7 +382,11 @@ class AsyncClient(Resource):
     def with_options(
         self, *, timeout: float | Timeout | None = None, max_retries: int | None = None
     ) -> AsyncClient:
-        """Return a client with other limits and the rest as here."""
+        """Return a client with other limits and the rest as here; each is closed on its own.
+
+        Raises:
+            UnavailableError: this client is closed.
+        """
         return self.of(self._view.with_options(timeout=timeout, max_retries=max_retries))
 
     async def post(
@@ -443,18 +456,26 @@ class AsyncClient(Resource):
 
         Raises:
             InvalidArgumentError: `to` or `limit`; what is wrong in a request is in its place.
+            UnavailableError: this client is closed.
         """
         if to not in PATHS:
             raise InvalidArgumentError(f"to must be one of {sorted(PATHS)}", argument="to")
+        self._view.native()  # a closed client reads no request
+        slots: list[Any] = []  # a refusal, or None where an answer goes
         bodies, options = [], []
-        for request in requests:
-            body, option = self._split(request, to)
+        for index, request in enumerate(requests):
+            try:
+                body, option = self._split(request, to, f"requests[{index}]")
+            except DureError as refused:
+                slots.append(refused)
+                continue
+            slots.append(None)
             bodies.append(body)
             options.append(option)
-        results = await self._batch(PATHS[to], bodies, options, limit, progress)
-        if to == "chat.completions":
-            return [r if isinstance(r, DureError) else ChatCompletion(r) for r in results]
-        return [vectors_of(body, result) for body, result in zip(bodies, results, strict=True)]
+        refusals = len(slots) - len(bodies)
+        results = await self._batch(PATHS[to], bodies, options, limit, progress, refusals)
+        answers = zip(bodies, results, strict=True)
+        return [answer_of(to, *next(answers)) if slot is None else slot for slot in slots]
 
     async def map_raw(
         self,
@@ -471,8 +492,11 @@ class AsyncClient(Resource):
         )
         return [r if isinstance(r, DureError) else r.body for r in results]
 
-    def _split(self, request: Mapping[str, Any], to: str) -> tuple[dict[str, Any], core.Options]:
+    def _split(
+        self, request: Mapping[str, Any], to: str, path: str
+    ) -> tuple[dict[str, Any], core.Options]:
         """Return body and limits of one request of a batch."""
+        check_names(request, to, OF_BATCH, path=path)
         body = dict(request)
         call, timeout = body.pop("dure", None), body.pop("timeout", None)
         extra = body.pop("extra_body", None)
@@ -487,23 +511,30 @@ class AsyncClient(Resource):
         options: list[core.Options],
         limit: int,
         progress: Progress,
+        refused: int = 0,
     ) -> list[core.Reply | DureError]:
+        """Run the bodies; `refused` requests, known to fail, count as done."""
         if isinstance(limit, bool) or limit < 1:
             raise InvalidArgumentError("limit must be 1 or more", argument="limit")
         view = self._view
+        native = view.native()
         report = reporter(progress)
-        batch = view.core.batch(view.endpoint, path, bodies, options, limit)
+        batch = native.batch(view.endpoint, path, bodies, options, limit)
 
         def tell() -> None:
             if report is not None:
-                report(batch.done, batch.total, "requests")
+                report(batch.done + refused, batch.total + refused, "requests")
 
         await bridge.wait_batch(batch, tell if report is not None else None)
         tell()
         return batch.take()
 
     async def close(self) -> None:
-        """Let go of the shared native client. Calls under way go on; the process ends them."""
+        """Refuse further calls with `UnavailableError`; those under way go on. Idempotent.
+
+        Clients made by `with_options` are closed on their own.
+        """
+        self._view.close()
 
     aclose = close  # async only
 
@@ -522,12 +553,17 @@ class AsyncClient(Resource):
         return f"{type(self).__name__}(base_url={self.base_url!r})"
 
 
-def vectors_of(
-    body: dict[str, Any], result: core.Reply | DureError
-) -> CreateEmbeddingResponse | DureError:
-    """Return the answer of one embeddings request of a batch; a bad one is its own failure."""
+def answer_of(
+    to: str, body: dict[str, Any], result: core.Reply | DureError
+) -> ChatCompletion | CreateEmbeddingResponse | DureError:
+    """Return the answer of one request of a batch to `to`."""
     if isinstance(result, DureError):
         return result
+    return ChatCompletion(result) if to == "chat.completions" else vectors_of(body, result)
+
+
+def vectors_of(body: dict[str, Any], result: core.Reply) -> CreateEmbeddingResponse | DureError:
+    """Return the answer of one embeddings request of a batch; a bad one is its own failure."""
     try:
         return CreateEmbeddingResponse(
             result,

@@ -88,9 +88,9 @@ class Facts:
     @property
     def cost_usd(self) -> Decimal:
         """Settled cost of all attempts in dollars."""
-        from decimal import Decimal
+        from dure._dollars import to_dollars
 
-        return Decimal(self._record.cost_pico).scaleb(-12)
+        return to_dollars(self._record.cost_pico)
 
     @property
     def attempts(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dure._core import client as core
 from dure.calls import Call, Timeout, pico_of_dollars
-from dure.errors import InvalidArgumentError
+from dure.errors import InvalidArgumentError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,10 +36,10 @@ def keys_of(api_key: str | Sequence[str] | None) -> list[str]:
 class View:
     """One set of settings on the shared native client of a data folder.
 
-    Cheap: thousands may exist. Immutable, so thread-safe.
+    Cheap: thousands may exist. Thread-safe: nothing changes but `close`, once and for all.
     """
 
-    __slots__ = ("_plain", "core", "endpoint", "max_retries", "timeout")
+    __slots__ = ("_closed", "_plain", "core", "endpoint", "max_retries", "timeout")
 
     def __init__(
         self,
@@ -54,6 +54,21 @@ class View:
         self.timeout = timeout
         self.max_retries = max_retries
         self._plain = self._options(None, timeout)
+        self._closed = False
+
+    def native(self) -> core.Client:
+        """Return the native client, to make a call with.
+
+        Raises:
+            UnavailableError: the view is closed.
+        """
+        if self._closed:
+            raise UnavailableError("this client is closed: make a new one", stage="closed")
+        return self.core
+
+    def close(self) -> None:
+        """Refuse further calls; those under way go on. Idempotent."""
+        self._closed = True
 
     @classmethod
     def open(
@@ -98,9 +113,13 @@ class View:
         return cls(native, endpoint, timeout=timeout_of(timeout), max_retries=max_retries)
 
     def with_options(self, *, timeout: float | Timeout | None, max_retries: int | None) -> View:
-        """Return a view with other limits on the same endpoint."""
+        """Return a view with other limits on the same endpoint; it is closed on its own.
+
+        Raises:
+            UnavailableError: this view is closed.
+        """
         return View(
-            self.core,
+            self.native(),
             self.endpoint,
             timeout=self.timeout if timeout is None else timeout_of(timeout),
             max_retries=self.max_retries if max_retries is None else max_retries,

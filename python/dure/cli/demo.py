@@ -11,10 +11,10 @@ import sysconfig
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dure._dollars import to_dollars
 from dure._progress import Bar
 from dure.errors import DureError
 
@@ -28,6 +28,7 @@ from .provider import has_key
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from decimal import Decimal
 
     from dure._sync import Client
     from dure.costs import LedgerReport
@@ -277,7 +278,7 @@ def _measure(name: str, answers: Sequence[Any], seconds: float) -> _FanOut:
         p50_ms=times[len(times) // 2] * 1000,
         p99_ms=times[min(len(times) - 1, len(times) * 99 // 100)] * 1000,
         retries=sum(answer.dure.attempts - 1 for answer in good),
-        cost=sum((answer.dure.cost_usd for answer in good), Decimal(0)),
+        cost=to_dollars(sum(answer.dure.cost_pico for answer in good)),
     )
 
 

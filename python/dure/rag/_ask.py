@@ -90,7 +90,7 @@ def ask(
     call: Call | None = None,
     stream: bool = False,
 ) -> Answer | AnswerStream:
-    """Answer a question from a store.
+    """Answer a question from a store. In a coroutine, or with an AsyncClient: `await dure.aask()`.
 
     Args:
         question: What is asked, in any language.
@@ -256,8 +256,11 @@ def _client(client: Any, *, asynchronous: bool) -> Any:  # noqa: ANN401 - one of
     if client is None:
         return wanted()
     if not isinstance(client, wanted):
-        name, twin = ("aask", "AsyncClient") if asynchronous else ("ask", "Client")
-        raise InvalidArgumentError(f"{name} wants a dure.{twin}", argument="client")
+        text = "dure.aask wants" if asynchronous else "dure.ask wants"
+        text += f" a dure.{wanted.__name__}, not {type(client).__name__}"
+        if isinstance(client, (Client, AsyncClient)):
+            text += f": use {'dure.ask(...)' if asynchronous else 'await dure.aask(...)'}"
+        raise InvalidArgumentError(text, argument="client")
     return client
 
 

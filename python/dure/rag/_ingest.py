@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dure._dollars import to_dollars
 from dure._progress import reporter
 from dure.errors import FileRefusedError
 
@@ -92,7 +93,7 @@ def ingest(
     prune: bool = False,
     progress: bool | Report | None = None,
 ) -> IngestReport:
-    """Read files and folders into a store.
+    """Read files and folders into a store. In a coroutine: `await dure.aingest(...)`.
 
     A file whose bytes did not change is skipped before it is parsed. A changed one is replaced in
     one commit, so a process that dies leaves each document whole, old or new, and the next run
@@ -221,7 +222,7 @@ class _Ingest:
         self._report.files = len(files)
         self._report.embedded = self._batcher.embedded
         after = self._spent()
-        self._report.cost = None if before is None or after is None else after - before
+        self._report.cost = None if before is None or after is None else to_dollars(after - before)
         self._report.refused.sort(key=lambda refusal: refusal.path)
         self._report.seconds = time.monotonic() - start
         return self._report
@@ -257,11 +258,11 @@ class _Ingest:
         gone = [document for document in self._known if not Path(document).exists()]
         self._report.removed = self._col.delete_documents(gone) if gone else 0
 
-    def _spent(self) -> Decimal | None:
-        """Return what the client has spent so far; None if that is not known."""
+    def _spent(self) -> int | None:
+        """Return the pico-dollars that the client has spent so far; None if not known."""
         if self._client is None:
-            return Decimal(0) if self._free else None
-        return Decimal(self._client.counters["cost_pico"]).scaleb(-12)
+            return 0 if self._free else None
+        return self._client.counters["cost_pico"]
 
     def _refuse(self, path: Path, reason: str) -> None:
         with self._lock:

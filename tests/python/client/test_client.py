@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from .conftest import CHAT, HELLO, SSE, STOP, USAGE, Scripted, delta, events
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 COST = 8 * 150_000 + 2 * 600_000  # pico-dollars
@@ -263,6 +264,122 @@ async def test_map_keeps_order_and_failures_in_their_slots(scripted: Scripted) -
     assert await client.map([]) == []
     with pytest.raises(errors.InvalidArgumentError):
         await client.map([HELLO], 0)
+
+
+async def test_a_closed_client_refuses_every_call(scripted: Scripted) -> None:
+    client = scripted.aclient()
+    view = client.with_options(timeout=5)
+    await client.close()
+    await client.close()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: client.chat.completions.create(**HELLO),
+        lambda: client.chat.completions.create(**HELLO, stream=True),
+        lambda: client.embeddings.create(model="text-embedding-3-small", input="a"),
+        client.models.list,
+        lambda: client.post("/chat/completions", body=HELLO),
+        lambda: client.get("/models"),
+        lambda: client.map([HELLO]),
+        lambda: client.map([]),
+        lambda: client.map_raw([b"{}"]),
+    ]
+    for call in calls:
+        with pytest.raises(errors.UnavailableError, match="this client is closed: make a new one"):
+            await call()
+    for here in (lambda: client.with_options(timeout=1), lambda: client.budgets):
+        with pytest.raises(errors.UnavailableError):
+            here()
+    assert scripted.net.requests == []
+    scripted.answer()
+    await view.chat.completions.create(**HELLO)  # closed on its own
+    async with view:
+        pass
+    with pytest.raises(errors.UnavailableError):
+        await view.chat.completions.create(**HELLO)
+
+
+def test_a_sync_client_is_closed_by_its_block(scripted: Scripted) -> None:
+    scripted.answer()
+    with scripted.client() as client:
+        client.chat.completions.create(**HELLO)
+    with pytest.raises(errors.UnavailableError, match="closed"):
+        client.chat.completions.create(**HELLO)
+    scripted.answer()
+    scripted.client().chat.completions.create(**HELLO)  # the native one is shared and lives
+
+
+async def test_a_stream_outlives_the_close_of_its_client(scripted: Scripted) -> None:
+    scripted.net.reply(events(delta("a"), delta("b"), STOP, USAGE, "[DONE]"), headers=SSE)
+    async with scripted.aclient() as client:
+        stream = await client.chat.completions.create(**HELLO, stream=True)
+    text = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+    assert text[:2] == ["a", "b"]
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(scripted: Scripted) -> None:
+    client = scripted.client()
+    with pytest.raises(errors.InvalidArgumentError) as wrong:
+        client.chat.completions.create(**HELLO, temprature=3)
+    assert wrong.value.argument == "temprature"
+    for word in ("'temprature'", "'temperature'", "extra_body="):
+        assert word in str(wrong.value)
+    with pytest.raises(errors.InvalidArgumentError, match="'dimensions'"):
+        client.embeddings.create(model="text-embedding-3-small", input="a", dimension=3)
+    with pytest.raises(errors.InvalidArgumentError, match="'timeout'"):
+        client.chat.completions.create(**HELLO, time_out=3)
+    assert scripted.net.requests == []
+    scripted.answer()
+    client.chat.completions.create(**HELLO, temperature=99, extra_body={"top_k": 5})
+    assert (sent(scripted)["temperature"], sent(scripted)["top_k"]) == (99, 5)
+
+
+async def test_map_refuses_bad_requests_in_their_slots(scripted: Scripted) -> None:
+    scripted.answer()
+    scripted.answer()
+    seen: list[tuple[int, int | None, str]] = []
+    results = await scripted.aclient().map(
+        [
+            {**HELLO, "temprature": 3},
+            {**HELLO, "extra_body": {"top_k": 5}},
+            {**HELLO, "timeout": -1},
+            HELLO,
+            {**HELLO, "extra_headers": {}},
+        ],
+        1,
+        progress=lambda *state: seen.append(state),
+    )
+    names = [type(r).__name__ for r in results]
+    assert names == [
+        "InvalidArgumentError",
+        "ChatCompletion",
+        "InvalidArgumentError",
+        "ChatCompletion",
+        "InvalidArgumentError",
+    ]
+    first = results[0]
+    assert isinstance(first, errors.InvalidArgumentError)
+    assert (first.argument, first.path) == ("temprature", "requests[0]")
+    assert sent(scripted, 0)["top_k"] == 5
+    assert seen[-1] == (5, 5, "requests")
+    (vector,) = await scripted.aclient().map([{"inputs": "a"}], to="embeddings")
+    assert isinstance(vector, errors.InvalidArgumentError)
+
+
+async def test_ask_and_aask_name_their_twin(scripted: Scripted, tmp_path: Path) -> None:
+    with dure.Store.open(tmp_path / "store") as store:
+        store.collection("default").upsert(ids=["1"], texts=["Salt melts at 801 degrees."])
+        with pytest.raises(errors.InvalidArgumentError, match=r"use await dure\.aask"):
+            dure.ask("salt?", store=store, client=scripted.aclient())  # type: ignore[call-overload]
+        with pytest.raises(errors.InvalidArgumentError, match=r"use dure\.ask"):
+            await dure.aask("salt?", store=store, client=scripted.client())  # type: ignore[arg-type]
+
+
+def test_dollars_have_one_form(scripted: Scripted) -> None:
+    scripted.answer()
+    facts = scripted.client().chat.completions.create(**HELLO).dure
+    assert str(facts.cost_usd) == "0.0000024"
+    assert facts.cost_pico == 2_400_000
+    over = errors.BudgetExceededError("no", left_units=500_000_000_000)
+    assert str(over.left) == "0.5"
 
 
 def test_map_raw_is_bytes_in_bytes_out(scripted: Scripted) -> None:

@@ -1,0 +1,97 @@
+"""Which parameters the API knows: a misspelt one must not vanish into the body unseen.
+
+Names are those of OpenAI's API description (schemas CreateChatCompletionRequest and
+CreateEmbeddingRequest). Values are the provider's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dure.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["OF_BATCH", "OF_CALL", "PARAMETERS", "check_names"]
+
+PARAMETERS: dict[str, frozenset[str]] = {
+    "chat.completions": frozenset(
+        [
+            "audio",
+            "frequency_penalty",
+            "function_call",
+            "functions",
+            "logit_bias",
+            "logprobs",
+            "max_completion_tokens",
+            "max_tokens",
+            "messages",
+            "metadata",
+            "modalities",
+            "model",
+            "moderation",
+            "n",
+            "parallel_tool_calls",
+            "prediction",
+            "presence_penalty",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "reasoning_effort",
+            "response_format",
+            "safety_identifier",
+            "seed",
+            "service_tier",
+            "stop",
+            "store",
+            "stream",
+            "stream_options",
+            "temperature",
+            "tool_choice",
+            "tools",
+            "top_logprobs",
+            "top_p",
+            "user",
+            "verbosity",
+            "web_search_options",
+        ]
+    ),
+    "embeddings": frozenset(("dimensions", "encoding_format", "input", "model", "user")),
+}
+# Our own arguments: of one call, and of a request in a batch.
+OF_CALL = frozenset(("dure", "timeout", "extra_headers", "extra_query", "extra_body"))
+OF_BATCH = frozenset(("dure", "timeout", "extra_body"))
+
+
+def check_names(
+    given: Iterable[str], to: str, ours: frozenset[str] = frozenset(), *, path: str | None = None
+) -> None:
+    """Check that `to` has every given parameter.
+
+    Args:
+        given: Names of parameters.
+        to: A key of `PARAMETERS`.
+        ours: Arguments that are allowed beside the API's; none for a body off the wire.
+        path: Where the names stand, if not in the call itself.
+
+    Raises:
+        InvalidArgumentError: a name is unknown; `.argument` is the name.
+    """
+    known = PARAMETERS[to] | ours
+    for name in given:
+        if name not in known:
+            raise unknown(str(name), to, known, path)
+
+
+def unknown(name: str, to: str, known: frozenset[str], path: str | None) -> InvalidArgumentError:
+    """Return the refusal of one name, with the nearest that is known."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, sorted(known), n=1)
+    text = f"{to} has no parameter {name!r}"
+    if near:
+        text += f": did you mean {near[0]!r}?"
+    if "extra_body" in known:
+        text += " (extra_body= passes anything else through)"
+    return InvalidArgumentError(text, argument=name, path=path)
