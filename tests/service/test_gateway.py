@@ -83,10 +83,14 @@ def test_openai_python_embeds_and_lists(client: openai.OpenAI) -> None:
 
 
 def test_openai_python_raises_its_own_errors(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError) as unknown:
+    with pytest.raises(openai.NotFoundError) as unknown:
         client.chat.completions.create(model="no-such-model", messages=MESSAGES)
     assert unknown.value.body is not None
+    assert unknown.value.code == "model_not_found"
     assert "no-such-model" in unknown.value.message
+    with pytest.raises(openai.NotFoundError, match="no-such-model") as nothing:
+        client.embeddings.create(model="no-such-model", input="a")
+    assert nothing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError, match="messages"):
         client.chat.completions.create(model="gpt-4o", messages=[])
     with pytest.raises(openai.NotFoundError):
@@ -178,6 +182,36 @@ def test_bad_bodies_have_the_error_shape(service: str) -> None:
     assert call(service + "/v1/nothing")[0] == 404
     error_of(call(service + "/v1/nothing"))
     assert call(service + "/v1/chat/completions")[0] == 405
+
+
+def test_an_unknown_model_is_a_bad_argument_of_our_short_forms(service: str) -> None:
+    for path, body in (("/chat", {"messages": MESSAGES}), ("/embed", {"texts": ["a"]})):
+        answer = call(service + path, {**body, "model": "no-such-model"})
+        assert answer[0] == 400
+        assert error_of(answer)["code"] == "invalid_model"
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "param"),
+    [
+        ("/v1/chat/completions", {"max_tokens": -1}, "max_tokens"),
+        ("/v1/chat/completions", {"messages": ["no object"]}, "messages[0]"),
+        ("/v1/chat/completions", {"temprature": 3}, "temprature"),
+        ("/v1/chat/completions", {"temprature": 3, "stream": True}, "temprature"),
+        ("/v1/chat/completions", {"extra_headers": {"authorization": "x"}}, "extra_headers"),
+        ("/v1/embeddings", {"input": ""}, "input"),
+        ("/v1/embeddings", {"input": "a"}, "messages"),
+    ],
+)
+def test_param_names_what_is_wrong(
+    service: str, provider: Upstream, path: str, more: dict[str, Any], param: str
+) -> None:
+    before = len(provider.log())
+    body = {"model": "gpt-4o", "messages": MESSAGES, **more}
+    answer = call(service + path, body)
+    assert answer[0] == 400
+    assert error_of(answer)["param"] == param
+    assert len(provider.log()) == before, "nothing was sent"
 
 
 def test_health_and_ids(service: str) -> None:

@@ -10,7 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from dure.errors import DureError, UpstreamError
+from dure.errors import (
+    DureError,
+    InvalidArgumentError,
+    InvalidModelError,
+    NotFoundError,
+    UpstreamError,
+)
 
 __all__ = ["body_of", "install", "shape", "status_of"]
 
@@ -47,16 +53,29 @@ def body_of(error: DureError) -> dict[str, Any]:
     """Return the body for one of our errors; a provider's refusal of our key says no more."""
     if isinstance(error, UpstreamError) and error.status_code in {401, 402, 403}:
         return shape(502, "The provider refused this installation's key.", code="upstream_auth")
-    param = getattr(error, "param", None) or getattr(error, "argument", None)
     resets_at = getattr(error, "resets_at", None)
     return shape(
         status_of(error),
         str(error),
         code=error.code,
-        param=param,
+        param=param_of(error),
         retry_after=error.retry_after,
         resets_at=resets_at.isoformat() if resets_at else None,
     )
+
+
+def param_of(error: DureError) -> str | None:
+    """Return the parameter that is wrong, where it is known."""
+    if isinstance(error, InvalidArgumentError):
+        return (error.path if error.argument == "body" else None) or error.argument
+    return error.param if isinstance(error, UpstreamError) else None
+
+
+def as_openai(error: DureError) -> DureError:
+    """Return the error as OpenAI has it: a model that one cannot have is not found."""
+    if error.code != InvalidModelError.default_code:
+        return error
+    return NotFoundError(str(error), code="model_not_found")
 
 
 def install(app: FastAPI) -> None:
@@ -67,8 +86,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown_error)
 
 
-async def _dure_error(_request: Request, error: Exception) -> JSONResponse:
+async def _dure_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DureError)
+    if request.scope["path"].startswith(_OPENAI_SHAPED):
+        error = as_openai(error)
     return JSONResponse(body_of(error), status_of(error), _retry_headers(error))
 
 

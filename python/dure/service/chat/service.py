@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from dure.aio import AsyncClient
+from dure.calls.parameters import check_names
 from dure.errors import DureError, InvalidArgumentError
 from dure.service.errors import body_of
 from dure.service.kit import sse
@@ -21,7 +22,8 @@ def parse(body: bytes) -> dict[str, Any]:
     """Read an OpenAI-shaped body.
 
     Raises:
-        InvalidArgumentError: it is no JSON object with a model and messages.
+        InvalidArgumentError: it is no JSON object with a model and messages, or it has a
+            parameter that the API has not.
     """
     try:
         value = json.loads(body)
@@ -35,6 +37,7 @@ def parse(body: bytes) -> dict[str, Any]:
         raise InvalidArgumentError(
             "'messages' is not a list with at least one message", argument="messages"
         )
+    check_names(value, "chat.completions")  # also keeps our own arguments out of callers' hands
     return value
 
 
