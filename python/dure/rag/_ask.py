@@ -113,6 +113,7 @@ def ask(
         InvalidArgumentError: the question alone is larger than the prompt may be.
         DureError: what the provider call raises.
     """
+    _check_client(client, asynchronous=False)
     found = _retrieve(question, store, collection, tenant, embedder, top_k, mode, where)
     prompt = _prompt(question, found, model, max_context_tokens, call)
     if client is None and not os.environ.get("OPENAI_API_KEY"):
@@ -145,6 +146,7 @@ async def aask(
     stream: bool = False,
 ) -> Answer | AsyncAnswerStream:
     """The coroutine of `ask`: the same arguments and results."""
+    _check_client(client, asynchronous=True)
     found = await asyncio.to_thread(
         _retrieve, question, store, collection, tenant, embedder, top_k, mode, where
     )
@@ -252,16 +254,23 @@ def _client(client: Any, *, asynchronous: bool) -> Any:  # noqa: ANN401 - one of
     from dure._sync import Client
     from dure.aio import AsyncClient
 
-    wanted: Any = AsyncClient if asynchronous else Client
+    return client or (AsyncClient() if asynchronous else Client())
+
+
+def _check_client(client: object, *, asynchronous: bool) -> None:
     if client is None:
-        return wanted()
-    if not isinstance(client, wanted):
-        text = "dure.aask wants" if asynchronous else "dure.ask wants"
-        text += f" a dure.{wanted.__name__}, not {type(client).__name__}"
-        if isinstance(client, (Client, AsyncClient)):
-            text += f": use {'dure.ask(...)' if asynchronous else 'await dure.aask(...)'}"
-        raise InvalidArgumentError(text, argument="client")
-    return client
+        return
+    from dure._sync import Client
+    from dure.aio import AsyncClient
+
+    wanted, other = (AsyncClient, Client) if asynchronous else (Client, AsyncClient)
+    if isinstance(client, wanted):
+        return
+    name, twin = ("aask", "dure.ask") if asynchronous else ("ask", "await dure.aask")
+    text = f"dure.{name} wants a dure.{wanted.__name__}, not {type(client).__name__}"
+    if isinstance(client, other):
+        text += f": use {twin}(...)"
+    raise InvalidArgumentError(text, argument="client")
 
 
 def _answer(prompt: _Prompt, response: Any) -> Answer:  # noqa: ANN401 - openai's shape

@@ -365,12 +365,11 @@ async def test_map_refuses_bad_requests_in_their_slots(scripted: Scripted) -> No
 
 
 async def test_ask_and_aask_name_their_twin(scripted: Scripted, tmp_path: Path) -> None:
-    with dure.Store.open(tmp_path / "store") as store:
-        store.collection("default").upsert(ids=["1"], texts=["Salt melts at 801 degrees."])
-        with pytest.raises(errors.InvalidArgumentError, match=r"use await dure\.aask"):
-            dure.ask("salt?", store=store, client=scripted.aclient())  # type: ignore[call-overload]
-        with pytest.raises(errors.InvalidArgumentError, match=r"use dure\.ask"):
-            await dure.aask("salt?", store=store, client=scripted.client())  # type: ignore[arg-type]
+    nowhere = tmp_path / "no store is opened for that"
+    with pytest.raises(errors.InvalidArgumentError, match=r"use await dure\.aask"):
+        dure.ask("salt?", store=nowhere, client=scripted.aclient())  # type: ignore[call-overload]
+    with pytest.raises(errors.InvalidArgumentError, match=r"use dure\.ask"):
+        await dure.aask("salt?", store=nowhere, client=scripted.client())  # type: ignore[arg-type]
 
 
 def test_dollars_have_one_form(scripted: Scripted) -> None:
