@@ -168,7 +168,11 @@ std::size_t count(const Handle& handle, py::handle value) {
 // The strs of a list, held so that another thread may change the list meanwhile.
 struct Batch {
   explicit Batch(const py::sequence& texts) {
-    for (const py::handle item : texts) {
+    if (PyUnicode_Check(texts.ptr())) {
+      throw py::type_error("texts must be a list of str, not str");
+    }
+    const py::list items(texts);  // a sequence may make its items as it is asked for them
+    for (const py::handle item : items) {
       py::object text = py::reinterpret_borrow<py::object>(item);
       CodeUnits units = code_units(text, "texts");
       if (!units.ascii && has_surrogate(units)) {

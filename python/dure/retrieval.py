@@ -801,7 +801,7 @@ class Collection:
         """
         _check_format(format)
         count = 0
-        with open(path, "w", encoding="utf-8") as out:  # noqa: PTH123 - streams
+        with open(os.fspath(path), "w", encoding="utf-8") as out:  # noqa: PTH123 - streams
             for row in self._all_rows():
                 out.write(json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
                 count += 1
@@ -820,7 +820,7 @@ class Collection:
         """
         _check_format(format)
         count = 0
-        with open(path, encoding="utf-8") as lines:  # noqa: PTH123 - streams
+        with open(os.fspath(path), encoding="utf-8") as lines:  # noqa: PTH123 - streams
             for batch in _batches(_parsed(lines), 1000):
                 count += self._load_batch(batch)
         return count

@@ -148,6 +148,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void settle_possible();
   void note_settlement();
   [[nodiscard]] std::int64_t received_tokens() const;
+  [[nodiscard]] ErrorBody without_keys(ErrorBody error) const;
   [[nodiscard]] base::Status with_reply(base::Status status, const ErrorBody& error) const;
 
   // Constant after construction.
@@ -451,13 +452,20 @@ void CallImpl::end_of_stream() {
   succeed(plan_.whole ? chunks_->whole() : std::string{});
 }
 
+// A provider may echo the key anywhere in its error.
+ErrorBody CallImpl::without_keys(ErrorBody error) const {
+  for (std::string* field : {&error.message, &error.code, &error.type, &error.param}) {
+    *field = plan_.endpoint->redact(*field);
+  }
+  return error;
+}
+
 // An error object or nonsense inside a stream that began well.
 void CallImpl::fault_in_stream() {
-  const ErrorBody error = read_error(stream_error_);
-  const std::string message =
-      stream_error_.empty()
-          ? "the stream holds what is no chunk of an answer"
-          : "the provider broke the stream off: " + plan_.endpoint->redact(error.message);
+  const ErrorBody error = without_keys(read_error(stream_error_));
+  const std::string message = stream_error_.empty()
+                                  ? "the stream holds what is no chunk of an answer"
+                                  : "the provider broke the stream off: " + error.message;
   const net::RequestId id = request_.load();
   if (saw_events_) {
     broken(base::Status(base::Code::kTruncated, message).with_provider_code(error.code));
@@ -471,14 +479,14 @@ void CallImpl::fault_in_stream() {
 }
 
 void CallImpl::refused() {
-  const ErrorBody error = read_error(reply_body_);
+  const ErrorBody error = without_keys(read_error(reply_body_));
   const net::HeaderView headers(reply_headers_);
   const Verdict verdict = classify_status(http_status_, headers, error, services_.clock->wall());
   base::Code code = base::Code::kUpstream;
   if (http_status_ == 429) code = base::Code::kRateLimited;
   if (verdict.failure == Failure::kOverloaded) code = base::Code::kUnavailable;
   std::string message = plan_.endpoint->host() + " answered " + std::to_string(http_status_);
-  if (!error.message.empty()) message += ": " + plan_.endpoint->redact(error.message);
+  if (!error.message.empty()) message += ": " + error.message;
   base::Status status(code, std::move(message));
   if (!error.code.empty()) (void)std::move(status).with_provider_code(error.code);
   if (http_status_ >= 400 && http_status_ < 500) {
@@ -511,7 +519,7 @@ base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) c
   (void)std::move(status).with(
       "body", plan_.endpoint->redact(std::string_view(reply_body_).substr(0, kBodyInError)));
   if (const auto id = headers.get("x-request-id")) {
-    (void)std::move(status).with("request_id", std::string(*id));
+    (void)std::move(status).with("request_id", plan_.endpoint->redact(*id));
   }
   if (!error.type.empty()) (void)std::move(status).with("type", error.type);
   if (!error.param.empty()) (void)std::move(status).with("param", error.param);

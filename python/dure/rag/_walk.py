@@ -29,12 +29,19 @@ def files_under(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            found.update(file.resolve() for file in _inside(path))
+            found.update(_resolved(file) for file in _inside(path))
         elif path.exists():
-            found.add(path.resolve())
+            found.add(_resolved(path))
         else:
             raise NotFoundError(f"{path}: no such file or folder", path=str(path))
     return sorted(found)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a link that leads to itself: refused when it is read
+        return path.absolute()
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -71,6 +71,14 @@ def test_key_travels_in_its_header_and_is_never_shown(scripted: Scripted) -> Non
     assert "sk-secret" not in f"{caught.value} {caught.value.to_dict()} {client!r}"
 
 
+def test_a_key_echoed_anywhere_in_an_error_is_taken_out(scripted: Scripted) -> None:
+    echo = dict.fromkeys(("message", "code", "type", "param"), "no sk-secret")
+    scripted.answer({"error": echo}, status=401, headers=[("x-request-id", "req sk-secret")])
+    with pytest.raises(errors.UpstreamError) as caught:
+        scripted.client(api_key="sk-secret").chat.completions.create(**HELLO)
+    assert "sk-secret" not in f"{caught.value} {caught.value.to_dict()} {caught.value!r}"
+
+
 def test_no_key_is_refused_for_other_machines(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

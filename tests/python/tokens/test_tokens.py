@@ -267,3 +267,24 @@ def test_nothing_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_registry_keeps_one_object() -> None:
     assert tokens.get_encoding("gpt2") is registry.ENCODINGS["gpt2"]
+
+
+def test_batches_hold_items_that_are_made_as_they_are_asked_for() -> None:
+    class Lazy:
+        """A sequence whose items nobody else holds."""
+
+        def __len__(self) -> int:
+            return 500
+
+        def __getitem__(self, index: int) -> str:
+            if index >= len(self):
+                raise IndexError(index)
+            return f"한글 text number {index} " * 20
+
+    encoding = tokens.get_encoding("o200k_base")
+    texts = list(Lazy())  # type: ignore[call-overload]
+    want = [len(ids) for ids in encoding.encode_ordinary_batch(texts)]
+    assert [len(ids) for ids in encoding.encode_batch(Lazy())] == want  # type: ignore[arg-type]
+    assert list(tokens.count_batch(np.array(texts))) == want
+    with pytest.raises(TypeError, match="list of str"):
+        tokens.count_batch("one text")
