@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,38 +12,86 @@ from dure._progress import Bar
 from dure.errors import DureError, InvalidArgumentError
 
 from .output import complain
-from .provider import required_client
+from .places import data_folder
+from .provider import require_provider
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-WINDOW = 4096  # lines in memory at once
+AHEAD = 8  # answers that may wait for an earlier one, in units of the limit
 
 
 def run(options: argparse.Namespace) -> int:
-    """Send every line; a line that fails gets its error in its own place."""
-    failed = done = 0
-    bar = Bar("map")
+    """Send every line; a line that fails gets its error in its own place.
+
+    Answers are written in input order, each as soon as all before it are there: what was written
+    survives Ctrl-C and kill -9. A blank line stays a blank line.
+    """
+    import asyncio
+
     with ExitStack() as stack:
-        client = stack.enter_context(required_client(options))
+        require_provider()
         lines = stack.enter_context(_lines(options.file))
-        out = stack.enter_context(_output(options.out))
-        while window := list(islice(lines, WINDOW)):
-            checked = [_checked(line, done + i) for i, line in enumerate(window, 1)]
-            bodies = [body for body in checked if isinstance(body, bytes)]
-            answers = iter(client.map_raw(bodies, options.limit))
-            for body in checked:
-                answer = next(answers) if isinstance(body, bytes) else body
-                failed += isinstance(answer, DureError)
-                out.write(_line(answer))
-            done += len(window)
-            bar(done, None, "requests")
-        out.flush()
-    bar.close()
-    if failed:
-        complain(f"{failed:,} of {done:,} requests failed; their lines hold the error")
-    return 1 if failed else 0
+        work = _Work(stack.enter_context(_output(options.out)), Bar("map"))
+        try:
+            asyncio.run(_send(options, lines, work))
+        except KeyboardInterrupt:
+            work.bar.close()
+            complain(f"{work.written:,} lines are written, in order")
+            raise
+    work.bar.close()
+    if work.failed:
+        complain(
+            f"{work.failed:,} of {work.requests:,} requests failed; their lines hold the error"
+        )
+    return 1 if work.failed else 0
+
+
+class _Work:
+    """What has been written so far, and where to."""
+
+    def __init__(self, out: BinaryIO, bar: Bar) -> None:
+        self.out, self.bar = out, bar
+        self.written = self.requests = self.failed = 0
+
+    def write(self, answer: bytes | DureError | None) -> None:
+        """Write one line and make it last; None is a blank line."""
+        self.out.write(b"\n" if answer is None else _line(answer))
+        self.out.flush()
+        self.written += 1
+        if answer is not None:
+            self.requests += 1
+            self.failed += isinstance(answer, DureError)
+            self.bar(self.requests, None, "requests")
+
+
+async def _send(options: argparse.Namespace, lines: Iterator[bytes], work: _Work) -> None:
+    """Keep `--limit` requests in flight; write the finished prefix whenever it grows."""
+    import asyncio
+    from collections import deque
+
+    from dure.aio import AsyncClient
+
+    waiting: deque[asyncio.Future[bytes | DureError | None]] = deque()
+    room = asyncio.Semaphore(options.limit)
+    async with AsyncClient(data=data_folder(options)) as client:
+
+        async def ask(line: bytes, number: int) -> bytes | DureError | None:
+            body = _checked(line, number) if line else None
+            if not isinstance(body, bytes):
+                return body
+            async with room:
+                return (await client.map_raw([body], 1))[0]
+
+        for number, line in enumerate(lines, 1):
+            waiting.append(asyncio.ensure_future(ask(line, number)))
+            while waiting and (waiting[0].done() or len(waiting) >= options.limit * AHEAD):
+                work.write(await waiting.popleft())
+            if number % options.limit == 0:
+                await asyncio.sleep(0)  # let answers come in while a long file is read
+        while waiting:
+            work.write(await waiting.popleft())
 
 
 def _checked(line: bytes, number: int) -> bytes | DureError:
@@ -73,10 +120,10 @@ def _line(answer: bytes | DureError) -> bytes:
 @contextmanager
 def _lines(name: str) -> Iterator[Iterator[bytes]]:
     if name == "-":
-        yield filter(None, (line.strip() for line in sys.stdin.buffer))
+        yield (line.strip() for line in sys.stdin.buffer)
         return
     with Path(name).open("rb") as file:
-        yield filter(None, (line.strip() for line in file))
+        yield (line.strip() for line in file)
 
 
 @contextmanager

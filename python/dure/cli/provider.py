@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dure._sync import Client
     from dure.retrieval import Embedder
 
-__all__ = ["embedder_of", "has_key", "opened_client", "required_client"]
+__all__ = ["embedder_of", "has_key", "opened_client", "require_provider"]
 
 
 def has_key() -> bool:
@@ -37,21 +37,18 @@ def opened_client(options: argparse.Namespace, **settings: Any) -> Iterator[Clie
         yield client
 
 
-@contextmanager
-def required_client(options: argparse.Namespace) -> Iterator[Client]:
-    """Give a client on the data folder.
+def require_provider() -> None:
+    """Do nothing if there is a key.
 
     Raises:
-        InvalidArgumentError: there is no key; the message says how to try without one.
+        InvalidArgumentError: there is none; the message says how to try without one.
     """
-    with opened_client(options) as client:
-        if client is None:
-            raise InvalidArgumentError(
-                "no provider: set OPENAI_API_KEY (and OPENAI_BASE_URL); to try without one, run "
-                "`python -m dure.testing.upstream` and set both to what it prints",
-                argument="OPENAI_API_KEY",
-            )
-        yield client
+    if not has_key():
+        raise InvalidArgumentError(
+            "no provider: set OPENAI_API_KEY (and OPENAI_BASE_URL); to try without one, run "
+            "`python -m dure.testing.upstream` and set both to what it prints",
+            argument="OPENAI_API_KEY",
+        )
 
 
 def embedder_of(model: str | None, client: Client | None) -> Embedder | None:

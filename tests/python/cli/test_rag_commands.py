@@ -306,3 +306,34 @@ def test_ctrl_c_ends_within_200_ms(tmp_path: Path) -> None:
     assert took < 0.6, "the bar is 200 ms; the rest is the shared machine"
     assert b"Traceback" not in said
     assert rows_in(tmp_path / "data") >= 50
+
+
+def test_map_keeps_blank_lines_and_counts_them(tmp_path: Path, provider: dict[str, str]) -> None:
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "?"}]})
+    lines = f"\n{body}\n\n{{bad\n".encode()
+    done = fed(lines, "map", "-", "--data", str(tmp_path), **provider)
+    answers = done.stdout.splitlines()
+    assert [bool(answer.strip()) for answer in answers] == [False, True, False, True]
+    assert "line 4" in json.loads(answers[3])["error"]["message"]
+
+
+def test_map_keeps_what_was_answered_when_it_is_killed(tmp_path: Path) -> None:
+    """Every answer stands in the file as soon as all before it are there."""
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "?"}]})
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(f"{body}\n" * 500, encoding="utf-8")
+    with upstream.start(delay=0.2) as slow:
+        command = [sys.executable, "-m", "dure", "map", str(source), "--out", str(target)]
+        process = subprocess.Popen(
+            [*command, "--limit", "8", "--data", str(tmp_path / "d")],
+            env={**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": slow.url},
+        )
+        deadline = time.monotonic() + 60
+        while not (target.exists() and target.read_bytes().count(b"\n") >= 16):
+            assert time.monotonic() < deadline, "answers must be written as they come"
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+    whole = [line for line in target.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    assert 16 <= len(whole) < 500
+    assert all(json.loads(line)["object"] == "chat.completion" for line in whole)
