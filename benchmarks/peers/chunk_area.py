@@ -95,7 +95,7 @@ def char_rows(text: str) -> list[Contender]:
         Contender(named("semchunk"), sem, check),
         Contender(
             named("semantic-text-splitter"),
-            rust.chunk_char_indices,
+            rust.chunk_indices,
             lambda pairs: check([piece for _, piece in pairs]),
         ),
         Contender(

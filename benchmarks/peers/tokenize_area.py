@@ -54,7 +54,7 @@ def contenders(name: str, folder: Path) -> dict[str, list[Contender]]:
     vocabulary.write_bytes(
         b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
     )
-    giga = gigatoken.Tokenizer.from_tiktoken(vocabulary, name).as_tiktoken()
+    giga = gigatoken.Tokenizer.from_tiktoken(vocabulary).as_tiktoken()
 
     def encoder(label: str, encode: Callable[[Any], Any]) -> Contender:
         return Contender(label, encode, numpy_ids)
