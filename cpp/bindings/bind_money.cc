@@ -329,7 +329,9 @@ void bind_account(py::module_& room) {
           },
           py::arg("scope"), py::kw_only(), py::arg("unit"), py::arg("amount"), py::arg("until_us"))
       .def("totals", [](const Account& account) {
-        return to_dict(without_gil([&] { return account.totals(); }));
+        py::dict out = to_dict(without_gil([&] { return account.totals(); }));
+        out["unwritten"] = without_gil([&] { return account.unwritten(); });
+        return out;
       });
 }
 

@@ -96,6 +96,10 @@ class Account::Impl {
     const std::scoped_lock lock(mutex_);
     return totals_;
   }
+  std::int64_t unwritten() {
+    const std::scoped_lock lock(mutex_);
+    return static_cast<std::int64_t>(unwritten_.size());
+  }
 
   const std::string& folder() const { return folder_; }
   const AccountOptions& options() const { return options_; }
@@ -106,6 +110,7 @@ class Account::Impl {
     Bound bound;
     std::vector<Posting> postings;
     bool sent = false;
+    bool ended = false;  // its end waits in unwritten_
     std::int64_t received = 0;
     std::int64_t logged = 0;
     base::Instant logged_at;
@@ -134,14 +139,20 @@ class Account::Impl {
   base::Result<Admission> reserve_now(const ReserveRequest& request, bool enforce);
   Record reserve_record(const ReserveRequest& request, BudgetBook::Decision& decision,
                         bool enforce) const;
-  base::Status end_hold(Record record, Holds::iterator hold);
+  base::Status end_hold(Record record, Hold& hold);
   Record rule_record(ReservationId id, const Hold& hold, bool whole, Flags flags) const;
   void remember(ReservationId id, const Record& record);
   base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
   base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost);
   base::Status note_price_version(const std::string& version);
   [[nodiscard]] bool is_own(ReservationId id) const { return own_epochs_.contains(id.epoch); }
-  Holds::iterator find_own(ReservationId id) { return is_own(id) ? holds_.find(id) : holds_.end(); }
+  // Our hold if nobody ended it.
+  Holds::iterator find_own(ReservationId id) {
+    const auto found = is_own(id) ? holds_.find(id) : holds_.end();
+    return found != holds_.end() && found->second.ended ? holds_.end() : found;
+  }
+  // Of a hold that was ended: ok once that is in the ledger.
+  base::Status ended(ReservationId id);
 
   const std::string folder_;
   const std::string ledger_folder_;
@@ -162,7 +173,7 @@ class Account::Impl {
   Holds holds_ DURE_GUARDED_BY(mutex_);  // of all processes
   // Ended in a file read before the one that began them.
   std::unordered_set<ReservationId, IdHash> ended_early_ DURE_GUARDED_BY(mutex_);
-  std::vector<Record> unwritten_ DURE_GUARDED_BY(mutex_);  // settled while the disk refused
+  std::vector<Record> unwritten_ DURE_GUARDED_BY(mutex_);  // ends that the disk refused
   std::unordered_map<ReservationId, Settled, IdHash> settled_ DURE_GUARDED_BY(mutex_);
   std::deque<ReservationId> settled_order_ DURE_GUARDED_BY(mutex_);
   std::string price_version_ DURE_GUARDED_BY(mutex_);
@@ -219,15 +230,15 @@ base::Status Account::Impl::begin_file(bool first) {
 
 base::Status Account::Impl::carry_over() {
   for (auto& [id, hold] : holds_) {
-    if (!hold.sent || !is_own(id)) continue;
+    if (!hold.sent || hold.ended || !is_own(id)) continue;
     Record record;  // its SENT may be in a file that lost it
     record.type = RecordType::kSent;
     record.at_us = clock_.wall().us;
     record.id = id;
     if (base::Status status = writer_->append(record); !status.ok()) return status;
   }
-  while (!unwritten_.empty()) {  // already counted
-    if (base::Status status = writer_->append(unwritten_.back()); !status.ok()) return status;
+  while (!unwritten_.empty()) {
+    if (base::Status status = commit(unwritten_.back()); !status.ok()) return status;
     unwritten_.pop_back();
   }
   return {};
@@ -274,26 +285,7 @@ base::Status Account::Impl::commit(Record& record) {
 }
 
 void Account::Impl::count_own(const Record& record) {
-  switch (record.type) {
-    case RecordType::kReserve:
-      ++totals_.reserved;
-      ++totals_.open;
-      totals_.held += record.pico;
-      break;
-    case RecordType::kSettle:
-    case RecordType::kVoid:
-      if (!is_own(record.id)) break;
-      ++(record.type == RecordType::kSettle ? totals_.settled : totals_.voided);
-      --totals_.open;
-      totals_.held -= record.held_pico;
-      [[fallthrough]];
-    case RecordType::kAdjust:
-      totals_.spent += record.pico;
-      totals_.tokens += record.tokens;
-      break;
-    default:
-      break;
-  }
+  if (is_own(record.id)) totals_.apply(record);
 }
 
 void Account::Impl::apply(const Record& record) {
@@ -445,11 +437,11 @@ void Account::Impl::remember(ReservationId id, const Record& record) {
 }
 
 // `record` has type, id, pico, tokens, flags; this adds the postings and writes it.
-base::Status Account::Impl::end_hold(Record record, Holds::iterator hold) {
+base::Status Account::Impl::end_hold(Record record, Hold& hold) {
   const ReservationId id = record.id;
   record.at_us = clock_.wall().us;
-  record.held_pico = hold->second.bound.pico;
-  record.postings = hold->second.postings;
+  record.held_pico = hold.bound.pico;
+  record.postings = hold.postings;
   const bool settles = record.type == RecordType::kSettle;
   for (Posting& posting : record.postings) {
     posting.held = -posting.held;
@@ -457,9 +449,8 @@ base::Status Account::Impl::end_hold(Record record, Holds::iterator hold) {
   }
   base::Status status = ready();
   if (status.ok()) status = commit(record);
-  if (!status.ok()) {  // counted now, written with the next file
-    apply(record);
-    count_own(record);
+  if (!status.ok()) {  // held until the next file takes it
+    hold.ended = true;
     unwritten_.push_back(record);
   }
   remember(id, record);
@@ -478,8 +469,15 @@ base::Status Account::Impl::note_price_version(const std::string& version) {
   return {};
 }
 
+base::Status Account::Impl::ended(ReservationId id) {
+  if (!settled_.contains(id)) return unknown_hold(id);
+  const auto hold = holds_.find(id);
+  return hold != holds_.end() && hold->second.ended ? ready() : base::Status();
+}
+
 base::Status Account::Impl::settle_again(ReservationId id, const Settled& first, Pico pico,
                                          std::int64_t tokens) {
+  if (base::Status status = ended(id); !status.ok()) return status;
   if (first.figures.pico == pico && first.figures.tokens == tokens) return {};
   if (base::Status status = ready(); !status.ok()) return status;
   Record record;  // the first figures stand; the others are told in the units of the record
@@ -513,7 +511,7 @@ base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, con
     const auto unit = static_cast<catalog::Unit>(i);
     if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
   }
-  return end_hold(std::move(record), hold);
+  return end_hold(std::move(record), hold->second);
 }
 
 base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost) {
@@ -556,22 +554,22 @@ base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
   const std::scoped_lock lock(mutex_);
   const auto hold = find_own(id);
   if (hold == holds_.end()) {
-    return settled_.contains(id) ? base::Status() : unknown_hold(id);
+    return ended(id);
   }
-  return end_hold(rule_record(id, hold->second, whole, 0), hold);
+  return end_hold(rule_record(id, hold->second, whole, 0), hold->second);
 }
 
 base::Status Account::Impl::void_hold(ReservationId id) {
   const std::scoped_lock lock(mutex_);
   const auto hold = find_own(id);
   if (hold == holds_.end()) {
-    return settled_.contains(id) ? base::Status() : unknown_hold(id);
+    return ended(id);
   }
   if (hold->second.sent) {
     return base::invalid_argument(
         "id", "a sent call may cost money: settle it, or settle it by rule, but do not void it");
   }
-  return end_hold(rule_record(id, hold->second, false, 0), hold);
+  return end_hold(rule_record(id, hold->second, false, 0), hold->second);
 }
 
 base::Status Account::Impl::adjust(ReservationId id, Pico pico, std::int64_t tokens) {
@@ -619,7 +617,7 @@ base::Status Account::Impl::record(const ReserveRequest& request, const Usage& u
     const auto unit = static_cast<catalog::Unit>(i);
     if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
   }
-  return end_hold(std::move(record), hold);
+  return end_hold(std::move(record), hold->second);
 }
 
 base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
@@ -780,6 +778,7 @@ base::Status Account::grant(std::string_view scope, BudgetUnit unit, std::int64_
   return impl_->grant(scope, unit, amount, until);
 }
 Totals Account::totals() const { return impl_->totals(); }
+std::int64_t Account::unwritten() const { return impl_->unwritten(); }
 const std::string& Account::folder() const noexcept { return impl_->folder(); }
 
 }  // namespace dure::money

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include "money/ledger_codec.h"
@@ -112,6 +111,7 @@ class Verifier {
   }
 
   void post(const Record& record) {
+    file_.totals.apply(record);
     for (const Posting& posting : record.postings) {
       auto& [held, used] = file_.counters[{posting.budget, posting.window_start_us}];
       held += posting.held;
@@ -130,9 +130,6 @@ class Verifier {
     }
     holds_.emplace(record.id, Seen{record.postings, record.pico, false});
     held_ += record.pico;
-    ++file_.totals.reserved;
-    ++file_.totals.open;
-    file_.totals.held += record.pico;
     post(record);
     return "";
   }
@@ -168,20 +165,12 @@ class Verifier {
   void count_end(const Record& record) {
     held_ -= record.held_pico;
     spent_ += record.pico;
-    Totals& totals = file_.totals;
-    ++(record.type == RecordType::kSettle ? totals.settled : totals.voided);
-    --totals.open;
-    totals.held -= record.held_pico;
-    totals.spent += record.pico;
-    totals.tokens += record.tokens;
     post(record);
   }
 
   std::string adjust(const Record& record) {
     if (!known(record)) return "adjusts a hold that nobody made";
     spent_ += record.pico;
-    file_.totals.spent += record.pico;
-    file_.totals.tokens += record.tokens;
     post(record);
     return "";
   }
@@ -189,9 +178,7 @@ class Verifier {
   std::string checkpoint(const Record& record) {
     const Totals& told = record.totals;
     const Totals& sum = file_.totals;
-    if (std::tie(told.spent, told.held, told.tokens, told.reserved, told.settled, told.voided,
-                 told.open) != std::tie(sum.spent, sum.held, sum.tokens, sum.reserved, sum.settled,
-                                        sum.voided, sum.open)) {
+    if (told != sum) {
       return "differs from the sum of the records before it: spent " + format_dollars(told.spent) +
              " against " + format_dollars(sum.spent) + ", held " + format_dollars(told.held) +
              " against " + format_dollars(sum.held);
@@ -215,6 +202,29 @@ class Verifier {
 };
 
 }  // namespace
+
+void Totals::apply(const Record& record) noexcept {
+  switch (record.type) {
+    case RecordType::kReserve:
+      ++reserved;
+      ++open;
+      held += record.pico;
+      return;
+    case RecordType::kSettle:
+    case RecordType::kVoid:
+    case RecordType::kExpire:
+      ++(record.type == RecordType::kSettle ? settled : voided);
+      --open;
+      held -= record.held_pico;
+      [[fallthrough]];
+    case RecordType::kAdjust:
+      spent += record.pico;
+      tokens += record.tokens;
+      return;
+    default:
+      return;
+  }
+}
 
 std::string_view name(RecordType type) noexcept {
   return kTypeNames[static_cast<std::size_t>(type) - 1];

@@ -79,31 +79,12 @@ base::Status LedgerWriter::sync() {
 }
 
 void LedgerWriter::count(const Record& record) {
-  for (const Posting& posting :
-       record.type == RecordType::kCheckpoint ? std::vector<Posting>() : record.postings) {
+  if (record.type == RecordType::kCheckpoint) return;
+  totals_.apply(record);
+  for (const Posting& posting : record.postings) {
     auto& [held, used] = counters_[{posting.budget, posting.window_start_us}];
     held += posting.held;
     used += posting.used;
-  }
-  switch (record.type) {
-    case RecordType::kReserve:
-      ++totals_.reserved;
-      ++totals_.open;
-      totals_.held += record.pico;
-      break;
-    case RecordType::kSettle:
-    case RecordType::kVoid:
-    case RecordType::kExpire:
-      ++(record.type == RecordType::kSettle ? totals_.settled : totals_.voided);
-      --totals_.open;
-      totals_.held -= record.held_pico;
-      [[fallthrough]];
-    case RecordType::kAdjust:
-      totals_.spent += record.pico;
-      totals_.tokens += record.tokens;
-      break;
-    default:
-      break;
   }
 }
 

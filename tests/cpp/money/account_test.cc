@@ -71,6 +71,18 @@ class AccountTest : public ::testing::Test {
     EXPECT_TRUE(report.ok) << report.first_difference;
   }
 
+  // The counters are what a replay gives, whatever failed. REQUIRES: every call names org:acme.
+  void expect_equal(Account& account) { expect_equal(account, files_, "now"); }
+  static void expect_equal(Account& account, base::Files& files, const std::string& when) {
+    const LedgerReport report = verify_ledger(files, "/data").value();
+    const std::vector<BudgetState> states = account.budgets("org:acme").value();
+    if (states.empty()) return;
+    EXPECT_EQ(states[0].used, static_cast<std::int64_t>(report.spent)) << when;
+    EXPECT_EQ(states[0].held, static_cast<std::int64_t>(report.held)) << when;
+    EXPECT_EQ(account.totals().spent, report.spent) << when;
+    EXPECT_EQ(account.totals().held, report.held) << when;
+  }
+
   testing::FakeClock clock_;
   testing::FakeFiles files_;
 };
@@ -343,6 +355,25 @@ TEST_F(AccountTest, TwoProcessesShareOneLimit) {
   expect_sound();
 }
 
+TEST_F(AccountTest, AnExpiredHoldCountsAsVoided) {
+  auto survivor = open();
+  auto doomed = open();
+  ASSERT_TRUE(reserve(*doomed, 400).has_value());
+  doomed.reset();
+  const auto next = open();  // declares it dead: EXPIRE in the third file
+  EXPECT_EQ(next->totals(), Totals());  // no reservation of its own
+  const std::string path = ledger_files(files_, "/data").value().at(2);
+  Totals sum;
+  ASSERT_TRUE(read_ledger(files_, path, [&](const Record& record) {
+                sum.apply(record);
+                return true;
+              }).has_value());
+  EXPECT_EQ(sum.voided, 1);
+  EXPECT_EQ(sum.open, -1);
+  EXPECT_EQ(sum.held, -4'100);
+  expect_sound();
+}
+
 TEST_F(AccountTest, NobodyIsRefusedForTheHoldOfTheDead) {
   auto survivor = open();
   auto doomed = open();
@@ -364,10 +395,18 @@ TEST_F(AccountTest, AFullDiskStopsAdmissionAndLosesNothing) {
   const auto refused = reserve(*account, 400);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), base::Code::kIo);
-  EXPECT_EQ(state(*account).used, 700);  // still readable
+  EXPECT_EQ(state(*account).used, 0);  // still readable, and what the ledger says
+  EXPECT_EQ(state(*account).held, 4'100);
+  EXPECT_EQ(account->unwritten(), 1);
+  EXPECT_EQ(account->settlement(held.id).value().pico, 700);
+  EXPECT_EQ(account->settle(held.id, used(1, 1), cost_of(700)).code(), base::Code::kIo);
+  expect_equal(*account);
   files_.heal();
   clock_.advance(1s);
   ASSERT_TRUE(reserve(*account, 400).has_value());
+  EXPECT_EQ(account->unwritten(), 0);
+  EXPECT_TRUE(account->settle(held.id, used(1, 1), cost_of(700)).ok());
+  expect_equal(*account);
   expect_sound();
   files_.kill();
   EXPECT_EQ(state(*open()).used, 700);
@@ -405,6 +444,7 @@ TEST_F(AccountTest, EveryStepMayFail) {
           possible += 4'100;
           (void)(*account)->sent(held->id);
           if ((*account)->settle(held->id, used(1, 1), cost_of(700)).ok()) acknowledged += 700;
+          expect_equal(**account, disk, std::to_string(step));
         }
       }
       disk.kill();

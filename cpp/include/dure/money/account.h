@@ -12,8 +12,9 @@
 // what the others appended. A process that died is found before anything is refused; its open
 // holds are then settled by rule.
 //
-// Full disk or failed write: reserve fails with kIo until a new file can be begun; what was
-// settled meanwhile waits, at most one record per open hold.
+// Full disk or failed write: reserve fails with kIo until a new file can be begun. What was settled
+// meanwhile waits, at most one record per open hold, and counts as held until it is written: the
+// counters are at every moment what a replay of the ledger would give.
 //
 // Thread-safe. Takes microseconds; a budget shared with other processes adds a lock file, `open`
 // and `set_budget` may take as long as the disk. After fork the child has an account of its own on
@@ -75,14 +76,21 @@ struct Admission {
   bool shrunk = false;
 };
 
+struct Record;  // money/ledger.h
+
+// Sums over ledger records.
 struct Totals {
   base::int128 spent = 0;     // pico-dollars settled
   base::int128 held = 0;      // pico-dollars of open holds
   std::int64_t tokens = 0;    // settled
   std::int64_t reserved = 0;  // reservations made
   std::int64_t settled = 0;
-  std::int64_t voided = 0;
-  std::int64_t open = 0;
+  std::int64_t voided = 0;  // by VOID or EXPIRE: both end a hold that cost nothing
+  std::int64_t open = 0;    // below zero where holds of older files were ended
+
+  // Adds one record: the one rule for the account, a file's checkpoints and their proof.
+  void apply(const Record& record) noexcept;
+  friend bool operator==(const Totals&, const Totals&) = default;
 };
 
 // When a record counts as written.
@@ -129,7 +137,8 @@ class Account {
   base::Status progress(ReservationId id, std::int64_t output_tokens);
 
   // Replaces the hold by the cost, once. The same figures again: ok. Other figures: ok, the first
-  // stand and the conflict is recorded. On kIo the settlement is kept and written later.
+  // stand and the conflict is recorded. On kIo the settlement is kept, counts as held, and is
+  // written with the next file; settling again tells whether it was.
   base::Status settle(ReservationId id, const Usage& usage, const Cost& cost);
   // For calls without reported usage: never sent -> void; hidden output -> the whole hold, flag
   // possible_spend; else input + tokens received, flag estimated. Idempotent.
@@ -162,8 +171,10 @@ class Account {
   base::Status grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
                      base::WallTime until);
 
-  // This process's own figures since open.
+  // This process's own reservations since open, as written.
   [[nodiscard]] Totals totals() const;
+  // Settlements that wait for the disk; their holds count as held.
+  [[nodiscard]] std::int64_t unwritten() const;
   [[nodiscard]] const std::string& folder() const noexcept;
 
  private:
