@@ -16,6 +16,7 @@ __all__ = ["Bar", "reporter"]
 
 MIN_SECONDS = 0.1
 WIDTH = 28
+LEAST_WIDTH = 6  # a shorter bar says nothing
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -58,21 +59,48 @@ class Bar:
 
     def _draw(self, *, end: bool) -> None:
         assert self._last is not None
-        self._out.write("\r\x1b[2K" + render(self._label, *self._last, self._seconds()))
+        self._out.write("\r\x1b[2K" + self._line())
         if end:
             self._out.write("\n")
             self._live = False
         self._out.flush()
 
-    def _seconds(self) -> float:
-        return time.monotonic() - self._start
+    def _line(self) -> str:
+        assert self._last is not None
+        seconds = time.monotonic() - self._start
+        return render(self._label, *self._last, seconds, columns=self._columns())
+
+    def _columns(self) -> int:
+        import os
+
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or 80
+        except (OSError, ValueError):  # no terminal of the system's, for example a test's
+            return 80
 
 
-def render(label: str, done: int, total: int | None, unit: str, seconds: float) -> str:
-    """Return the line for one state."""
+def render(
+    label: str, done: int, total: int | None, unit: str, seconds: float, *, columns: int = 80
+) -> str:
+    """Return the line for one state, within `columns`: bar and rate give way on a narrow one."""
     rate = f"{done / seconds:,.0f} {unit}/s" if seconds > 0.05 else ""
     if not total:
-        return f"{label} {done:,} {unit}  {rate}".strip()
-    eighths = min(WIDTH * 8, done * WIDTH * 8 // total)
+        return _within(columns, f"{label} {done:,} {unit}", rate).strip()
+    share = f"{done:,}/{total:,} {unit}"
+    for more in (rate, ""):
+        width = min(WIDTH, columns - 1 - len(f"{label}  {share}  {more}"))
+        if width >= LEAST_WIDTH:
+            return f"{label} {_bar(done, total, width)} {share}  {more}".strip()
+    return _within(columns, f"{label} {share}", rate).strip()
+
+
+def _bar(done: int, total: int, width: int) -> str:
+    eighths = min(width * 8, done * width * 8 // total)
     bar = "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
-    return f"{label} {bar:<{WIDTH}} {done:,}/{total:,} {unit}  {rate}".strip()
+    return f"{bar:<{width}}"
+
+
+def _within(columns: int, text: str, more: str) -> str:
+    """Return both, or the text alone, or its start: shorter than `columns` in any case."""
+    both = f"{text}  {more}"
+    return (both if len(both) < columns else text)[: max(columns - 1, 0)]

@@ -66,6 +66,27 @@ class ClientEmbedder:
         self._dimensions = dimensions
         self._dim = dimensions or KNOWN_DIMS.get(model)
 
+    @classmethod
+    def of(
+        cls, model_id: str, *, dim: int | None = None, client: AsyncClient | Client | None = None
+    ) -> ClientEmbedder:
+        """Return the embedder of that `model_id`: `NAME`, or `NAME@DIMENSIONS`.
+
+        Args:
+            model_id: As `.model_id` says it, and a collection records it.
+            dim: Length of its vectors where it is known already, for example from a collection.
+            client: As for the constructor.
+
+        Raises:
+            InvalidArgumentError: as the constructor.
+        """
+        name, _, dimensions = model_id.rpartition("@")
+        if not name or not dimensions.isdecimal():
+            name, dimensions = model_id, ""
+        made = cls(name, client=client, dimensions=int(dimensions) if dimensions else None)
+        made._dim = made._dim or dim
+        return made
+
     @property
     def model_id(self) -> str:
         """The model's name, with the dimensions where they were chosen."""

@@ -411,6 +411,16 @@ class Collection:
         return str(self._core.info()["metric"])
 
     @property
+    def model(self) -> str | None:
+        """The `model_id` of the embedder that made its vectors; None if nobody named it."""
+        return cast("str", self._core.info()["model"]) or None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The `fingerprint` of that embedder; None if nobody named it."""
+        return cast("str", self._core.info()["fingerprint"]) or None
+
+    @property
     def embedder(self) -> Embedder:
         """What makes vectors of texts here."""
         if self._given is not None:
@@ -520,8 +530,8 @@ class Collection:
         if info["dim"] and info["dim"] != self.embedder.dim:
             raise errors.DimensionMismatchError(
                 f"collection {self.name!r} holds vectors of {info['dim']} floats made by "
-                f"{info['model'] or 'an unnamed model'}, {given[0]} makes {self.embedder.dim}: use "
-                "another collection, or re-embed this one",
+                f"{info['model'] or 'an unnamed model'}, {given[0]} makes {self.embedder.dim}: "
+                "take that model, or another collection",
                 argument="embedder",
                 collection=self.name,
                 stored=info["dim"],
@@ -530,8 +540,7 @@ class Collection:
         if info["fingerprint"] and info["fingerprint"] != given[1]:
             raise ModelMismatchError(
                 f"collection {self.name!r} holds vectors of {info['model']}, not of {given[0]} (or "
-                "of another revision or prefix of it): use another collection, or re-embed this "
-                "one",
+                "of another revision or prefix of it): take that model, or another collection",
                 argument="embedder",
                 collection=self.name,
                 stored=info["model"],

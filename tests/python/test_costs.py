@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import warnings
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import dure
 import pytest
 from dure import _core, costs
+from dure._dollars import to_dollars
 from dure.costs import AsyncBudgets, Budgets, PriceBook, window_edges
 from dure.errors import (
     BudgetExceededError,
@@ -362,3 +364,15 @@ def test_verify_names_the_first_difference(account: _core.money.Account, tmp_pat
     assert "00000001.ledger" in report.first_difference
     with pytest.raises(NotFoundError):
         dure.verify_ledger(tmp_path / "nothing")
+
+
+def test_small_dollars_are_plain_digits_everywhere() -> None:
+    small = to_dollars(100_000)
+    shown = {str(small), f"{small}", f"{small:f}", json.loads(json.dumps(small, default=str))}
+    assert shown == {"0.0000001"}
+    assert repr(small) == "Decimal('0.0000001')"
+    assert small == Decimal("1E-7")
+    assert hash(small) == hash(Decimal("1E-7"))
+    assert repr(pickle.loads(pickle.dumps(small))) == repr(small)
+    assert f"{small:.2e}" == "1.00e-7"
+    assert str(to_dollars(-7)) == "-0.000000000007"

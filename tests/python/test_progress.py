@@ -54,3 +54,13 @@ def test_a_callable_is_called_itself() -> None:
     assert seen == [(1, 2, "files")]
     assert reporter(None) is None
     assert isinstance(reporter(True), Bar)
+
+
+def test_a_narrow_terminal_gets_a_shorter_line() -> None:
+    wide = render("ingest", 1234, 5000, "files", 2.0)
+    assert wide == f"ingest {'█' * 6 + '▉':<28} 1,234/5,000 files  617 files/s"
+    for columns in range(1, 90):
+        line = render("ingest", 1234, 5000, "files", 2.0, columns=columns)
+        assert len(line) < columns
+        assert "1,234/5,000 files" in line or columns < 27
+        assert len(render("ingest", 1234, None, "files", 2.0, columns=columns)) < columns

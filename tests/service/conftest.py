@@ -46,7 +46,7 @@ def serving(data: Path, *arguments: str, **environment: str) -> Iterator[str]:
         assert process.wait(20) in {0, -15}
 
 
-def wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_up(url: str, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert process.poll() is None, "dure serve ended at once"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from dure.errors import InvalidArgumentError
 from dure.service.settings import Settings, is_loopback
+
+from .conftest import wait_until_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +67,58 @@ def test_serve_refuses_to_start_in_the_open(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert len(refused.stderr.splitlines()) == 1
         assert "loopback" in refused.stderr
+
+
+def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "DURE_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "dure", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=known | environment,
+    )
+
+
+def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path))
+    (tmp_path / "file").write_bytes(b"")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for wanted, done in {
+            "set OPENAI_API_KEY": start(*data),
+            "--port": start(*data, "--port", port, OPENAI_API_KEY="sk-x"),
+            "--data": start("--data", str(tmp_path / "file" / "x"), OPENAI_API_KEY="sk-x"),
+        }.items():
+            assert done.returncode == 1
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+            assert wanted in done.stderr
+            assert done.stdout == ""
+        assert "Traceback" in start(*data, "--debug").stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_says_where_it_serves_and_ends_in_order(tmp_path: Path, workers: str) -> None:
+    arguments = ["--port=0", "--json", "--workers", workers, "--data", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dure", "serve", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"},
+    )
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "}\n")
+        facts = json.loads("".join(lines) + "}")
+        assert facts["provider"] == "http://127.0.0.1:9/v1"
+        assert facts["data"] == str(tmp_path)
+        wait_until_up(facts["address"], process)
+        assert ask(facts["address"], "/docs") == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 def ask(url: str, path: str, **headers: str) -> int:

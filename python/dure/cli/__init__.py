@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 INTERRUPTED = 130
+EMBED_HELP = "NAME or NAME@DIMENSIONS of the provider's; default: the store's own, else local"
 GRACE_SECONDS = 0.15  # what an interrupted command has to end by itself
 
 _COMMANDS = {
@@ -41,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(options)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        sys.stderr.write("dure: interrupted; what was done is kept\n")
+    except KeyboardInterrupt as interrupt:
+        done = str(interrupt) or "what was done is kept"
+        sys.stderr.write(f"dure: interrupted; {done}\n")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough
@@ -100,13 +102,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     _add_common(parser, missing=None)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
     for name, what in _COMMANDS.items():
         command = commands.add_parser(name, help=what, description=what)
         _add_common(command, missing=argparse.SUPPRESS)
         if name in _ADD:
             _ADD[name](command)
     return parser
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """Takes options before, between and behind the other arguments of a command."""
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
+        if self._inside:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
 
 
 def _add_common(parser: argparse.ArgumentParser, *, missing: str | None) -> None:
@@ -145,15 +164,17 @@ def _add_ingest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="files and folders")
     parser.add_argument("--collection", default="default")
     parser.add_argument("--max-tokens", type=_positive, default=512, help="largest chunk")
-    parser.add_argument("--embed-model", help="embed by the provider's model (else locally)")
+    parser.add_argument("--embed-model", help=EMBED_HELP)
     parser.add_argument("--prune", action="store_true", help="drop documents whose file is gone")
+    parser.add_argument("--verbose", action="store_true", help="a line for every refused file")
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question")
     parser.add_argument("--collection", default="default")
     parser.add_argument("--model", help="default: gpt-4o-mini with a key, else dure.local")
-    parser.add_argument("--embed-model", help="the model that embedded the store, if not local")
+    parser.add_argument("--embed-model", help=EMBED_HELP)
+    parser.add_argument("--mode", choices=("hybrid", "vector", "bm25"), default="hybrid")
     parser.add_argument("--top-k", type=_positive, default=5)
     parser.add_argument("--max-context-tokens", type=_positive)
 

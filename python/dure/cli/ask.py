@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
             client=client,
             model=options.model,
             top_k=options.top_k,
+            mode=options.mode,
             max_context_tokens=options.max_context_tokens,
             stream=True,
         )
@@ -48,8 +49,9 @@ def show_sources(sources: Sequence[Hit]) -> None:
     """Print where the answer is from."""
     for n, hit in enumerate(sources, 1):
         place = hit.metadata.get("source", hit.id)
+        page = f", page {hit.metadata['page']}" if hit.metadata.get("page") else ""
         heading = hit.metadata.get("heading")
-        say(f"  [{n}] {place}" + dim(f"  {heading}" if heading else ""))
+        say(f"  [{n}] {place}{page}" + dim(f"  {heading}" if heading else ""))
 
 
 def show_bill(answer: Answer, **more: object) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dure.errors import DureError, FileRefusedError, InvalidModelError
+from dure.errors import DureError, FileRefusedError, InvalidArgumentError, InvalidModelError
 
 from .output import complain, print_json, table
 
@@ -66,11 +66,36 @@ def read_text(name: str) -> str:
 
 
 def _encoding(options: argparse.Namespace) -> str:
+    from difflib import get_close_matches
+
     from dure import tokens
 
     if options.model is None:
-        return str(tokens.get_encoding(options.encoding or "o200k_base").name)
+        return _known(options.encoding or "o200k_base")
     try:
         return str(tokens.encoding_name_for_model(options.model))
-    except KeyError as unknown:
-        raise InvalidModelError(str(unknown.args[0]), model=options.model) from None
+    except KeyError:
+        near = get_close_matches(options.model, tokens.model.MODEL_TO_ENCODING)
+        hint = f"did you mean {' or '.join(near)}? Else " if near else ""
+        raise InvalidModelError(
+            f"no encoding is known for model {options.model!r}: {hint}count with --encoding NAME",
+            model=options.model,
+        ) from None
+
+
+def _known(name: str) -> str:
+    """Return the name of an encoding.
+
+    Raises:
+        InvalidArgumentError: there is none; the message names near matches, else all.
+    """
+    from difflib import get_close_matches
+
+    from dure import tokens
+
+    names = tokens.list_encoding_names()
+    if name in names:
+        return name
+    near = get_close_matches(name, names)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}"
+    raise InvalidArgumentError(f"no encoding is called {name!r}: {hint}", argument="encoding")

@@ -6,7 +6,9 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .output import complain, dollars, green, print_json, rows, say, table
+from dure._dollars import to_dollars
+
+from .output import complain, counted, dollars, green, print_json, rows, say, table
 from .places import data_folder
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def show(report: LedgerReport) -> None:
     rows(
         [
             ("ledger", green("adds up") if report.ok else "DIFFERS"),
-            ("records", f"{report.records:,} in {report.files:,} files"),
+            ("records", f"{report.records:,} in {counted(report.files, 'file')}"),
             ("open holds", f"{report.open_holds:,}"),
             ("spent", dollars(report.spent_pico)),
             ("held", dollars(report.held_pico)),
@@ -51,13 +53,45 @@ def _tail(path: str | Path, options: argparse.Namespace) -> int:
     from dure import costs
 
     last = deque(costs.ledger_records(path), maxlen=options.lines)
+    holds = {record["id"] for record in last if "id" in record}
+    models = {  # in a second reading: a hold may be far before what speaks of it
+        record["id"]: record["model"]
+        for record in costs.ledger_records(path)
+        if record["type"] == "RESERVE" and record["id"] in holds
+    }
+    last = deque(_explained(record, models) for record in last)
     if options.json:
         for record in last:
             say(_json_line(record))
+    elif last:
+        table(("time (UTC)", "model", "tokens", "dollars", "state"), map(_cells, last))
     else:
-        names = ("epoch", "seq", "type", "model", "pico")
-        table(names, [[record.get(name, "") for name in names] for record in last])
+        say("no records yet")
     return 0
+
+
+def _explained(record: dict[str, Any], models: dict[object, object]) -> dict[str, Any]:
+    """Return the record with its time, the model of its hold, its dollars and its state."""
+    return record | {
+        "time": _time(int(record["at_us"])),
+        "model": models.get(record.get("id")),
+        "usd": f"{to_dollars(int(record['pico'])):f}",
+        "state": _STATES.get(record["type"], record["type"].lower()),
+    }
+
+
+def _cells(record: dict[str, Any]) -> list[str]:
+    amounts = ["", ""]
+    if record["type"] in _WITH_AMOUNTS:
+        amounts = [f"{record['tokens']:,}", dollars(int(record["pico"]))]
+    return [record["time"], record["model"] or "", *amounts, record["state"]]
+
+
+def _time(us: int) -> str:
+    from datetime import UTC, datetime, timedelta
+
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
 
 
 def _export(path: str | Path, _options: argparse.Namespace) -> int:
@@ -86,4 +120,14 @@ def _json_line(record: dict[str, object]) -> str:
     return json.dumps(record, ensure_ascii=False, default=str)
 
 
+_STATES = {
+    "RESERVE": "held",
+    "PROGRESS": "receiving",
+    "SETTLE": "settled",
+    "VOID": "released",
+    "EXPIRE": "expired",
+    "ADJUST": "corrected",
+    "PRICE_VERSION": "new prices",
+}
+_WITH_AMOUNTS = {"RESERVE", "SETTLE", "ADJUST"}
 _ACTIONS = {"verify": _verify, "tail": _tail, "replay": _replay, "export": _export}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dure._progress import Bar
 from dure.errors import DureError, InvalidArgumentError
 
-from .output import complain
+from .output import complain, counted
 from .places import data_folder
 from .provider import require_provider
 
@@ -38,13 +38,12 @@ def run(options: argparse.Namespace) -> int:
             asyncio.run(_send(options, lines, work))
         except KeyboardInterrupt:
             work.bar.close()
-            complain(f"{work.written:,} lines are written, in order")
-            raise
+            done = counted(work.written, "line")
+            raise KeyboardInterrupt(f"{done} written, in order") from None
     work.bar.close()
     if work.failed:
-        complain(
-            f"{work.failed:,} of {work.requests:,} requests failed; their lines hold the error"
-        )
+        of = counted(work.requests, "request")
+        complain(f"{work.failed:,} of {of} failed; their lines hold the error")
     return 1 if work.failed else 0
 
 

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["bold", "complain", "dim", "dollars", "green", "print_json", "rows", "say"]
+__all__ = [
+    "bold",
+    "complain",
+    "counted",
+    "dim",
+    "dollars",
+    "green",
+    "print_json",
+    "rows",
+    "say",
+    "table",
+]
 
 
 def say(text: str = "", *, end: str = "\n") -> None:
@@ -38,6 +49,11 @@ def rows(pairs: Iterable[tuple[str, object]], *, indent: str = "  ") -> None:
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
         say(f"{indent}{dim(f'{name:<{width}}')}  {value}")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 file`, `2,000 files`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def dollars(amount: Decimal | int) -> str:

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from dure._sync import Client
     from dure.retrieval import Embedder
 
-__all__ = ["embedder_of", "has_key", "opened_client", "require_provider"]
+__all__ = ["embedder_of", "has_key", "opened_client", "provider_url", "require_provider"]
 
 
 def has_key() -> bool:
     """Say whether the environment names a provider's key."""
     return bool(os.environ.get("OPENAI_API_KEY"))
+
+
+def provider_url() -> str:
+    """Return where requests go."""
+    from dure.calls.settings import OPENAI_URL
+
+    return os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
 
 
 @contextmanager
@@ -52,7 +59,7 @@ def require_provider() -> None:
 
 
 def embedder_of(model: str | None, client: Client | None) -> Embedder | None:
-    """Return the embedder of `--embed-model`; None is the built-in one.
+    """Return the embedder of `--embed-model NAME` or `NAME@DIMENSIONS`; None: the store decides.
 
     Raises:
         InvalidArgumentError: a model is named and there is no provider.
@@ -65,4 +72,4 @@ def embedder_of(model: str | None, client: Client | None) -> Embedder | None:
         )
     from dure.embedders import ClientEmbedder
 
-    return ClientEmbedder(model, client=client)
+    return ClientEmbedder.of(model, client=client)

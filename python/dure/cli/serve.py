@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from typing import TYPE_CHECKING
+
+from dure.errors import InvalidArgumentError, MissingExtraError, StorageError, UnavailableError
+
+from .output import print_json, rows, say
+from .places import data_folder
+from .provider import provider_url, require_provider
 
 if TYPE_CHECKING:
     import argparse
 
+    from dure.service.settings import Settings
+
+APP = "dure.service.app:app"
+GRACE_SECONDS = 30  # what requests under way have to end, once the service is told to stop
+
 
 def run(options: argparse.Namespace) -> int:
-    """Run the service until it is told to stop."""
-    from dure.errors import MissingExtraError
-
+    """Run the service until it is told to stop; whatever keeps it from starting is said first."""
     try:
         import fastapi  # noqa: F401
         import uvicorn
@@ -20,18 +31,93 @@ def run(options: argparse.Namespace) -> int:
         raise MissingExtraError.of("service", missing.name or "fastapi") from None
     from dure.service.settings import Settings
 
-    from .places import data_folder
-
     settings = Settings.from_environment(
         dev=options.dev, host=options.host, port=options.port, data=data_folder(options)
     )
+    _check_provider(settings)
+    listener = _listener(settings.host, settings.port)
+    port = int(listener.getsockname()[1])
     os.environ.update(settings.to_environment())  # workers and the app factory read it there
-    uvicorn.run(
-        "dure.service.app:app",
-        host=options.host,
-        port=options.port,
-        workers=options.workers,
-        log_level="info" if options.dev else "warning",
-        timeout_graceful_shutdown=30,
-    )
+    _announce(settings, port, json=options.json)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # uvicorn stops in good order
+    log_level = "info" if options.dev else "warning"
+    try:
+        if options.workers > 1:
+            listener.close()  # the supervisor binds the same port again for all of them
+            uvicorn.run(
+                APP,
+                host=settings.host,
+                port=port,
+                workers=options.workers,
+                log_level=log_level,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+            return 0
+        config = uvicorn.Config(APP, log_level=log_level, timeout_graceful_shutdown=GRACE_SECONDS)
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return 0
+    if not server.started:
+        raise UnavailableError("the service did not start: the lines above say why")
     return 0
+
+
+def _check_provider(settings: Settings) -> None:
+    """Open what every request needs, once, before a port is taken.
+
+    Raises:
+        InvalidArgumentError: there is no provider; the message says what to do.
+        StorageError: the data folder cannot be written.
+    """
+    from dure._sync import Client
+
+    try:
+        Client(data=settings.data).close()
+    except InvalidArgumentError as wrong:
+        if wrong.argument == "api_key":
+            require_provider()
+        raise
+    except StorageError as refused:
+        raise StorageError(f"{refused}: name another data folder by --data or DURE_DATA") from None
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        InvalidArgumentError: the address cannot be had; the message says why.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as refused:
+        reason = os.strerror(refused.errno) if refused.errno else str(refused)
+        raise InvalidArgumentError(
+            f"cannot listen on {host} port {port}: {reason}: choose another --port or --host, or "
+            "end what listens there",
+            argument="port",
+        ) from None
+
+
+def _login(settings: Settings) -> str:
+    if not settings.api_keys:
+        return "none: this machine's own programs only"
+    return "a key of DURE_API_KEYS" + (" (not for docs: --dev)" if settings.dev else "")
+
+
+def _announce(settings: Settings, port: int, *, json: bool) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{port}"
+    facts = {
+        "address": address,
+        "data": str(settings.data),
+        "provider": provider_url(),
+        "login": _login(settings),
+        "docs": f"{address}/docs",
+    }
+    if json:
+        print_json(facts)
+        return
+    say("dure serves; Ctrl-C ends it")
+    rows(facts.items())

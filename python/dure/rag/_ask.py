@@ -14,6 +14,7 @@ from dure import local, prompts
 from dure.errors import InvalidArgumentError, NotFoundError
 
 from ._answer import Answer, AnswerStream, AsyncAnswerStream, Draft, Usage
+from ._embedder import ASK_WORDS, recorded_embedder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -97,7 +98,7 @@ def ask(
         store: An open store, or its folder.
         collection: Which collection to search.
         tenant: Whose collection.
-        embedder: What embedded the collection; None: the built-in hash embedder.
+        embedder: What embedded the collection; None: the model that the collection records.
         client: Who is asked. None: the provider if `OPENAI_API_KEY` is set, else `dure.local`,
             which quotes and says that it is no language model.
         model: Default `gpt-4o-mini`.
@@ -111,10 +112,11 @@ def ask(
     Raises:
         NotFoundError: there is no such store.
         InvalidArgumentError: the question alone is larger than the prompt may be.
+        ModelMismatchError: the collection's vectors are of a model that cannot be had here.
         DureError: what the provider call raises.
     """
     _check_client(client, asynchronous=False)
-    found = _retrieve(question, store, collection, tenant, embedder, top_k, mode, where)
+    found = _retrieve(question, store, collection, tenant, embedder, client, top_k, mode, where)
     prompt = _prompt(question, found, model, max_context_tokens, call)
     if client is None and not os.environ.get("OPENAI_API_KEY"):
         draft, pieces = _local(prompt)
@@ -148,7 +150,7 @@ async def aask(
     """The coroutine of `ask`: the same arguments and results."""
     _check_client(client, asynchronous=True)
     found = await asyncio.to_thread(
-        _retrieve, question, store, collection, tenant, embedder, top_k, mode, where
+        _retrieve, question, store, collection, tenant, embedder, client, top_k, mode, where
     )
     prompt = _prompt(question, found, model, max_context_tokens, call)
     if client is None and not os.environ.get("OPENAI_API_KEY"):
@@ -190,6 +192,7 @@ def _retrieve(
     collection: str,
     tenant: str | None,
     embedder: Embedder | None,
+    client: AsyncClient | Client | None,
     top_k: int,
     mode: str,
     where: Where | None,
@@ -201,6 +204,10 @@ def _retrieve(
             raise NotFoundError(
                 f"no collection {collection!r} in {own.path}: ingest something first"
             )
+        if mode == "bm25":
+            embedder = None  # words alone need no vectors
+        elif embedder is None:
+            embedder = recorded_embedder(own, collection, tenant, client, way_out=ASK_WORDS)
         col: Collection = own.collection(collection, tenant=tenant, embedder=embedder)
         found = col.query(text=question, top_k=top_k, mode=mode, where=where)
         return [hit for hit in found if hit.text]

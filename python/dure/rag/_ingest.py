@@ -20,6 +20,7 @@ from dure.errors import FileRefusedError
 
 from ._ask import opened
 from ._batch import MicroBatcher
+from ._embedder import INGEST_ELSEWHERE, recorded_embedder
 from ._walk import files_under
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def ingest(
         store: An open store, or the folder of one, made if it is not there.
         collection: Where to write.
         tenant: Whose collection.
-        embedder: What makes the vectors; None: the built-in hash embedder.
+        embedder: What makes the vectors; None: the model that the collection records, and for a
+            new one the built-in hash embedder.
         chunker: How texts are cut; None: chunks of at most 512 tokens.
         client: Whose counters say what embeddings cost: the one that `embedder` calls. Calls that
             others make on it meanwhile count too.
@@ -200,9 +202,14 @@ class _Ingest:
         from dure.chunks import Chunker
         from dure.local import HashEmbedder
 
-        self._free = embedder is None or isinstance(embedder, HashEmbedder)
+        if embedder is None:
+            embedder = recorded_embedder(
+                store, collection, tenant, client, way_out=INGEST_ELSEWHERE
+            )
+        maker = embedder or HashEmbedder()
+        self._free = isinstance(maker, HashEmbedder)
         self._client = client
-        self._batcher = MicroBatcher(embedder or HashEmbedder())
+        self._batcher = MicroBatcher(maker)
         self._chunker = chunker or Chunker(MAX_TOKENS)
         self._cut = _cut_of(self._chunker)
         self._col: Collection = store.collection(collection, tenant=tenant, embedder=self._batcher)

@@ -85,3 +85,22 @@ def test_unreadable_file(tmp_path: Path) -> None:
     done = run("count", str(path))
     assert done.returncode == 1
     assert "folder-not-file" in done.stderr.decode()
+
+
+def test_unknown_names_bring_near_ones(texts: list[Path]) -> None:
+    for arguments, wanted in {
+        ("--encoding", "o200k"): "did you mean o200k_base?",
+        ("--encoding", "zz"): "cl100k_base",
+        ("--model", "gpt-4p"): "gpt-4o",
+        ("--model", "zz"): "--encoding",
+    }.items():
+        done = run("count", *arguments, str(texts[0]))
+        assert done.returncode == 1
+        (line,) = done.stderr.decode().splitlines()
+        assert arguments[1] in line
+        assert wanted in line
+
+
+def test_options_may_stand_between_files(texts: list[Path]) -> None:
+    names = [str(texts[0]), "--model", "gpt-4", str(texts[1])]
+    assert len(json.loads(run("count", "--json", *names).stdout)["files"]) == 2

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from dure.testing import documents, upstream
+
+from tests.python.files.pdfs import pdf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,8 +145,17 @@ def test_ledger_tail_and_export_are_json_lines(data: Path, provider: dict[str, s
     tail = run("ledger", "tail", "-n", "2", "--data", str(data), "--json").stdout.splitlines()
     assert len(tail) == 2
     everything = run("ledger", "export", "--data", str(data)).stdout.splitlines()
-    assert everything[-2:] == tail
-    assert {"type", "seq"} <= set(json.loads(tail[0]))
+    for raw, shown in zip(everything[-2:], tail, strict=True):
+        assert json.loads(raw).items() <= json.loads(shown).items()
+    last = json.loads(tail[-1])
+    assert (last["model"], last["state"]) == ("gpt-4o-mini", "settled")
+    assert last["usd"] == f"{Decimal(last['pico']).scaleb(-12).normalize():f}"
+    assert last["time"].endswith("Z")
+    for arguments in (("-n", "1", str(data)), (str(data), "-n", "1")):
+        head, row = run("ledger", "tail", *arguments).stdout.decode().splitlines()
+        assert head.split() == ["time", "(UTC)", "model", "tokens", "dollars", "state"]
+        amounts = [f"{last['tokens']:,}", f"${last['usd']}"]
+        assert row.split()[2:] == ["gpt-4o-mini", *amounts, "settled"]
     replayed = run("ledger", "replay", "--data", str(data), "--json")
     assert replayed.returncode == 0, replayed.stderr
 
@@ -172,7 +185,9 @@ def test_refused_files_do_not_stop_the_others(tmp_path: Path) -> None:
     refused = {Path(one["path"]).name: one["reason"] for one in report["refused"]}
     assert set(refused) == {"empty.md", "image.xyz"}
     assert refused["empty.md"] != refused["image.xyz"]
-    assert len(done.stderr.decode().splitlines()) == 2
+    assert complaint(done) == "dure: 2 files refused"
+    listed = run("ingest", "--verbose", "--data", str(tmp_path / "d"), str(folder))
+    assert len(listed.stderr.decode().splitlines()) == 2
     asked = run("ask", "--data", str(tmp_path / "d"), "--json", "Where is salt mined?")
     assert "Wieliczka" in json.loads(asked.stdout)["text"]
 
@@ -219,6 +234,53 @@ def test_damaged_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir(parents=True)
     (tmp_path / "ledger" / "00000001.ledger").write_bytes(b"not a ledger at all" * 40)
     complaint(run("ledger", "verify", "--data", str(tmp_path)))
+
+
+def test_many_refused_files_are_summed_up_by_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for n in range(40):
+        (folder / f"picture{n:02d}.png").write_bytes(b"x")
+        (folder / f"empty{n:02d}.md").write_bytes(b"")
+    done = run("ingest", "--data", str(tmp_path / "d"), str(folder))
+    assert "80 files refused" in complaint(done)
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) < 12
+    assert any("40" in line and "unknown type '.png'" in line for line in lines)
+    assert any("empty00.md, empty01.md, empty02.md, ..." in line for line in lines)
+
+
+def test_a_page_of_a_pdf_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mines.pdf"
+    path.write_bytes(pdf(["Zebras have stripes.", "Salt is mined in Wieliczka."]))
+    assert run("ingest", "--data", str(tmp_path / "d"), str(path)).returncode == 0
+    asked = run("ask", "--data", str(tmp_path / "d"), "Where is salt mined?").stdout.decode()
+    assert f"[1] {path}, page 2" in asked
+
+
+def test_a_store_is_asked_with_the_model_that_it_records(
+    tmp_path: Path, provider: dict[str, str]
+) -> None:
+    place = ("--data", str(tmp_path))
+    files = [str(path) for path in documents()]
+    embed = ("--embed-model", "text-embedding-3-small@96")
+    assert run("ingest", *place, *embed, *files, **provider).returncode == 0
+    for _ in range(2):
+        done = run("ask", *place, "--json", QUESTION, **provider)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["sources"][0]["metadata"]["source"].endswith("dure.md")
+    again = json.loads(run("ingest", *place, "--json", *files, **provider).stdout)
+    assert again["skipped"] == len(files)
+    for command, way_out in (
+        (("ask", QUESTION), "--mode bm25"),
+        (("ingest", *files), "--collection"),
+    ):
+        told = complaint(run(*command, *place))
+        assert "text-embedding-3-small@96" in told
+        assert "OPENAI_API_KEY" in told
+        assert way_out in told
+    by_words = run("ask", *place, "--mode", "bm25", "--json", QUESTION)
+    assert json.loads(by_words.stdout)["sources"]
 
 
 # Interrupts and kills
@@ -337,3 +399,24 @@ def test_map_keeps_what_was_answered_when_it_is_killed(tmp_path: Path) -> None:
     whole = [line for line in target.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     assert 16 <= len(whole) < 500
     assert all(json.loads(line)["object"] == "chat.completion" for line in whole)
+
+
+def test_an_interrupted_map_says_so_once(tmp_path: Path) -> None:
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "?"}]})
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(f"{body}\n" * 500, encoding="utf-8")
+    with upstream.start(delay=0.2) as slow:
+        command = [sys.executable, "-m", "dure", "map", str(source), "--out", str(target)]
+        process = subprocess.Popen(
+            [*command, "--limit", "8", "--data", str(tmp_path / "d")],
+            env={**os.environ, **keys(slow)},
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 60
+        while not (target.exists() and target.stat().st_size):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert re.fullmatch(rb"dure: interrupted; \d+ lines? written, in order\n", said), said
