@@ -40,3 +40,14 @@ print(time.process_time() - start, memory() - before)
 def test_import_dure_starts_no_thread() -> None:
     code = "import dure, os; print(len(os.listdir('/proc/self/task')))"
     assert run(code).strip() == "1"
+
+
+def test_import_dure_loads_no_network_library() -> None:
+    """The libraries behind libcurl would be most of what an import costs."""
+    code = (
+        "import dure; "
+        "maps = open('/proc/self/maps').read(); "
+        "print(*(name for name in ('libcurl', 'libdure_curl', 'libssl', 'libldap', 'libkrb5')"
+        " if name in maps))"
+    )
+    assert run(code).strip() == "", "the first transport loads these, not the import"

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "net/curl_library.h"
 #include "net/native_thread.h"
 #include "net/trust_store.h"
 
@@ -28,11 +29,6 @@ base::Status stopped() {
                       "the transport was stopped while the request was under way; it may have "
                       "been carried out")
       .with("stage", std::string("stop"));
-}
-
-void init_curl() {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
 }
 
 base::Instant machine_now() noexcept { return base::system_clock().now(); }
@@ -73,7 +69,7 @@ CurlEngine::~CurlEngine() {
 }
 
 base::Status CurlEngine::start(const std::shared_ptr<CurlEngine>& self) {
-  init_curl();
+  if (base::Status loaded = load_curl(); !loaded.ok()) return loaded;
   const auto no = [](std::string_view what) {
     return base::Status(base::Code::kUnavailable,
                         "the transport cannot start: " + std::string(what) + " (" +

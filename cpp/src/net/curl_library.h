@@ -1,0 +1,21 @@
+// src/net/curl_library.h - libcurl, loaded when the first transport starts and not before.
+//
+// libcurl brings about thirty shared libraries along: 6 MB and a third of the time of an import,
+// paid by every process that only counts tokens or searches. So nothing links it: the functions
+// that this room calls are defined in curl_library.cc and go on to the library, once that is there.
+#ifndef DURE_SRC_NET_CURL_LIBRARY_H_
+#define DURE_SRC_NET_CURL_LIBRARY_H_
+
+#include "dure/base/status.h"
+
+namespace dure::net {
+
+// Loads and initialises libcurl: libdure_curl.so beside this code, which a wheel holds with a
+// libcurl of its own; else the machine's. Fails with kUnavailable (detail "stage": start) if there
+// is none, or one older than 7.88. The first answer stands. Thread-safe.
+// REQUIRES: ok before any function named curl_* is called.
+[[nodiscard]] base::Status load_curl();
+
+}  // namespace dure::net
+
+#endif  // DURE_SRC_NET_CURL_LIBRARY_H_
