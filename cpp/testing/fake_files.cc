@@ -91,6 +91,16 @@ class FakeLockFile final : public base::LockFile {
   std::shared_ptr<FakeFiles::Node> node_;
 };
 
+class FakeSharedMemory final : public base::SharedMemory {
+ public:
+  explicit FakeSharedMemory(std::shared_ptr<FakeFiles::Node> node) : node_(std::move(node)) {}
+  [[nodiscard]] std::byte* data() noexcept override { return node_->shared.front().bytes.data(); }
+  [[nodiscard]] std::size_t size() const noexcept override { return node_->shared.size() * 4096; }
+
+ private:
+  std::shared_ptr<FakeFiles::Node> node_;
+};
+
 FakeFiles::FakeFiles() = default;
 FakeFiles::~FakeFiles() = default;
 
@@ -120,7 +130,10 @@ std::int64_t FakeFiles::steps() const {
 void FakeFiles::crash() {
   const std::scoped_lock lock(mutex_);
   ++life_;
-  std::erase_if(nodes_, [](const auto& entry) { return !entry.second->named; });
+  ++boot_;
+  std::erase_if(nodes_, [](const auto& entry) {
+    return !entry.second->named && entry.second->shared.empty();
+  });
   for (auto& [path, node] : nodes_) {
     node->bytes = node->synced;
     node->lock_owner = nullptr;
@@ -135,7 +148,12 @@ void FakeFiles::kill() {
 
 void FakeFiles::flip(const std::string& path, std::uint64_t bit) {
   const std::scoped_lock lock(mutex_);
-  char& byte = nodes_.at(path)->bytes.at(bit / 8);
+  Node& node = *nodes_.at(path);
+  if (!node.shared.empty()) {
+    node.shared.at(bit / 8 / 4096).bytes.at(bit / 8 % 4096) ^= std::byte{1} << (bit % 8);
+    return;
+  }
+  char& byte = node.bytes.at(bit / 8);
   byte = static_cast<char>(static_cast<unsigned char>(byte) ^ (1U << (bit % 8)));
 }
 
@@ -147,7 +165,7 @@ base::Status FakeFiles::step(const std::string& what) {
 
 std::uint64_t FakeFiles::used() const {
   std::uint64_t sum = 0;
-  for (const auto& [path, node] : nodes_) sum += node->bytes.size();
+  for (const auto& [path, node] : nodes_) sum += node->bytes.size() + node->shared.size() * 4096;
   return sum;
 }
 
@@ -170,7 +188,9 @@ base::Result<std::string> FakeFiles::read(const std::string& path) {
   const std::scoped_lock lock(mutex_);
   const auto found = nodes_.find(path);
   if (found == nodes_.end()) return base::fail(missing(path));
-  return found->second->bytes;
+  const Node& node = *found->second;
+  if (node.shared.empty()) return node.bytes;
+  return std::string(reinterpret_cast<const char*>(node.shared.data()), node.shared.size() * 4096);
 }
 
 base::Status FakeFiles::replace(const std::string& path, std::string_view bytes) {
@@ -237,6 +257,33 @@ base::Result<std::unique_ptr<base::LockFile>> FakeFiles::open_lock(const std::st
   auto& node = nodes_[path];
   if (node == nullptr) node = std::make_shared<Node>();
   return std::make_unique<FakeLockFile>(*this, node);
+}
+
+base::Result<std::unique_ptr<base::AppendFile>> FakeFiles::open_mapped(const std::string& path,
+                                                                       std::size_t /*capacity*/) {
+  return open_append(path, true);
+}
+
+base::Result<std::unique_ptr<base::SharedMemory>> FakeFiles::map_shared(const std::string& path,
+                                                                        std::size_t size) {
+  const std::scoped_lock lock(mutex_);
+  auto& node = nodes_[path];
+  if (node == nullptr) {
+    node = std::make_shared<Node>();
+    base::Status status = step("cannot create " + path);
+    if (status.ok() && used() + size > room_) status = io("cannot allocate " + path + ": full");
+    if (!status.ok()) {
+      nodes_.erase(path);
+      return base::fail(std::move(status));
+    }
+  }
+  if (node->shared.empty()) node->shared.resize((size + 4095) / 4096);
+  return std::make_unique<FakeSharedMemory>(node);
+}
+
+std::uint64_t FakeFiles::boot() {
+  const std::scoped_lock lock(mutex_);
+  return boot_;
 }
 
 }  // namespace dure::testing

@@ -8,6 +8,8 @@
 #ifndef DURE_TESTING_FAKE_FILES_H_
 #define DURE_TESTING_FAKE_FILES_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -15,6 +17,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "dure/base/files.h"
 
@@ -51,13 +54,25 @@ class FakeFiles final : public base::Files {
   base::Status sync_folder(const std::string& path) override;
   base::Result<std::unique_ptr<base::ReadFile>> open_read(const std::string& path) override;
   base::Result<std::unique_ptr<base::LockFile>> open_lock(const std::string& path) override;
+  // Not padded with zeros: only its errors differ from open_append's on this disk.
+  base::Result<std::unique_ptr<base::AppendFile>> open_mapped(const std::string& path,
+                                                              std::size_t capacity) override;
+  // Kept as it is by crash and kill: stores reach it at once.
+  base::Result<std::unique_ptr<base::SharedMemory>> map_shared(const std::string& path,
+                                                               std::size_t size) override;
+  std::uint64_t boot() override;  // changes with crash
 
  private:
   friend class FakeAppendFile;
   friend class FakeReadFile;
   friend class FakeLockFile;
+  friend class FakeSharedMemory;
+  struct alignas(4096) Page {
+    std::array<std::byte, 4096> bytes{};
+  };
   struct Node {
     std::string bytes;
+    std::vector<Page> shared;  // of a mapped file; then `bytes` is empty
     std::string synced;
     bool named = false;  // the folder was synced since it was created
     const void* lock_owner = nullptr;
@@ -73,6 +88,7 @@ class FakeFiles final : public base::Files {
   std::int64_t fail_from_ = std::numeric_limits<std::int64_t>::max();
   std::int64_t fail_until_ = std::numeric_limits<std::int64_t>::max();
   std::uint64_t room_ = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t boot_ = 1;
   std::uint64_t life_ = 0;  // grows at crash and kill: older open files are dead
 };
 

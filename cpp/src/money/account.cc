@@ -13,7 +13,9 @@
 #include <utility>
 
 #include "dure/base/annotations.h"
+#include "money/board.h"
 #include "money/budget_book.h"
+#include "money/ledger_index.h"
 #include "money/ledger_writer.h"
 #include "money/peers.h"
 
@@ -75,6 +77,7 @@ class Account::Impl {
     writer_.reset();
     own_locks_.clear();
     folder_lock_.reset();
+    board_.reset();
     peers_.~Peers();
     new (&peers_) Peers(files_, ledger_folder_);
   }
@@ -124,6 +127,8 @@ class Account::Impl {
   // All below DURE_REQUIRES(mutex_).
   base::Status ready();
   base::Status begin_file(bool first);
+  base::Status open_folder();
+  base::Status begin_writer();
   base::Status bury_the_dead();
   base::Status settle_dead_holds();
   base::Status carry_over();
@@ -137,10 +142,21 @@ class Account::Impl {
   void count_own(const Record& record);
   base::Result<BudgetBook::Decision> admit(std::span<const std::string> scopes, const Bound& bound);
   base::Result<Admission> reserve_now(const ReserveRequest& request, bool enforce);
-  Record reserve_record(const ReserveRequest& request, BudgetBook::Decision& decision,
-                        bool enforce) const;
-  base::Status end_hold(Record record, Hold& hold);
-  Record rule_record(ReservationId id, const Hold& hold, bool whole, Flags flags) const;
+  void fill_reserve(Record& record, const ReserveRequest& request,
+                    const BudgetBook::Decision& decision, bool enforce) const;
+  // The one record that this process fills at a time; keeps its memory from call to call.
+  Record& fresh(RecordType type, ReservationId id) {
+    scratch_.clear();
+    scratch_.type = type;
+    scratch_.id = id;
+    return scratch_;
+  }
+  // Writes `record`, or keeps it until the disk takes it. `ready_`: what ready() said before the
+  // record was filled.
+  base::Status end_hold(Record& record, Hold& hold, base::Status ready_);
+  void fill_settle(Record& record, const Usage& usage, const Cost& cost) const;
+  void fill_by_rule(Record& record, ReservationId id, const Hold& hold, bool whole) const;
+  base::Status end_by_rule(ReservationId id, Hold& hold, bool whole);
   void remember(ReservationId id, const Record& record);
   base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
   base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost);
@@ -165,6 +181,7 @@ class Account::Impl {
   base::Status disk_ DURE_GUARDED_BY(mutex_);  // why there is no file to write to
   base::Instant retry_disk_at_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<base::LockFile> folder_lock_ DURE_GUARDED_BY(mutex_);
+  std::unique_ptr<Board> board_ DURE_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<base::LockFile>> own_locks_ DURE_GUARDED_BY(mutex_);
   std::set<std::uint64_t> own_epochs_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<LedgerWriter> writer_ DURE_GUARDED_BY(mutex_);
@@ -178,6 +195,7 @@ class Account::Impl {
   std::deque<ReservationId> settled_order_ DURE_GUARDED_BY(mutex_);
   std::string price_version_ DURE_GUARDED_BY(mutex_);
   std::uint64_t approvals_ DURE_GUARDED_BY(mutex_) = 0;
+  Record scratch_ DURE_GUARDED_BY(mutex_);
   Totals totals_ DURE_GUARDED_BY(mutex_);
 };
 
@@ -186,7 +204,7 @@ class Account::Impl {
 base::Status Account::Impl::ready() {
   if (writer_ != nullptr && !writer_->broken()) {
     if (writer_->size() < kRotateBytes) return {};
-    (void)writer_->checkpoint(clock_.wall().us, true);
+    (void)writer_->finish(clock_.wall().us);  // without it the file is as good as after a death
     return begin_file(false);
   }
   if (opened_ && clock_.now() < retry_disk_at_) return disk_;
@@ -197,17 +215,40 @@ base::Status Account::Impl::ready() {
   return status;
 }
 
+base::Status Account::Impl::open_folder() {
+  if (folder_lock_ != nullptr) return {};
+  if (base::Status made = files_.create_folder(ledger_folder_); !made.ok()) return made;
+  auto lock = files_.open_lock(ledger_folder_ + "/lock");
+  if (!lock) return std::move(lock.error());
+  folder_lock_ = std::move(*lock);
+  return {};
+}
+
 base::Status Account::Impl::begin_file(bool first) {
-  if (folder_lock_ == nullptr) {
-    if (base::Status made = files_.create_folder(ledger_folder_); !made.ok()) return made;
-    auto lock = files_.open_lock(ledger_folder_ + "/lock");
-    if (!lock) return std::move(lock.error());
-    folder_lock_ = std::move(*lock);
-  }
+  if (base::Status status = open_folder(); !status.ok()) return status;
   const FolderLock held(*folder_lock_);
   if (!held.status().ok()) return held.status();
+  if (board_ == nullptr) {
+    auto board = Board::open(files_, ledger_folder_);
+    if (!board) return std::move(board.error());
+    board_ = std::move(*board);
+    peers_.use(*board_);
+  }
+  const BoardLock alone(*board_);
+  if (!alone.status().ok()) return alone.status();
   const auto dead = peers_.bury([this](const Record& record) { apply(record); });
   if (!dead) return dead.error();
+  if (base::Status status = begin_writer(); !status.ok()) return status;
+  price_version_.clear();
+  if (first) {
+    opened_ = true;
+    return settle_dead_holds();
+  }
+  return carry_over();
+}
+
+// The file, its lock, its line in the index, its slot: in this order others may find it.
+base::Status Account::Impl::begin_writer() {
   const std::uint64_t epoch = peers_.claim_epoch();
   auto writer =
       LedgerWriter::begin(files_, ledger_folder_, epoch, clock_.wall(), options_.durability);
@@ -216,16 +257,18 @@ base::Status Account::Impl::begin_file(bool first) {
   if (!alive) return std::move(alive.error());
   const auto ours = (*alive)->try_acquire();
   if (!ours) return ours.error();
-  if (base::Status told = peers_.announce(epoch); !told.ok()) return told;
+  if (base::Status status = files_.sync_folder(ledger_folder_); !status.ok()) return status;
+  if (base::Status status = note_begun(files_, ledger_folder_, epoch); !status.ok()) return status;
+  Board::Slot* slot = board_->claim(epoch, (*writer)->end());
+  if (slot == nullptr) {
+    return {base::Code::kIo, "More than 1,000 ledger files of " + folder_ +
+                                 " are in use: end some processes, then try again"};
+  }
+  (*writer)->publish_on(*slot);
   own_locks_.push_back(std::move(*alive));
   own_epochs_.insert(epoch);
   writer_ = std::move(*writer);
-  price_version_.clear();
-  if (first) {
-    opened_ = true;
-    return settle_dead_holds();
-  }
-  return carry_over();
+  return {};
 }
 
 base::Status Account::Impl::carry_over() {
@@ -257,7 +300,9 @@ base::Status Account::Impl::settle_dead_holds() {
   }
   std::sort(dead.begin(), dead.end());
   for (const ReservationId id : dead) {
-    Record record = rule_record(id, holds_.at(id), false, static_cast<Flags>(Flag::kRecovered));
+    Record record;
+    record.flags = static_cast<Flags>(Flag::kRecovered);
+    fill_by_rule(record, id, holds_.at(id), false);
     if (record.type == RecordType::kVoid) record.type = RecordType::kExpire;
     if (base::Status status = commit(record); !status.ok()) return status;
   }
@@ -267,8 +312,7 @@ base::Status Account::Impl::settle_dead_holds() {
 void Account::Impl::close() {
   const std::scoped_lock lock(mutex_);
   if (writer_ == nullptr || writer_->broken()) return;
-  (void)writer_->checkpoint(clock_.wall().us,
-                            true);  // without it the file is as good as after kill
+  (void)writer_->finish(clock_.wall().us);  // without it the file is as good as after kill
 }
 
 // Counting ---------------------------------------------------------------------------------------
@@ -333,16 +377,14 @@ base::Result<BudgetBook::Decision> Account::Impl::admit(std::span<const std::str
                                                  std::to_string(++approvals_)));
 }
 
-Record Account::Impl::reserve_record(const ReserveRequest& request, BudgetBook::Decision& decision,
-                                     bool enforce) const {
-  Record record;
-  record.type = RecordType::kReserve;
+void Account::Impl::fill_reserve(Record& record, const ReserveRequest& request,
+                                 const BudgetBook::Decision& decision, bool enforce) const {
   record.at_us = clock_.wall().us;
   record.flags = request.call.flags;
   record.bound = decision.bound;
   record.pico = enforce ? decision.bound.pico : 0;
   record.tokens = enforce ? decision.bound.tokens : 0;
-  record.postings = std::move(decision.postings);
+  record.postings = decision.postings;
   record.lease_us = record.at_us + request.lease.count() / 1000;
   record.attempt = request.call.attempt;
   record.model = request.call.model;
@@ -350,7 +392,6 @@ Record Account::Impl::reserve_record(const ReserveRequest& request, BudgetBook::
   record.call_id = request.call.call_id;
   record.key_id = request.call.key_id;
   record.scopes.assign(request.scopes.begin(), request.scopes.end());
-  return record;
 }
 
 base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request, bool enforce) {
@@ -362,16 +403,17 @@ base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request
     }
   }
   DURE_RETURN_IF_ERROR(catch_up());
-  std::optional<FolderLock> alone;
+  std::optional<BoardLock> alone;
   if (enforce && book_.has_any(request.scopes)) {
-    alone.emplace(*folder_lock_);
+    alone.emplace(*board_);
     DURE_RETURN_IF_ERROR(base::Status(alone->status()));
     DURE_RETURN_IF_ERROR(catch_up());
   }
   auto decision = alone ? admit(request.scopes, request.bound)
                         : book_.decide(request.scopes, request.bound, clock_.wall(), enforce);
   if (!decision) return base::fail(std::move(decision.error()));
-  Record record = reserve_record(request, *decision, enforce);
+  Record& record = fresh(RecordType::kReserve, {});
+  fill_reserve(record, request, *decision, enforce);
   DURE_RETURN_IF_ERROR(commit(record));
   Admission admission;
   admission.id = record.id;
@@ -395,10 +437,8 @@ base::Status Account::Impl::sent(ReservationId id) {
   if (hold->second.sent) return {};
   hold->second.sent = true;  // in memory even if the disk refuses: carry_over writes it later
   if (base::Status status = ready(); !status.ok()) return status;
-  Record record;
-  record.type = RecordType::kSent;
+  Record& record = fresh(RecordType::kSent, id);
   record.at_us = clock_.wall().us;
-  record.id = id;
   return commit(record);
 }
 
@@ -416,10 +456,8 @@ base::Status Account::Impl::progress(ReservationId id, std::int64_t output_token
   if (base::Status status = ready(); !status.ok()) return status;
   hold.logged = hold.received;
   hold.logged_at = now;
-  Record record;
-  record.type = RecordType::kProgress;
+  Record& record = fresh(RecordType::kProgress, id);
   record.at_us = clock_.wall().us;
-  record.id = id;
   record.tokens = hold.received;
   return commit(record);
 }
@@ -436,8 +474,7 @@ void Account::Impl::remember(ReservationId id, const Record& record) {
   }
 }
 
-// `record` has type, id, pico, tokens, flags; this adds the postings and writes it.
-base::Status Account::Impl::end_hold(Record record, Hold& hold) {
+base::Status Account::Impl::end_hold(Record& record, Hold& hold, base::Status ready_) {
   const ReservationId id = record.id;
   record.at_us = clock_.wall().us;
   record.held_pico = hold.bound.pico;
@@ -447,14 +484,13 @@ base::Status Account::Impl::end_hold(Record record, Hold& hold) {
     posting.held = -posting.held;
     posting.used = settles ? book_.in_unit(posting.budget, record.pico, record.tokens) : 0;
   }
-  base::Status status = ready();
-  if (status.ok()) status = commit(record);
-  if (!status.ok()) {  // held until the next file takes it
+  remember(id, record);
+  if (ready_.ok()) ready_ = commit(record);
+  if (!ready_.ok()) {  // held until the next file takes it
     hold.ended = true;
     unwritten_.push_back(record);
   }
-  remember(id, record);
-  return status;
+  return ready_;
 }
 
 base::Status Account::Impl::note_price_version(const std::string& version) {
@@ -498,20 +534,24 @@ base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, con
     return settle_again(id, first->second, cost.pico, tokens);
   }
   if (cost.pico < 0) return base::invalid_argument("cost", "a cost cannot be negative");
-  (void)note_price_version(cost.price_version);  // a full disk is told by the settlement itself
-  Record record;
-  record.type = RecordType::kSettle;
-  record.id = id;
+  Hold& held = hold->second;
+  base::Status disk = ready();
+  if (disk.ok()) disk = note_price_version(cost.price_version);
+  Record& record = fresh(RecordType::kSettle, id);
+  fill_settle(record, usage, cost);
+  if (cost.pico > held.bound.pico) record.flags = record.flags | Flag::kOverrun;
+  return end_hold(record, held, std::move(disk));
+}
+
+void Account::Impl::fill_settle(Record& record, const Usage& usage, const Cost& cost) const {
   record.pico = cost.pico;
-  record.tokens = tokens;
+  record.tokens = usage.counts.input_tokens() + usage.counts.output_tokens();
   record.flags = static_cast<Flags>(usage.flags | cost.flags);
-  if (cost.pico > hold->second.bound.pico) record.flags = record.flags | Flag::kOverrun;
   record.price_version = cost.price_version;
   for (std::size_t i = 0; i < catalog::kUnits; ++i) {
     const auto unit = static_cast<catalog::Unit>(i);
     if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
   }
-  return end_hold(std::move(record), hold->second);
 }
 
 base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost) {
@@ -519,27 +559,25 @@ base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const C
   return settle_now(id, usage, cost);
 }
 
-// The record that ends a hold without reported usage; complete but for its time.
-Record Account::Impl::rule_record(ReservationId id, const Hold& hold, bool whole,
-                                  Flags flags) const {
-  Record record;
+// Ends a hold without reported usage; adds to the record's flags.
+void Account::Impl::fill_by_rule(Record& record, ReservationId id, const Hold& hold,
+                                 bool whole) const {
   record.id = id;
   record.at_us = clock_.wall().us;
   record.held_pico = hold.bound.pico;
   record.postings = hold.postings;
-  record.flags = flags;
   if (!hold.sent && !whole) {
     record.type = RecordType::kVoid;
   } else if (whole || hold.bound.hidden_output) {
     record.type = RecordType::kSettle;
     record.pico = hold.bound.pico;
     record.tokens = hold.bound.tokens;
-    record.flags = flags | Flag::kPossibleSpend;
+    record.flags = record.flags | Flag::kPossibleSpend;
   } else {
     record.type = RecordType::kSettle;
     record.pico = hold.bound.input_pico + hold.received * hold.bound.output_rate;
     record.tokens = hold.bound.input_tokens + hold.received;
-    record.flags = flags | Flag::kEstimated;
+    record.flags = record.flags | Flag::kEstimated;
   }
   for (Posting& posting : record.postings) {
     posting.held = -posting.held;
@@ -547,7 +585,13 @@ Record Account::Impl::rule_record(ReservationId id, const Hold& hold, bool whole
                        ? book_.in_unit(posting.budget, record.pico, record.tokens)
                        : 0;
   }
-  return record;
+}
+
+base::Status Account::Impl::end_by_rule(ReservationId id, Hold& hold, bool whole) {
+  base::Status disk = ready();
+  Record& record = fresh(RecordType::kVoid, id);
+  fill_by_rule(record, id, hold, whole);
+  return end_hold(record, hold, std::move(disk));
 }
 
 base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
@@ -556,7 +600,7 @@ base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
   if (hold == holds_.end()) {
     return ended(id);
   }
-  return end_hold(rule_record(id, hold->second, whole, 0), hold->second);
+  return end_by_rule(id, hold->second, whole);
 }
 
 base::Status Account::Impl::void_hold(ReservationId id) {
@@ -569,7 +613,7 @@ base::Status Account::Impl::void_hold(ReservationId id) {
     return base::invalid_argument(
         "id", "a sent call may cost money: settle it, or settle it by rule, but do not void it");
   }
-  return end_hold(rule_record(id, hold->second, false, 0), hold->second);
+  return end_by_rule(id, hold->second, false);
 }
 
 base::Status Account::Impl::adjust(ReservationId id, Pico pico, std::int64_t tokens) {
@@ -603,21 +647,13 @@ base::Status Account::Impl::record(const ReserveRequest& request, const Usage& u
   const auto admission = reserve_now(request, false);
   if (!admission) return admission.error();
   // Nothing was held, so the cost is no overrun.
-  Record record;
-  const auto hold = holds_.find(admission->id);
-  hold->second.sent = true;
-  (void)note_price_version(cost.price_version);
-  record.type = RecordType::kSettle;
-  record.id = admission->id;
-  record.pico = cost.pico;
-  record.tokens = usage.counts.input_tokens() + usage.counts.output_tokens();
-  record.flags = static_cast<Flags>(usage.flags | cost.flags);
-  record.price_version = cost.price_version;
-  for (std::size_t i = 0; i < catalog::kUnits; ++i) {
-    const auto unit = static_cast<catalog::Unit>(i);
-    if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
-  }
-  return end_hold(std::move(record), hold->second);
+  Hold& hold = holds_.find(admission->id)->second;
+  hold.sent = true;
+  base::Status disk = ready();
+  if (disk.ok()) disk = note_price_version(cost.price_version);
+  Record& record = fresh(RecordType::kSettle, admission->id);
+  fill_settle(record, usage, cost);
+  return end_hold(record, hold, std::move(disk));
 }
 
 base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
@@ -632,7 +668,7 @@ base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
 base::Status Account::Impl::set_budget(const BudgetSpec& spec) {
   const std::scoped_lock lock(mutex_);
   if (base::Status status = ready(); !status.ok()) return status;
-  const FolderLock alone(*folder_lock_);
+  const BoardLock alone(*board_);
   if (!alone.status().ok()) return alone.status();
   if (base::Status status = catch_up(); !status.ok()) return status;
   auto record = book_.limit_record(spec, clock_.wall());
@@ -653,7 +689,7 @@ base::Status Account::Impl::grant(std::string_view scope, BudgetUnit unit, std::
   const std::scoped_lock lock(mutex_);
   if (amount <= 0) return base::invalid_argument("amount", "a grant must be above zero");
   if (base::Status status = ready(); !status.ok()) return status;
-  const FolderLock alone(*folder_lock_);
+  const BoardLock alone(*board_);
   if (!alone.status().ok()) return alone.status();
   if (base::Status status = catch_up(); !status.ok()) return status;
   std::vector<Record> records = book_.grant_records(scope, unit, amount, until);

@@ -53,15 +53,14 @@ class Reader {
     const auto high = get<std::int64_t>();
     return (static_cast<base::int128>(high) << 64) | low;
   }
-  std::string get_text() {
+  void get_text(std::string& text) {
     const std::size_t size = get<std::uint8_t>();
     if (bytes_.size() < size) {
       ok = false;
-      return {};
+      return text.clear();
     }
-    std::string text(bytes_.substr(0, size));
+    text.assign(bytes_.substr(0, size));
     bytes_.remove_prefix(size);
-    return text;
   }
   // A count that the remaining bytes can hold at `each` bytes.
   std::size_t get_count(std::size_t each) {
@@ -130,12 +129,12 @@ void get_reserve(Reader& in, Record& record) {
   record.bound.hidden_output = in.get<std::uint8_t>() != 0;
   record.attempt = in.get<std::uint16_t>();
   record.lease_us = in.get<std::int64_t>();
-  record.model = in.get_text();
-  record.service = in.get_text();
-  record.call_id = in.get_text();
-  record.key_id = in.get_text();
+  in.get_text(record.model);
+  in.get_text(record.service);
+  in.get_text(record.call_id);
+  in.get_text(record.key_id);
   record.scopes.resize(in.get_count(1));
-  for (std::string& scope : record.scopes) scope = in.get_text();
+  for (std::string& scope : record.scopes) in.get_text(scope);
 }
 
 void put_settle(std::string& out, const Record& record) {
@@ -155,7 +154,7 @@ void get_settle(Reader& in, Record& record) {
     unit = static_cast<catalog::Unit>(in.get<std::uint8_t>());
     quantity = in.get<std::int64_t>();
   }
-  record.price_version = in.get_text();
+  in.get_text(record.price_version);
 }
 
 void put_limit(std::string& out, const Record& record) {
@@ -178,14 +177,15 @@ void get_limit(Reader& in, Record& record) {
   BudgetSpec& spec = record.spec;
   record.budget = in.get<std::uint32_t>();
   record.revision = in.get<std::uint64_t>();
-  spec.scope = in.get_text();
+  in.get_text(spec.scope);
   spec.unit = static_cast<BudgetUnit>(in.get<std::uint8_t>());
   spec.on_limit = static_cast<OnLimit>(in.get<std::uint8_t>());
   spec.limit = in.get<std::int64_t>();
-  spec.window.name = in.get_text();
-  spec.window.zone = in.get_text();
+  in.get_text(spec.window.name);
+  in.get_text(spec.window.zone);
   spec.window.rolling = base::Duration(in.get<std::int64_t>());
-  const std::string alerts = in.get_text();
+  std::string alerts;
+  in.get_text(alerts);
   spec.alerts.assign(alerts.begin(), alerts.end());
   spec.window.edges_us.resize(in.get_count(8));
   for (std::int64_t& edge : spec.window.edges_us) edge = in.get<std::int64_t>();
@@ -362,16 +362,25 @@ bool decode_next(std::string_view bytes, std::size_t& offset, std::uint64_t epoc
   if (whole.empty() || field<std::uint64_t>(whole, 12) != seq) return false;
   const auto type = field<std::uint8_t>(whole, 8);
   if (type < 1 || type > static_cast<std::uint8_t>(RecordType::kCheckpoint)) return false;
-  Record fresh;
-  fresh.type = static_cast<RecordType>(type);
-  fresh.flags = field<std::uint16_t>(whole, 10);
-  fresh.epoch = epoch;
-  fresh.seq = seq;
+  record.clear();
+  record.type = static_cast<RecordType>(type);
+  record.flags = field<std::uint16_t>(whole, 10);
+  record.epoch = epoch;
+  record.seq = seq;
   const auto payload = field<std::uint32_t>(whole, 0);
-  if (!get_payload(whole.substr(kRecordHead, payload), fresh)) return false;
-  record = std::move(fresh);
+  if (!get_payload(whole.substr(kRecordHead, payload), record)) return false;
   offset += whole.size();
   return true;
+}
+
+std::uint8_t skip_record(std::string_view bytes, std::size_t& offset) noexcept {
+  if (bytes.size() < offset + kRecordHead) return 0;
+  const auto payload = field<std::uint32_t>(bytes, offset);
+  const std::size_t whole = (kRecordHead + std::size_t{payload} + 7) & ~std::size_t{7};
+  if (payload > kMostPayload || bytes.size() - offset < whole) return 0;
+  const auto type = field<std::uint8_t>(bytes, offset + 8);
+  if (type != 0) offset += whole;
+  return type;
 }
 
 bool has_record_after(std::string_view bytes, std::size_t offset, std::uint64_t seq) {

@@ -32,10 +32,13 @@ struct FileHeader {
 // Appends the record's bytes. Its epoch is not written: the file's header has it.
 void encode(const Record& record, std::string& out);
 
-// Reads the record at `offset` and moves `offset` behind it. False: the bytes from there on form
-// no record with this seq (end, torn or damaged); nothing is changed.
+// Reads the record at `offset` and moves `offset` behind it; reuses the memory of `record`. False:
+// the bytes from there on form no record with this seq (end, torn or damaged); `offset` stays.
 [[nodiscard]] bool decode_next(std::string_view bytes, std::size_t& offset, std::uint64_t epoch,
                                std::uint64_t seq, Record& record);
+
+// The type of the record at `offset`, unchecked, and moves `offset` behind it; 0: there is none.
+[[nodiscard]] std::uint8_t skip_record(std::string_view bytes, std::size_t& offset) noexcept;
 
 // True if a sound record with a higher seq lies anywhere behind `offset`: what is there is damage,
 // not a torn tail.

@@ -2,24 +2,18 @@
 
 #include <unistd.h>
 
-#include <array>
-#include <cstdio>
+#include <utility>
 
 #include "money/ledger_codec.h"
+#include "money/ledger_index.h"
 
 namespace dure::money {
 namespace {
 
 constexpr std::uint64_t kCheckpointEvery = 4096;
+constexpr std::size_t kCapacity = 128U << 20U;  // twice what the account rotates at
 
 }  // namespace
-
-std::string ledger_path(const std::string& folder, std::uint64_t epoch) {
-  std::array<char, 40> name{};
-  (void)std::snprintf(name.data(), name.size(), "/%08llu.ledger",
-                      static_cast<unsigned long long>(epoch));
-  return folder + name.data();
-}
 
 base::Result<std::unique_ptr<LedgerWriter>> LedgerWriter::begin(base::Files& files,
                                                                 const std::string& folder,
@@ -28,7 +22,11 @@ base::Result<std::unique_ptr<LedgerWriter>> LedgerWriter::begin(base::Files& fil
                                                                 Durability durability) {
   std::unique_ptr<LedgerWriter> writer(
       new LedgerWriter(files, ledger_path(folder, epoch), epoch, durability));
-  auto file = files.open_append(writer->path_, true);
+  // Synced records are told one by one; the others are stored into mapped space, which survives
+  // kill -9 as a write does.
+  const bool mapped = durability == Durability::kProcess;
+  auto file =
+      mapped ? files.open_mapped(writer->path_, kCapacity) : files.open_append(writer->path_, true);
   if (!file) return base::fail(std::move(file.error()));
   writer->file_ = std::move(*file);
   const std::string header = encode_header({epoch, now.us, static_cast<std::uint64_t>(::getpid())});
@@ -53,29 +51,53 @@ base::Status LedgerWriter::write(Record& record) {
   if (record.type == RecordType::kReserve) record.id = {epoch_, record.seq};
   buffer_.clear();
   encode(record, buffer_);
-  base::Status status = file_->append(buffer_);
-  if (status.ok() && durability_ == Durability::kPower) status = file_->sync();
-  if (!status.ok()) {
-    broken_ = true;
-    file_.reset();
-    // Cut what was half written, so that the file ends with a whole record; if that fails too,
-    // readers stop at the torn tail all the same.
-    (void)files_.truncate(path_, good_bytes_);
+  if (base::Status status = store(); !status.ok()) {
+    fail();
     return status;
   }
   seq_ = record.seq;
   good_bytes_ += buffer_.size();
+  if (published()) {
+    slot_->end.store(Board::pack(end()), std::memory_order_release);
+    if (durability_ == Durability::kPower) slot_->synced.store(Board::pack(end()));
+    slot_->writing.store(0, std::memory_order_relaxed);
+  }
   count(record);
   return {};
+}
+
+base::Status LedgerWriter::store() {
+  if (published()) {
+    slot_->writing.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+  }
+  base::Status status = file_->append(buffer_);
+  return status.ok() && durability_ == Durability::kPower ? file_->sync() : status;
+}
+
+void LedgerWriter::fail() noexcept {
+  broken_ = true;
+  file_.reset();
+  if (published()) slot_->sealed.store(1, std::memory_order_release);
+  // Cut what was half written, or written and not synced. If that fails too, the seal says where
+  // the file ends.
+  (void)files_.truncate(path_, good_bytes_);
 }
 
 base::Status LedgerWriter::sync() {
   base::Status status = file_->sync();
   if (!status.ok()) {
-    broken_ = true;
-    file_.reset();
+    fail();
+  } else if (published()) {
+    slot_->synced.store(Board::pack(end()), std::memory_order_release);
   }
   return status;
+}
+
+base::Status LedgerWriter::finish(std::int64_t at_us) {
+  if (base::Status status = checkpoint(at_us, true); !status.ok()) return status;
+  if (base::Status status = files_.truncate(path_, good_bytes_); !status.ok()) return status;
+  return sync();
 }
 
 void LedgerWriter::count(const Record& record) {

@@ -1,6 +1,7 @@
 // src/money/ledger_writer.h - this process's own ledger file: numbers, appends, checkpoints.
 //
-// After a failed write the file is closed for ever; the account begins another one.
+// After a failed write the file is closed for ever; the account begins another one. The board is
+// told after every record where the file ends: what a failed write left behind that is void.
 //
 // One thread at a time.
 #ifndef DURE_SRC_MONEY_LEDGER_WRITER_H_
@@ -14,10 +15,9 @@
 
 #include "dure/base/files.h"
 #include "dure/money/ledger.h"
+#include "money/board.h"
 
 namespace dure::money {
-
-[[nodiscard]] std::string ledger_path(const std::string& folder, std::uint64_t epoch);
 
 class LedgerWriter {
  public:
@@ -31,6 +31,8 @@ class LedgerWriter {
   // Gives the record its epoch and seq (a RESERVE also its id) and writes it. Every 4,096 records
   // a CHECKPOINT follows. Fails with kIo; then broken() is true and nothing of it is in the file.
   base::Status append(Record& record);
+  // From here on the board is told. REQUIRES: the slot is this epoch's.
+  void publish_on(Board::Slot& slot) noexcept { slot_ = &slot; }
   base::Status sync();
   // The sums of this file so far; `closed`: nothing will follow.
   base::Status checkpoint(std::int64_t at_us, bool closed);
@@ -38,11 +40,19 @@ class LedgerWriter {
   [[nodiscard]] bool broken() const noexcept { return broken_; }
   [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return good_bytes_; }
+  [[nodiscard]] FileEnd end() const noexcept { return {seq_, good_bytes_}; }
+  // Ends the file in order: a closing CHECKPOINT, nothing behind it, synced.
+  base::Status finish(std::int64_t at_us);
 
  private:
   LedgerWriter(base::Files& files, std::string path, std::uint64_t epoch, Durability durability)
       : files_(files), path_(std::move(path)), epoch_(epoch), durability_(durability) {}
   base::Status write(Record& record);
+  base::Status store();
+  void fail() noexcept;
+  [[nodiscard]] bool published() const noexcept {
+    return slot_ != nullptr && slot_->epoch.load(std::memory_order_relaxed) == epoch_;
+  }
   void count(const Record& record);
 
   base::Files& files_;
@@ -50,6 +60,7 @@ class LedgerWriter {
   const std::uint64_t epoch_;
   const Durability durability_;
   std::unique_ptr<base::AppendFile> file_;
+  Board::Slot* slot_ = nullptr;
   std::string buffer_;
   std::uint64_t seq_ = 0;
   std::uint64_t good_bytes_ = 0;

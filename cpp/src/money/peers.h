@@ -1,8 +1,7 @@
 // src/money/peers.h - the ledger files of the other processes on this data folder.
 //
-// Reads what they append, finds out who died. A live process holds a lock on its file; the lock
-// of the whole folder (`ledger/lock`) is held by whoever begins a file, admits a call that meets
-// a budget, or declares somebody dead.
+// Reads what they append, finds out who died. A live process holds a lock on its file and a slot
+// on the board, which says where its last record ends: a peer that wrote nothing costs one load.
 //
 // One thread at a time.
 #ifndef DURE_SRC_MONEY_PEERS_H_
@@ -17,6 +16,8 @@
 
 #include "dure/base/files.h"
 #include "dure/money/ledger.h"
+#include "money/board.h"
+#include "money/ledger_index.h"
 
 namespace dure::money {
 
@@ -26,13 +27,16 @@ class Peers {
 
   Peers(base::Files& files, std::string folder) : files_(files), folder_(std::move(folder)) {}
 
+  // The board of this folder; outlives the peers. REQUIRES: called before all else.
+  void use(Board& board) noexcept { board_ = &board; }
   // Reads what is new in the live files, after looking for new ones. Fails with kIo, kCorrupt.
-  base::Status catch_up(const Each& each);
-  // REQUIRES: the folder's lock is held. Reads the last of each process that died, cuts a torn
-  // tail, and forgets its file. Returns true if somebody died. Fails with kIo, kCorrupt.
+  base::Status catch_up(const Each& each) {
+    return looked_ && board_->begun() == begun_ && nothing_new() ? base::Status() : read_all(each);
+  }
+  // REQUIRES: the board is locked. Reads the last of each process that died, cuts what it had not
+  // finished, notes where its file ends, and forgets it. Returns true if somebody died. Fails with
+  // kIo, and with kCorrupt if a file is missing, damaged, or shorter than it was.
   [[nodiscard]] base::Result<bool> bury(const Each& each);
-  // REQUIRES: the folder's lock is held. Tells the other processes that a file was begun.
-  base::Status announce(std::uint64_t epoch);
   // A number above every epoch seen, never given twice; its file is ours and never read here.
   [[nodiscard]] std::uint64_t claim_epoch() {
     known_.insert(++highest_);
@@ -44,25 +48,36 @@ class Peers {
   struct Peer {
     std::uint64_t epoch = 0;
     std::string path;
+    Board::Slot* slot = nullptr;  // nullptr: its process has ended
     std::unique_ptr<base::ReadFile> file;
     std::unique_ptr<base::LockFile> lock;
-    std::uint64_t offset = 0;  // 0: the header was not read yet
-    std::uint64_t seq = 0;     // of the last record read
+    FileEnd read;  // how far; bytes 0: not even the header
   };
 
+  // Until the file is buried by somebody its slot is its own.
+  [[nodiscard]] static bool in_use(const Peer& peer) noexcept {
+    return peer.slot != nullptr && peer.slot->epoch.load(std::memory_order_acquire) == peer.epoch;
+  }
+  [[nodiscard]] bool nothing_new() const noexcept;
+  base::Status read_all(const Each& each);
   base::Status look_for_new();
-  base::Status read_new(Peer& peer, const Each& each);
-  // After the death of `peer`: its rest must be sound, or a torn tail which is cut.
+  [[nodiscard]] base::Result<std::uint64_t> size_of(Peer& peer);
+  // Reads whole records up to byte `end`.
+  base::Status read_to(Peer& peer, std::uint64_t end, const Each& each);
+  // After the death of `peer`.
   base::Status read_last(Peer& peer, const Each& each);
+  base::Status check_end(const Peer& peer);
+  base::Status note_end(Peer& peer);
 
   base::Files& files_;
   const std::string folder_;
-  std::unique_ptr<base::ReadFile> announced_;  // `epochs`: grows whenever a file is begun
-  std::uint64_t announced_bytes_ = 0;
+  Board* board_ = nullptr;
+  std::uint64_t begun_ = 0;  // the board's, when we last looked
   bool looked_ = false;
   std::uint64_t highest_ = 0;
   std::set<std::uint64_t> known_;
   std::set<std::uint64_t> live_;
+  LedgerIndex ends_;         // as told when we first looked
   std::vector<Peer> peers_;  // live, ascending by epoch
 };
 

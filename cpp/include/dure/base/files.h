@@ -8,6 +8,7 @@
 #ifndef DURE_BASE_FILES_H_
 #define DURE_BASE_FILES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -52,6 +53,15 @@ class LockFile {
   virtual void release() noexcept = 0;
 };
 
+// Bytes of a file in memory, shared with every process that maps it. Unmapped by the destructor.
+class SharedMemory {
+ public:
+  virtual ~SharedMemory() = default;
+  // Aligned to 4,096 bytes.
+  [[nodiscard]] virtual std::byte* data() noexcept = 0;
+  [[nodiscard]] virtual std::size_t size() const noexcept = 0;
+};
+
 class Files {
  public:
   virtual ~Files() = default;
@@ -75,6 +85,17 @@ class Files {
   virtual Result<std::unique_ptr<ReadFile>> open_read(const std::string& path) = 0;
   // Creates the file with mode 0600 if missing; takes no lock yet.
   virtual Result<std::unique_ptr<LockFile>> open_lock(const std::string& path) = 0;
+  // As open_append with `exclusive`, at most `capacity` bytes; they are stored into mapped space
+  // that is allocated ahead, so an append makes no system call and a full disk fails it before
+  // anything is stored. Until truncate cuts it to size() the file ends in zeros.
+  virtual Result<std::unique_ptr<AppendFile>> open_mapped(const std::string& path,
+                                                          std::size_t capacity) = 0;
+  // Maps the first `size` bytes; creates them as zeros with mode 0600 if missing. The space is
+  // allocated: a full disk fails here, never a later store.
+  virtual Result<std::unique_ptr<SharedMemory>> map_shared(const std::string& path,
+                                                           std::size_t size) = 0;
+  // A number that changes when the machine starts anew.
+  virtual std::uint64_t boot() = 0;
 };
 
 // The machine's disk. Lives for ever.

@@ -7,17 +7,17 @@
 //   account->settle(held->id, usage, cost);    // exactly once; or void_hold, or settle_by_rule
 //
 // Every reservation is in the ledger file before reserve returns; every change is one CRC'd
-// record appended by write(2), so it survives kill -9. Processes on one folder share its budgets
-// exactly: the admission of a call that meets a budget happens under a lock file, after reading
-// what the others appended. A process that died is found before anything is refused; its open
-// holds are then settled by rule.
+// record stored into the mapped file, so it survives kill -9. Processes on one folder share its
+// budgets exactly: the admission of a call that meets a budget happens under the lock of the
+// folder's board, after reading what the others appended. A process that died is found before
+// anything is refused; its open holds are then settled by rule.
 //
 // Full disk or failed write: reserve fails with kIo until a new file can be begun. What was settled
 // meanwhile waits, at most one record per open hold, and counts as held until it is written: the
 // counters are at every moment what a replay of the ledger would give.
 //
-// Thread-safe. Takes microseconds; a budget shared with other processes adds a lock file, `open`
-// and `set_budget` may take as long as the disk. After fork the child has an account of its own on
+// Thread-safe. Takes microseconds, also beside other processes; `open` and `set_budget` may take as
+// long as the disk. After fork the child has an account of its own on
 // the same folder and owns none of its parent's reservations.
 #ifndef DURE_MONEY_ACCOUNT_H_
 #define DURE_MONEY_ACCOUNT_H_
@@ -95,7 +95,7 @@ struct Totals {
 
 // When a record counts as written.
 enum class Durability : std::uint8_t {
-  kProcess,  // handed to the kernel: survives kill -9
+  kProcess,  // in the kernel's cache: survives kill -9
   kPower,    // synced: survives power loss
 };
 
@@ -109,7 +109,8 @@ class Account {
  public:
   // Opens `<folder>/ledger` (created if missing), begins this process's ledger file, replays the
   // others, settles what dead processes left open. Fails with kIo, or kCorrupt if a ledger file is
-  // damaged before its end (detail "path"): nothing is skipped, `dure ledger verify` says where.
+  // missing, cut, or damaged before its end (detail "path"): nothing is skipped, `dure ledger
+  // verify` says where.
   [[nodiscard]] static base::Result<std::shared_ptr<Account>> open(const std::string& folder,
                                                                    AccountOptions options = {});
   // The one account of `folder` in this process, opened on first use and kept while in use.

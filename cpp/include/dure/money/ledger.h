@@ -5,6 +5,9 @@
 //           u64 process id                                                 40 bytes
 //   record: u32 payload bytes | u32 crc32c of all else, padding too | u8 type | u8 version |
 //           u16 flags | u64 seq | payload | zeros to a multiple of 8
+// While it is written the file ends in zeros. `epochs` beside it says which files were begun and
+// where they ended, `board` how far the live ones are.
+//
 // Little-endian. seq counts 1, 2, 3 ... within a file. Each record is a complete posting: it names
 // the budgets it moves and by how much, so any prefix can be summed without the rest.
 //
@@ -85,6 +88,9 @@ struct Record {
 
   Totals totals;        // CHECKPOINT: sums over this file so far
   bool closed = false;  // CHECKPOINT: the process ended in order
+
+  // As a fresh one, but texts and lists keep their memory.
+  void clear() noexcept;
 };
 
 // Calls `each` for every record of the file until it returns false. Fails with kNotFound, kIo,
@@ -109,8 +115,9 @@ struct LedgerReport {
 };
 
 // Replays everything: each CRC and seq, every hold ended once and with what it held, settled
-// figures against postings, checkpoints against the sums of the records before them. Fails only if
-// `path` cannot be read; damage is reported in the result.
+// figures against postings, checkpoints against the sums of the records before them, the end of
+// each file against index and board. Fails only if `path` cannot be read; damage is reported in the
+// result.
 [[nodiscard]] base::Result<LedgerReport> verify_ledger(base::Files& files, const std::string& path);
 
 }  // namespace dure::money

@@ -1,0 +1,295 @@
+// Speed of the account: reserve + sent + settle, with the ledger in memory, mapped, written and
+// synced; the same with 8 scopes, with threads and with other processes on the folder; appends and
+// replay in records a second. Prints one line of JSON a measurement.
+//
+//   dure_money_bench FOLDER [CALLS]      FOLDER: an empty folder on the disk to be measured
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dure/base/files.h"
+#include "dure/money/account.h"
+#include "dure/money/cost.h"
+#include "dure/money/ledger.h"
+#include "fake_files.h"
+
+namespace dure {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Another disk, but for how ledgers are appended to.
+class Forward : public base::Files {
+ public:
+  explicit Forward(base::Files& to) : to_(to) {}
+  base::Result<std::unique_ptr<base::AppendFile>> open_append(const std::string& path,
+                                                              bool exclusive) override {
+    return to_.open_append(path, exclusive);
+  }
+  // By write(2).
+  base::Result<std::unique_ptr<base::AppendFile>> open_mapped(const std::string& path,
+                                                              std::size_t) override {
+    return open_append(path, true);
+  }
+  base::Result<std::string> read(const std::string& path) override { return to_.read(path); }
+  base::Status replace(const std::string& path, std::string_view bytes) override {
+    return to_.replace(path, bytes);
+  }
+  base::Status truncate(const std::string& path, std::uint64_t size) override {
+    return to_.truncate(path, size);
+  }
+  base::Status remove(const std::string& path) override { return to_.remove(path); }
+  base::Status create_folder(const std::string& path) override { return to_.create_folder(path); }
+  base::Result<std::vector<std::string>> list(const std::string& path) override {
+    return to_.list(path);
+  }
+  base::Status sync_folder(const std::string& path) override { return to_.sync_folder(path); }
+  base::Result<std::unique_ptr<base::ReadFile>> open_read(const std::string& path) override {
+    return to_.open_read(path);
+  }
+  base::Result<std::unique_ptr<base::LockFile>> open_lock(const std::string& path) override {
+    return to_.open_lock(path);
+  }
+  base::Result<std::unique_ptr<base::SharedMemory>> map_shared(const std::string& path,
+                                                               std::size_t size) override {
+    return to_.map_shared(path, size);
+  }
+  std::uint64_t boot() override { return to_.boot(); }
+
+ private:
+  base::Files& to_;
+};
+
+// A disk that forgets its ledgers: what remains is the time of the account itself.
+class NoDisk final : public Forward {
+  class Nothing final : public base::AppendFile {
+   public:
+    base::Status append(std::string_view bytes) override {
+      size_ += bytes.size();
+      return {};
+    }
+    base::Status sync() override { return {}; }
+    [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+
+   private:
+    std::uint64_t size_ = 0;
+  };
+
+ public:
+  NoDisk() : Forward(disk_) {}
+  base::Result<std::unique_ptr<base::AppendFile>> open_append(const std::string& path,
+                                                              bool exclusive) override {
+    if (path.ends_with(".ledger")) return std::make_unique<Nothing>();
+    return Forward::open_append(path, exclusive);
+  }
+  base::Status truncate(const std::string& /*path*/, std::uint64_t /*size*/) override { return {}; }
+
+ private:
+  testing::FakeFiles disk_;
+};
+
+std::vector<std::string> scopes_of(int count) {
+  const std::vector<std::string> all{"user:7",    "team:red",    "org:acme", "key:main",
+                                     "service:a", "execution:9", "tag:x",    "conversation:3"};
+  return {all.begin(), all.begin() + count};
+}
+
+void limit(money::Account& account, const std::vector<std::string>& scopes) {
+  for (const std::string& scope : scopes) {
+    money::BudgetSpec spec;
+    spec.scope = scope;
+    spec.limit = std::int64_t{1} << 60;
+    if (!account.set_budget(spec).ok()) std::abort();
+  }
+}
+
+// One call from admission to settlement with its price; nanoseconds of each call.
+std::vector<double> calls(money::Account& account, const std::vector<std::string>& scopes,
+                          int count) {
+  const auto& book = *catalog::PriceBook::builtin();
+  const base::WallTime at = base::system_clock().wall();
+  money::BoundQuery query;
+  query.price = {.model = "gpt-4o-mini", .at = at};
+  query.deadline = {at.us + 600'000'000};
+  query.input_tokens = 1000;
+  query.max_output_tokens = 500;
+  money::ReserveRequest request;
+  request.scopes = scopes;
+  request.bound = money::upper_bound(book, query).value();
+  request.call = {
+      .model = "gpt-4o-mini", .service = "chat", .call_id = "0123456789abcdef", .key_id = "key-1"};
+  const money::Usage usage = money::count_units({.input = 1000, .output = 300});
+  std::vector<double> times;
+  times.reserve(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const auto begin = Clock::now();
+    const auto held = account.reserve(request);
+    if (!held) {
+      std::fprintf(stderr, "%s\n", held.error().message().c_str());
+      std::abort();
+    }
+    if (!account.sent(held->id).ok()) std::abort();
+    const auto cost = money::cost(book, usage, {.model = "gpt-4o-mini", .at = at});
+    if (!account.settle(held->id, usage, *cost).ok()) std::abort();
+    times.push_back(std::chrono::duration<double, std::nano>(Clock::now() - begin).count());
+  }
+  return times;
+}
+
+void report(const char* what, std::vector<double> times, bool exact) {
+  std::sort(times.begin(), times.end());
+  const auto at = [&](double share) {
+    return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))] / 1000;
+  };
+  std::printf("{\"what\": \"%s\", \"p50_us\": %.3f, \"p99_us\": %.3f, \"exact\": %s}\n", what,
+              at(0.5), at(0.99), exact ? "true" : "false");
+  std::fflush(stdout);
+}
+
+bool exact(const std::string& folder, std::int64_t calls) {
+  const auto proof = money::verify_ledger(base::system_files(), folder);
+  const auto each = money::cost(*catalog::PriceBook::builtin(),
+                                money::count_units({.input = 1000, .output = 300}),
+                                {.model = "gpt-4o-mini", .at = base::system_clock().wall()});
+  return proof && proof->ok && proof->held == 0 && proof->spent == each->pico * calls;
+}
+
+std::shared_ptr<money::Account> open(const std::string& folder, money::AccountOptions options) {
+  auto account = money::Account::open(folder, options);
+  if (!account) {
+    std::fprintf(stderr, "%s\n", account.error().message().c_str());
+    std::abort();
+  }
+  return *account;
+}
+
+void on_disk(const char* what, const std::string& folder, money::AccountOptions options, int scopes,
+             int count) {
+  std::vector<double> times;
+  {
+    const auto account = open(folder, options);
+    limit(*account, scopes_of(scopes));
+    times = calls(*account, scopes_of(scopes), count);
+  }
+  report(what, std::move(times), exact(folder, count));
+}
+
+void in_memory(const char* what, int scopes, int count) {
+  NoDisk disk;
+  const auto account = open("/data", {.files = &disk});
+  limit(*account, scopes_of(scopes));
+  report(what, calls(*account, scopes_of(scopes), count), account->totals().held == 0);
+}
+
+void with_threads(const char* what, const std::string& folder, int threads, int count) {
+  std::vector<std::vector<double>> times(static_cast<std::size_t>(threads));
+  {
+    const auto account = open(folder, {});
+    limit(*account, scopes_of(1));
+    std::vector<std::thread> workers;
+    for (auto& mine : times) {
+      workers.emplace_back([&] { mine = calls(*account, scopes_of(1), count / threads); });
+    }
+    for (std::thread& worker : workers) worker.join();
+  }
+  std::vector<double> all;
+  for (const auto& mine : times) all.insert(all.end(), mine.begin(), mine.end());
+  const auto made = static_cast<std::int64_t>(all.size());
+  report(what, std::move(all), exact(folder, made));
+}
+
+// `busy`: the others make calls too; else they only hold the folder open.
+void with_processes(const char* what, const std::string& folder, int processes, bool busy,
+                    int count) {
+  {
+    limit(*open(folder, {}), scopes_of(1));
+  }
+  std::vector<pid_t> others;
+  int ready[2];
+  if (::pipe(ready) != 0) std::abort();
+  for (int i = 1; i < processes; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const auto account = open(folder, {});
+      if (::write(ready[1], "x", 1) != 1) std::abort();
+      if (busy) {
+        (void)calls(*account, scopes_of(1), count);
+      } else {
+        ::sleep(60);
+      }
+      ::_exit(0);
+    }
+    others.push_back(child);
+  }
+  char byte = 0;
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    if (::read(ready[0], &byte, 1) != 1) std::abort();
+  }
+  std::vector<double> times;
+  {
+    const auto account = open(folder, {});
+    times = calls(*account, scopes_of(1), count);
+  }
+  for (const pid_t other : others) {
+    if (!busy) ::kill(other, SIGKILL);
+    ::waitpid(other, nullptr, 0);
+  }
+  {
+    const auto last = open(folder, {});
+  }
+  report(what, std::move(times), exact(folder, busy ? std::int64_t{count} * processes : count));
+}
+
+template <typename Work>
+void rate(const char* what, std::int64_t records, Work work) {
+  const auto begin = Clock::now();
+  const bool good = work();
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  std::printf("{\"what\": \"%s\", \"records_per_s\": %.0f, \"exact\": %s}\n", what,
+              static_cast<double>(records) / seconds, good ? "true" : "false");
+  std::fflush(stdout);
+}
+
+void replay(const std::string& folder, std::int64_t calls) {
+  money::LedgerReport found = money::verify_ledger(base::system_files(), folder).value();
+  rate("verify", found.records, [&] { return exact(folder, calls); });
+  rate("replay into an account", found.records, [&] {
+    const auto account = open(folder, {});
+    return account->budgets("user:7").value().at(0).used == static_cast<std::int64_t>(found.spent);
+  });
+}
+
+int run(const std::string& folder, int count) {
+  in_memory("no ledger, 1 scope", 1, count);
+  in_memory("no ledger, 8 scopes", 8, count);
+  on_disk("mapped ledger, 1 scope", folder + "/mapped", {}, 1, count);
+  replay(folder + "/mapped", count);
+  Forward written(base::system_files());
+  on_disk("written ledger, 1 scope", folder + "/written", {.files = &written}, 1, count);
+  on_disk("mapped ledger, 8 scopes", folder + "/mapped8", {}, 8, count);
+  on_disk("synced ledger, 1 scope", folder + "/synced", {.durability = money::Durability::kPower},
+          1, count / 1000 + 10);
+  with_threads("mapped ledger, 8 threads", folder + "/threads", 8, count);
+  with_processes("4 processes, 3 idle", folder + "/idle", 4, false, count);
+  with_processes("4 processes, 4 busy", folder + "/busy", 4, true, count / 4);
+  return 0;
+}
+
+}  // namespace
+}  // namespace dure
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: dure_money_bench FOLDER [CALLS]\n");
+    return 2;
+  }
+  return dure::run(argv[1], argc > 2 ? std::atoi(argv[2]) : 200'000);
+}
