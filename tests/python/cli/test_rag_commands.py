@@ -365,7 +365,8 @@ def test_ctrl_c_ends_within_200_ms(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=20)
     took = time.monotonic() - start
     assert process.returncode == 130
-    assert took < 0.6, "the bar is 200 ms; the rest is the shared machine"
+    limit = 3.0 if "DURE_ASAN" in os.environ else 0.6
+    assert took < limit, "the bar is 200 ms; the rest is the shared machine"
     assert b"Traceback" not in said
     assert rows_in(tmp_path / "data") >= 50
 
