@@ -161,6 +161,7 @@ def test_a_forked_child_uses_the_client_it_inherited(quick: str, tmp_path: Path)
     assert status == 0, err
 
 
+@pytest.mark.forks_busy
 def test_fork_with_calls_in_flight(slow: str, tmp_path: Path) -> None:
     code = """
         client = dure.Client(base_url=url, data=data)

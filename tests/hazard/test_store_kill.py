@@ -186,6 +186,7 @@ print(kept + 1)
         assert store.collection("docs", dim=16).count() == int(out.stdout)
 
 
+@pytest.mark.forks_busy
 def test_fork_and_exit(tmp_path: Path) -> None:
     """A forked child reopens; a process that never closes ends without a crash or a hang."""
     code = f"""

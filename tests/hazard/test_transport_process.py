@@ -118,6 +118,7 @@ def test_exit(state: str, stub_url: str) -> None:
         assert "Fatal" not in ended.stderr
 
 
+@pytest.mark.forks_busy
 def test_fork_with_requests_in_flight(stub_url: str) -> None:
     ended = run(
         """
