@@ -1,6 +1,7 @@
 #include "py_ids.h"
 
 #include <limits>
+#include <string>
 
 namespace dure::bindings {
 namespace {
@@ -43,7 +44,11 @@ Rank to_id(py::handle value) {
   if (!number) throw py::error_already_set();
   int overflow = 0;
   const long long id = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
-  if (overflow != 0 || id < 0 || id > std::numeric_limits<Rank>::max()) {
+  if (overflow != 0) {  // the words of tiktoken's conversion
+    PyErr_SetString(PyExc_OverflowError, "Python int too large to convert to C long");
+    throw py::error_already_set();
+  }
+  if (id < 0 || id > std::numeric_limits<Rank>::max()) {
     PyErr_SetString(PyExc_OverflowError, "out of range integral type conversion attempted");
     throw py::error_already_set();
   }
@@ -53,6 +58,10 @@ Rank to_id(py::handle value) {
 std::vector<Rank> to_ids(py::handle sequence) {
   if (PyUnicode_Check(sequence.ptr())) {
     throw py::type_error("tokens must be a sequence of int, not str");
+  }
+  if (PySequence_Check(sequence.ptr()) == 0) {
+    throw py::type_error(std::string("tokens must be a sequence of int, not ") +
+                         Py_TYPE(sequence.ptr())->tp_name);
   }
   const py::object fast = py::reinterpret_steal<py::object>(
       PySequence_Fast(sequence.ptr(), "tokens must be a sequence of int"));

@@ -7,7 +7,7 @@ from dure.errors import DisallowedSpecialTokenError, InvalidArgumentError, Unsup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from os import PathLike
     from typing import Any, Literal, NoReturn
@@ -152,30 +152,35 @@ class Encoding:
     ) -> npt.NDArray[np.uint32]:
         """Return what `encode` does as a read-only array; a lone surrogate raises."""
         allowed, check = self._policy(text, allowed_special, disallowed_special)
-        return self._native.encode_to_numpy(text, allowed, check)
+        try:
+            return self._native.encode_to_numpy(text, allowed, check)
+        except UnicodeEncodeError:
+            self._native.encode(text, allowed, check)  # a token that must not occur is told first
+            raise
 
     def encode_ordinary_batch(
-        self, text: Sequence[str], *, num_threads: int = 8
+        self, text: Iterable[str], *, num_threads: int | None = 8
     ) -> list[list[int]]:
         """Return `encode_ordinary` of each text, in order, worked out in parallel."""
-        return self._native.encode_ordinary_batch(text, num_threads)
+        threads = _threads(num_threads)
+        return self._native.encode_ordinary_batch(_listed(text), threads)
 
     def encode_batch(
         self,
-        text: Sequence[str],
+        text: Iterable[str],
         *,
-        num_threads: int = 8,
+        num_threads: int | None = 8,
         allowed_special: Literal["all"] | AbstractSet[str] = _NOTHING,
         disallowed_special: Literal["all"] | Collection[str] = "all",
     ) -> list[list[int]]:
         """Return `encode` of each text, in order, worked out in parallel."""
-        allowed, check = True if allowed_special == "all" else allowed_special, False
-        if disallowed_special == "all":
-            check = True
-        elif disallowed_special:
-            for one in text:
-                self._policy(one, allowed_special, disallowed_special)
-        return self._native.encode_batch(text, allowed or None, check, num_threads)
+        threads, texts = _threads(num_threads), _listed(text)
+        if disallowed_special != "all":
+            disallowed_special = frozenset(disallowed_special)
+        allowed, check = _allowed(allowed_special), disallowed_special == "all"
+        for one in texts if disallowed_special and not check else ():
+            _refuse(one, frozenset(disallowed_special))
+        return self._native.encode_batch(texts, allowed, check and allowed is not True, threads)
 
     def encode_to_numpy_batch(
         self, texts: Sequence[str], *, threads: int | None = None
@@ -196,7 +201,7 @@ class Encoding:
         """Return ids that stay whatever follows, and what may come after them."""
         allowed, check = self._policy(text, allowed_special, disallowed_special)
         if check:
-            self._native.encode_to_numpy(text, allowed, check)
+            self._native.encode(text, allowed, check)
         return self._native.encode_with_unstable(text, allowed)
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
@@ -210,9 +215,7 @@ class Encoding:
         disallowed: Literal["all"] | Collection[str],
     ) -> tuple[Literal[True] | AbstractSet[str] | None, bool]:
         """Return what the core takes: the allowed ones, and whether the others must be absent."""
-        every: Literal[True] | AbstractSet[str] | None = (
-            True if allowed == "all" else allowed or None
-        )
+        every = _allowed(allowed)
         if disallowed == "all":
             return every, every is not True
         if disallowed:
@@ -305,17 +308,21 @@ class Encoding:
         return b"".join(parts).decode("utf-8", errors="strict"), offsets
 
     def decode_batch(
-        self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int = 8
+        self,
+        batch: Sequence[Sequence[int]],
+        *,
+        errors: str = "replace",
+        num_threads: int | None = 8,
     ) -> list[str]:
         """Return `decode` of each."""
-        _check_threads(num_threads)
+        _threads(num_threads)
         return [self._native.decode(tokens, errors) for tokens in batch]
 
     def decode_bytes_batch(
-        self, batch: Sequence[Sequence[int]], *, num_threads: int = 8
+        self, batch: Sequence[Sequence[int]], *, num_threads: int | None = 8
     ) -> list[bytes]:
         """Return `decode_bytes` of each."""
-        _check_threads(num_threads)
+        _threads(num_threads)
         return [self._native.decode_bytes(tokens) for tokens in batch]
 
     # What it is
@@ -368,6 +375,8 @@ class Encoding:
         return ids
 
     def _encode_bytes(self, text: bytes) -> list[int]:
+        if not isinstance(text, bytes):
+            raise TypeError(f"text must be bytes, not {type(text).__name__}")
         return self._native.encode_bytes(text)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -423,6 +432,8 @@ def raise_disallowed_special_token(token: str, position: int | None = None) -> N
 
 def _refuse(text: str, tokens: frozenset[str]) -> None:
     """Raise if one of `tokens` (any texts) stands in `text`."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be str, not {type(text).__name__}")
     found = [(at, token) for token in tokens if (at := text.find(token)) >= 0]
     if found:
         position, token = min(found, key=lambda one: (one[0], -len(one[1])))
@@ -438,12 +449,40 @@ def _rebuild(
 
 
 def _to_bytes(text_or_bytes: str | bytes) -> bytes:
-    return text_or_bytes.encode() if isinstance(text_or_bytes, str) else text_or_bytes
+    if isinstance(text_or_bytes, str):
+        return text_or_bytes.encode()
+    if not isinstance(text_or_bytes, bytes):
+        kind = type(text_or_bytes).__name__
+        raise TypeError(f"text_or_bytes must be str or bytes, not {kind}")
+    return text_or_bytes
 
 
-def _check_threads(number: int) -> None:
-    if number < 1:
-        raise InvalidArgumentError("num_threads must be at least 1", argument="num_threads")
+def _allowed(
+    special: Literal["all"] | AbstractSet[str],
+) -> Literal[True] | AbstractSet[str] | None:
+    """Return what the core takes: True for every special token, None for none."""
+    if special == "all":
+        return True
+    if not isinstance(special, set | frozenset):
+        kind = type(special).__name__
+        raise TypeError(f"allowed_special must be 'all' or a set of str, not {kind}")
+    for token in special:
+        if not isinstance(token, str):
+            kind = type(token).__name__
+            raise TypeError(f"allowed_special must be a set of str, not of {kind}")
+    return special or None
+
+
+def _listed(texts: Iterable[str]) -> Sequence[str]:
+    """Return the texts of any iterable, as tiktoken takes them."""
+    return texts if isinstance(texts, list | tuple) else list(texts)
+
+
+def _threads(number: int | None) -> int | None:
+    """Check a number of threads in the words of Python's thread pools, as tiktoken does."""
+    if number is not None and number <= 0:
+        raise InvalidArgumentError("max_workers must be greater than 0", argument="num_threads")
+    return number if number is None else int(number)
 
 
 def _native_of(encoding: str | Encoding) -> _native.NativeEncoding:
