@@ -77,6 +77,13 @@ def fill_cache(folder: Path) -> None:
     (folder / cache_name(f"{URL}gpt-2/encodings/main/encoder.json")).write_bytes(encoder)
 
 
+def fill_harmony(folder: Path) -> None:
+    """The file that openai-harmony looks for."""
+    path = folder / "o200k_base.tiktoken"
+    if not path.exists():
+        path.write_bytes(rank_file(tokens.get_encoding("o200k_base")._mergeable_ranks))
+
+
 def load(folder: Path) -> dict[str, tiktoken.Encoding]:
     """Every encoding of tiktoken, by name."""
     import tiktoken

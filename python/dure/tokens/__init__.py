@@ -13,6 +13,7 @@ from dure.tokens.batch import acount, acount_batch, count_batch
 from dure.tokens.core import Counter, Encoding, PrefixCounts, StreamDecoder
 from dure.tokens.model import (
     UnknownModelError,
+    add_model,
     choose_encoding,
     encoding_for_model,
     encoding_name_for_model,
@@ -38,6 +39,7 @@ __all__ = [
     "UnknownModelError",
     "acount",
     "acount_batch",
+    "add_model",
     "choose_encoding",
     "count",
     "count_batch",

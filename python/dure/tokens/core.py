@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from dure.tokens.library import LibraryEncoding
+
 __all__ = ["Counter", "Encoding", "PrefixCounts", "StreamDecoder", "raise_disallowed_special_token"]
 
 _NOTHING: frozenset[str] = frozenset()
@@ -112,6 +114,40 @@ class Encoding:
             mergeable_ranks=load_tiktoken_bpe(str(path), expected_hash),
             special_tokens=special_tokens or {},
         )
+
+    @classmethod
+    def from_tokenizer_json(cls, path: str | PathLike[str], *, name: str | None = None) -> Encoding:
+        """Read a tokenizer.json, for models that are not OpenAI's.
+
+        The library `tokenizers` does the work: `pip install "dure[tokenizers]"`. Special tokens
+        in a text are plain text unless they are allowed, as everywhere here, and none is added.
+
+        Args:
+            path: The file.
+            name: Default: the name of its folder.
+
+        Raises:
+            MissingExtraError: The library is not installed.
+            InvalidArgumentError: The file is no tokenizer.json.
+        """
+        from pathlib import Path
+
+        from dure.tokens.library import LibraryEncoding
+
+        file = Path(path).absolute()
+        return cls._of_library(name or file.parent.name, LibraryEncoding(file.read_text("utf-8")))
+
+    @classmethod
+    def _of_library(cls, name: str, library: LibraryEncoding) -> Encoding:
+        encoding = cls.__new__(cls)
+        encoding.name = name
+        encoding._native = library  # type: ignore[assignment]
+        encoding._pat_str = ""
+        encoding._ranks = None
+        encoding._special_tokens = library.special_tokens
+        encoding._special_token_values = set(library.special_tokens.values())
+        encoding.max_token_value = library.max_token_value
+        return encoding
 
     def __repr__(self) -> str:
         return f"<Encoding {self.name!r}>"
@@ -384,6 +420,8 @@ class Encoding:
 
         if registry.ENCODINGS.get(self.name) is self:
             return registry.get_encoding, (self.name,)
+        if not self._pat_str:
+            return _rebuild_library, (self.name, self._native)
         return _rebuild, (self.name, self._pat_str, self._mergeable_ranks, self._special_tokens)
 
 
@@ -446,6 +484,10 @@ def _rebuild(
     return Encoding(
         name, pat_str=pat_str, mergeable_ranks=mergeable_ranks, special_tokens=special_tokens
     )
+
+
+def _rebuild_library(name: str, library: LibraryEncoding) -> Encoding:
+    return Encoding._of_library(name, library)
 
 
 def _to_bytes(text_or_bytes: str | bytes) -> bytes:

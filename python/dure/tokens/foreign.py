@@ -32,7 +32,77 @@ def _require_tiktoken(pat_str: str) -> ModuleType:
         ) from None
 
 
-class ForeignEncoding:
+class ByWholes:
+    """What follows from encoding whole texts: the rest of the core's interface, without a core."""
+
+    def encode_ordinary_batch(self, texts: Sequence[str], threads: int | None) -> list[list[int]]:
+        """As `Encoding.encode_ordinary_batch`; made by each library."""
+        raise NotImplementedError
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """As `Encoding.encode_ordinary`; made by each library."""
+        raise NotImplementedError
+
+    def encode_to_numpy_batch(
+        self, texts: Sequence[str], threads: int | None
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """As `Encoding.encode_to_numpy_batch`."""
+        import numpy as np
+
+        lists = self.encode_ordinary_batch(texts, threads)
+        offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
+        flat = np.fromiter((one for ids in lists for one in ids), np.uint32, int(offsets[-1]))
+        return flat, offsets
+
+    def count(self, text: str) -> int:
+        """As `Encoding.count`."""
+        return len(self.encode_ordinary(text))
+
+    def count_batch(self, texts: Sequence[str], threads: int | None) -> npt.NDArray[np.int64]:
+        """As `Encoding.count_batch`."""
+        import numpy as np
+
+        return np.array([len(ids) for ids in self.encode_ordinary_batch(texts, threads)], np.int64)
+
+    def count_up_to(self, text: str, max_tokens: int) -> int | None:
+        """As `Encoding.count_up_to`."""
+        _check_limit(max_tokens)
+        tokens = self.count(text)
+        return tokens if tokens <= max_tokens else None
+
+    def truncate(self, text: str, max_tokens: int) -> str:
+        """As `Encoding.truncate`: the longest start that fits and is found by bisection.
+
+        Of an unknown pattern a longer start may count less, so a start beyond it may fit too.
+        """
+        _check_limit(max_tokens)
+        fits, too_long = 0, len(text) + 1
+        while too_long - fits > 1:
+            middle = (fits + too_long) // 2
+            if self.count(text[:middle]) <= max_tokens:
+                fits = middle
+            else:
+                too_long = middle
+        return text[:fits]
+
+    def split_at(self, text: str, max_tokens: int, overlap: int) -> list[str]:
+        """As `Encoding.split_at`, without overlap."""
+        if overlap:
+            raise UnsupportedError("overlap needs a built-in pattern", backend="python")
+        parts = []
+        while text:
+            # No token of these libraries has more than some dozens of characters.
+            part = self.truncate(text[: 64 * (max_tokens + 1)], max_tokens)
+            if not part:
+                raise InvalidArgumentError(
+                    "a character needs more than max_tokens tokens", argument="max_tokens"
+                )
+            parts.append(part)
+            text = text[len(part) :]
+        return parts
+
+
+class ForeignEncoding(ByWholes):
     """The core's interface over an encoding of tiktoken's."""
 
     def __init__(
@@ -87,17 +157,6 @@ class ForeignEncoding:
             disallowed_special="all" if check else (),
         )
 
-    def encode_to_numpy_batch(
-        self, texts: Sequence[str], threads: int | None
-    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-        """As `Encoding.encode_to_numpy_batch`."""
-        import numpy as np
-
-        lists = self.encode_ordinary_batch(texts, threads)
-        offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
-        flat = np.fromiter((one for ids in lists for one in ids), np.uint32, int(offsets[-1]))
-        return flat, offsets
-
     def encode_with_unstable(
         self, text: str, allowed: Allowed
     ) -> tuple[list[int], list[list[int]]]:
@@ -134,39 +193,7 @@ class ForeignEncoding:
         """As `Encoding.token_byte_values`."""
         return self._other.token_byte_values()
 
-    def count(self, text: str) -> int:
-        """As `Encoding.count`."""
-        return len(self._other.encode_ordinary(text))
 
-    def count_batch(self, texts: Sequence[str], threads: int | None) -> npt.NDArray[np.int64]:
-        """As `Encoding.count_batch`."""
-        import numpy as np
-
-        return np.array([len(ids) for ids in self.encode_ordinary_batch(texts, threads)], np.int64)
-
-    def count_up_to(self, text: str, max_tokens: int) -> int | None:
-        """As `Encoding.count_up_to`."""
-        tokens = self.count(text)
-        return tokens if tokens <= max_tokens else None
-
-    def truncate(self, text: str, max_tokens: int) -> str:
-        """As `Encoding.truncate`; slow: the counts of an unknown pattern are not monotonic."""
-        end = len(text)
-        while self.count(text[:end]) > max_tokens:
-            end -= 1
-        return text[:end]
-
-    def split_at(self, text: str, max_tokens: int, overlap: int) -> list[str]:
-        """As `Encoding.split_at`, without overlap."""
-        if overlap:
-            raise UnsupportedError("overlap needs a built-in pattern", backend="tiktoken")
-        parts = []
-        while text:
-            part = self.truncate(text, max_tokens)
-            if not part:
-                raise InvalidArgumentError(
-                    "a character needs more than max_tokens tokens", argument="max_tokens"
-                )
-            parts.append(part)
-            text = text[len(part) :]
-        return parts
+def _check_limit(max_tokens: int) -> None:
+    if max_tokens < 0:
+        raise InvalidArgumentError("max_tokens must not be negative", argument="max_tokens")

@@ -107,6 +107,15 @@ def dump_tiktoken_bpe(bpe_ranks: Mapping[bytes, int], tiktoken_bpe_file: str) ->
     Path(tiktoken_bpe_file).write_bytes(b"".join(lines))
 
 
+def byte_characters() -> dict[str, int]:
+    """Return the byte that each character stands for where GPT-2's files spell bytes as text."""
+    shown = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {
+        chr(256 + i): byte for i, byte in enumerate(hidden)
+    }
+
+
 def data_gym_to_mergeable_bpe_ranks(
     vocab_bpe_file: str,
     encoder_json_file: str,
@@ -117,16 +126,13 @@ def data_gym_to_mergeable_bpe_ranks(
     """Return the ranks of GPT-2's two files: merges, and the map that must agree with them."""
     import json
 
-    shown = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    to_byte = {chr(byte): byte for byte in shown}
-    to_byte |= {chr(256 + i): byte for i, byte in enumerate(hidden)}
+    to_byte = byte_characters()
 
     def decode(text: str) -> bytes:
         return bytes(to_byte[char] for char in text)
 
     merges = read_file_cached(vocab_bpe_file, vocab_bpe_hash).decode().split("\n")[1:-1]
-    ranks = {bytes([byte]): rank for rank, byte in enumerate([*shown, *hidden])}
+    ranks = {bytes([byte]): rank for rank, byte in enumerate(to_byte.values())}
     for merge in merges:
         first, second = merge.split()
         ranks[decode(first) + decode(second)] = len(ranks)

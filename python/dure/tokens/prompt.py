@@ -44,8 +44,9 @@ def count_messages(
 ) -> TokenCount:
     """Count a chat request as the provider bills it, as far as that is published.
 
-    Exact for messages of strings and the models that OpenAI's cookbook checked; an estimate for
-    other models, for tools, and for content other than text.
+    Exact for messages of strings and the models that OpenAI's cookbook checked, and for gpt-oss,
+    whose format is published; an estimate for other models, for tools, and for content other
+    than text.
 
     Args:
         messages: Dicts with `role`, `content`, maybe `name`, as the API takes them.
@@ -56,6 +57,11 @@ def count_messages(
         InvalidArgumentError: A message is no dict, or its content has an unknown form.
     """
     encoding, known, note = _encoding_of(model)
+    if encoding.name == "o200k_harmony":
+        from dure.tokens import harmony
+
+        tokens, exact = harmony.count_chat(messages, encoding, tools)
+        return TokenCount(tokens, exact and known, harmony.SOURCE)
     per_message, per_name, per_reply, exact, source = _native.message_formula(model)
     total = per_reply
     plain = True
@@ -124,6 +130,12 @@ def count_tools(tools: Sequence[Mapping[str, Any]], *, model: str) -> TokenCount
         InvalidArgumentError: A tool has no function with a name.
     """
     encoding, _, note = _encoding_of(model)
+    if encoding.name == "o200k_harmony":
+        from dure.tokens import harmony
+
+        without, _ = harmony.count_chat((), encoding)
+        tokens = harmony.count_chat((), encoding, tools)[0] - without
+        return TokenCount(tokens, exact=False, source=harmony.SOURCE)
     start, props_start, prop, enum_start, enum_item, end, source = _native.tool_formula(model)
     total = end if tools else 0
     for index, tool in enumerate(tools):

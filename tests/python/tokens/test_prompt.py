@@ -1,13 +1,21 @@
 """Counts of chat requests against figures that OpenAI published."""
 
+from __future__ import annotations
+
 import base64
 import struct
 import zlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from dure import tokens
 from dure.errors import InvalidArgumentError
 from dure.tokens.images import ASSUMED, size_of
+
+from tests.quality import tiktoken_oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The example of openai-cookbook, "How to count tokens with tiktoken"; its output: 129 tokens
 # counted and billed for the gpt-3.5 and gpt-4 models, 124 for the gpt-4o models.
@@ -152,3 +160,171 @@ def test_image_sizes_come_from_their_headers() -> None:
     }
     count = tokens.count_messages([message], model="gpt-4o")
     assert (count.tokens, count.exact) == (3 + 3 + 1 + 1 + 765, False)
+
+
+# gpt-oss. The figures are those of the format's own renderer (openai-harmony), asked here again.
+BIG_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "search",
+        "description": "Searches.\nSlowly.",
+        "parameters": {
+            "type": "object",
+            "description": "What to look for",
+            "properties": {
+                "place": {"type": "string", "title": "Place", "description": "A city"},
+                "words": {"type": "array", "items": {"type": "string"}, "default": ["a", "b"]},
+                "unit": {"type": "string", "enum": ["km", "mi"], "default": "km"},
+                "most": {"type": "integer", "default": 5, "nullable": True},
+                "by": {"type": ["string", "null"], "examples": ["date", "size"]},
+                "inside": {
+                    "type": "object",
+                    "description": "a box",
+                    "properties": {"x": {"type": "number"}, "open": {"type": "boolean"}},
+                    "required": ["x"],
+                },
+                "either": {
+                    "oneOf": [{"type": "string"}, {"type": "number", "default": 3}],
+                    "default": 3,
+                },
+                "rows": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"z": {"type": "string"}}},
+                },
+                "any": {},
+            },
+            "required": ["place"],
+        },
+    },
+}
+NO_ARGUMENTS = {"type": "function", "function": {"name": "now", "description": "The time."}}
+WITH_CALLS = [
+    {"role": "system", "content": "한국어로 답해."},
+    {"role": "user", "name": "kim", "content": "지금 몇 시?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "now", "arguments": '{"a":1}'}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "c1", "content": "12:30 <|end|>"},
+    {"role": "assistant", "content": "열두 시 반입니다."},
+    {"role": "user", "content": "고마워!"},
+]
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """OpenAI's renderer; it reads its vocabulary from a folder."""
+    from openai_harmony import HarmonyEncodingName, load_harmony_encoding
+
+    folder = tmp_path_factory.mktemp("harmony")
+    tiktoken_oracle.fill_harmony(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_ENCODINGS_BASE", str(folder))
+        yield load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
+
+
+def rendered(
+    encoding: Any,  # noqa: ANN401
+    messages: list[Any],
+    tools: list[Any] | None,
+    effort: str,
+) -> int:
+    """The number of ids that OpenAI's renderer gives."""
+    from openai_harmony import (
+        Author,
+        Conversation,
+        DeveloperContent,
+        Message,
+        ReasoningEffort,
+        Role,
+        SystemContent,
+        ToolDescription,
+    )
+
+    system = SystemContent.new().with_reasoning_effort(ReasoningEffort(effort))
+    system = system.with_conversation_start_date("2026-11-21")
+    out = [Message.from_role_and_content(Role.SYSTEM, system)]
+    developer = DeveloperContent.new()
+    rest = messages
+    if messages and messages[0]["role"] == "system":
+        developer, rest = developer.with_instructions(messages[0]["content"]), messages[1:]
+    functions = [one["function"] for one in tools or ()]
+    if functions:
+        developer = developer.with_function_tools(
+            [
+                ToolDescription.new(one["name"], one["description"], one.get("parameters"))
+                for one in functions
+            ]
+        )
+    if functions or rest is not messages:
+        out.append(Message.from_role_and_content(Role.DEVELOPER, developer))
+    for one in rest:
+        if one["role"] == "tool":
+            author = Author.new(Role.TOOL, "functions.now")
+            made = Message.from_author_and_content(author, one["content"])
+            out.append(made.with_channel("commentary").with_recipient("assistant"))
+        elif one["role"] == "assistant" and "tool_calls" in one:
+            arguments = one["tool_calls"][0]["function"]["arguments"]
+            made = Message.from_role_and_content(Role.ASSISTANT, arguments)
+            made = made.with_channel("commentary").with_recipient("functions.now")
+            out.append(made.with_content_type("json"))
+        elif one["role"] == "assistant":
+            made = Message.from_role_and_content(Role.ASSISTANT, one["content"])
+            out.append(made.with_channel("final"))
+        else:
+            author = Author(role=Role.USER, name=one.get("name"))
+            out.append(Message.from_author_and_content(author, one["content"]))
+    talk = Conversation.from_messages(out)
+    return len(encoding.render_conversation_for_completion(talk, Role.ASSISTANT))
+
+
+@pytest.mark.parametrize(
+    ("messages", "tools"),
+    [
+        ([], None),
+        ([{"role": "user", "content": "Hi"}], None),
+        (ASKED, None),
+        (WITH_CALLS, None),
+        (ASKED, [WEATHER]),
+        (ASKED[1:], [WEATHER, NO_ARGUMENTS]),
+        (WITH_CALLS, [BIG_TOOL, NO_ARGUMENTS]),
+    ],
+)
+def test_gpt_oss_costs_what_its_renderer_says(
+    messages: list[Any],
+    tools: list[Any] | None,
+    renderer: Any,  # noqa: ANN401
+) -> None:
+    count = tokens.count_messages(messages, model="gpt-oss-20b", tools=tools)
+    for effort in ("Low", "Medium", "High"):
+        assert count.tokens == rendered(renderer, messages, tools, effort)
+    assert count.exact is not bool(tools)
+    assert "harmony" in count.source
+
+
+def test_gpt_oss_is_not_exact_where_servers_differ() -> None:
+    second = [*ASKED, {"role": "system", "content": "And be brief."}]
+    assert not tokens.count_messages(second, model="gpt-oss-120b").exact
+    thought = [*ASKED, {"role": "assistant", "content": "Sunny.", "reasoning": "Look outside."}]
+    assert not tokens.count_messages(thought, model="gpt-oss-120b").exact
+    tools = tokens.count_tools([WEATHER], model="gpt-oss-120b")
+    both = tokens.count_messages([], model="gpt-oss-120b", tools=[WEATHER])
+    assert tools.tokens == both.tokens - tokens.count_messages([], model="gpt-oss-120b").tokens
+    assert not tools.exact
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        ({"role": "robot", "content": "x"}, r"messages\[0\]\.role"),
+        ({"role": "user", "content": 5}, r"messages\[0\]\.content"),
+        ({"role": "assistant", "tool_calls": [{"id": "a"}]}, r"messages\[0\]\.tool_calls\[0\]"),
+        ("hello", r"messages\[0\]"),
+    ],
+)
+def test_bad_messages_of_gpt_oss_say_where(message: Any, path: str) -> None:  # noqa: ANN401
+    with pytest.raises(InvalidArgumentError, match=path):
+        tokens.count_messages([message], model="gpt-oss-20b")
