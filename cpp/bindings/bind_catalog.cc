@@ -1,6 +1,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <limits>
+
 #include "bindings.h"
 #include "dure/catalog/model.h"
 #include "dure/catalog/prices.h"
@@ -14,11 +16,15 @@ using catalog::PriceBook;
 
 // (unit, pico-dollars, per)
 using RateTuple = std::tuple<std::string, std::int64_t, std::int64_t>;
-// (from, until, service tier, mode, input over, rates, source)
-using RowTuple = std::tuple<std::optional<std::int64_t>, std::optional<std::int64_t>, std::string,
-                            std::string, std::int64_t, std::vector<RateTuple>, std::string>;
+// (from, until, service tier, mode, region, input over, (day from, day until), rates, source)
+using RowTuple =
+    std::tuple<std::optional<std::int64_t>, std::optional<std::int64_t>, std::string, std::string,
+               std::string, std::int64_t, std::pair<std::int32_t, std::int32_t>,
+               std::vector<RateTuple>, std::string>;
 // (model, aliases, rows)
 using PricesTuple = std::tuple<std::string, std::vector<std::string>, std::vector<RowTuple>>;
+// (name, prices)
+using LayerTuple = std::pair<std::string, std::vector<PricesTuple>>;
 
 py::dict to_dict(const catalog::Model& model) {
   py::list capabilities;
@@ -44,13 +50,16 @@ py::dict to_dict(const catalog::Model& model) {
 }
 
 catalog::PriceRow to_row(const RowTuple& given) {
-  const auto& [from, until, tier, mode, input_over, rates, source] = given;
+  const auto& [from, until, tier, mode, region, input_over, hours, rates, source] = given;
   catalog::PriceRow row;
   if (from) row.from.us = *from;
   if (until) row.until.us = *until;
   row.service_tier = tier;
   row.mode = mode;
+  row.region = region;
   row.input_over = input_over;
+  row.day_from = hours.first;
+  row.day_until = hours.second;
   row.source = source;
   for (const auto& [name, pico, per] : rates) {
     const auto unit = catalog::unit_named(name);
@@ -62,15 +71,43 @@ catalog::PriceRow to_row(const RowTuple& given) {
   return row;
 }
 
-std::shared_ptr<const PriceBook> make_book(const std::vector<PricesTuple>& overlay) {
-  if (overlay.empty()) return PriceBook::builtin();
-  std::vector<catalog::ModelPrices> prices;
-  for (const auto& [model, aliases, rows] : overlay) {
-    catalog::ModelPrices entry{model, aliases, {}};
-    for (const RowTuple& row : rows) entry.rows.push_back(to_row(row));
-    prices.push_back(std::move(entry));
+// As it came: RowTuple's order, named.
+py::dict to_dict(const catalog::PriceRow& row) {
+  const auto moment = [](base::WallTime at, std::int64_t none) {
+    return at.us == none ? py::object(py::none()) : py::object(py::int_(at.us));
+  };
+  py::dict rates;
+  for (std::size_t i = 0; i < catalog::kUnits; ++i) {
+    if (!row.rates[i]) continue;
+    rates[py::str(std::string(catalog::kUnitNames[i]))] =
+        py::make_tuple(row.rates[i]->pico, row.rates[i]->per);
   }
-  return value_or_throw(PriceBook::create(std::move(prices)));
+  py::dict out;
+  out["from_us"] = moment(row.from, std::numeric_limits<std::int64_t>::min());
+  out["until_us"] = moment(row.until, std::numeric_limits<std::int64_t>::max());
+  out["service_tier"] = row.service_tier;
+  out["mode"] = row.mode;
+  out["region"] = row.region;
+  out["input_over"] = row.input_over;
+  out["hours"] = std::pair(row.day_from, row.day_until);
+  out["rates"] = rates;
+  out["source"] = row.source;
+  return out;
+}
+
+std::shared_ptr<const PriceBook> make_book(const std::vector<LayerTuple>& given) {
+  if (given.empty()) return PriceBook::builtin();
+  std::vector<catalog::PriceLayer> layers;
+  for (const auto& [name, prices] : given) {
+    catalog::PriceLayer layer{name, {}};
+    for (const auto& [model, aliases, rows] : prices) {
+      catalog::ModelPrices entry{model, aliases, {}};
+      for (const RowTuple& row : rows) entry.rows.push_back(to_row(row));
+      layer.models.push_back(std::move(entry));
+    }
+    layers.push_back(std::move(layer));
+  }
+  return value_or_throw(PriceBook::create(std::move(layers)));
 }
 
 }  // namespace
@@ -96,10 +133,31 @@ void bind_catalog(py::module_& core) {
       py::arg("name"), "The canonical id of any spelling.");
   // Held as const in C++; Python has no const, and nothing here changes it.
   py::class_<PriceBook, std::shared_ptr<PriceBook>>(room, "PriceBook", "Effective-dated prices.")
-      .def(py::init([](const std::vector<PricesTuple>& overlay) {
-             return std::const_pointer_cast<PriceBook>(make_book(overlay));
+      .def(py::init([](const std::vector<LayerTuple>& layers) {
+             return std::const_pointer_cast<PriceBook>(make_book(layers));
            }),
-           py::arg("overlay"))
+           py::arg("layers"))
+      .def_property_readonly("layers",
+                             [](const PriceBook& book) {
+                               std::vector<std::pair<std::string, std::string>> layers;
+                               for (const auto& layer : book.layers()) {
+                                 layers.emplace_back(layer.name, layer.version);
+                               }
+                               return layers;
+                             })
+      .def(
+          "rows",
+          [](const PriceBook& book, const std::string& model) {
+            py::list rows;
+            const std::string_view id = book.canonical(model);
+            for (const catalog::ModelPrices& prices : book.models()) {
+              if (prices.model != id) continue;
+              for (const catalog::PriceRow& row : prices.rows) rows.append(to_dict(row));
+              break;
+            }
+            return rows;
+          },
+          py::arg("model"), "Every row that can price the model, with its source.")
       .def_property_readonly("price_version", &PriceBook::price_version)
       .def(
           "canonical",

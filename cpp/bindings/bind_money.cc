@@ -349,14 +349,18 @@ void bind_money(py::module_& core) {
       "cost",
       [](const catalog::PriceBook& book, const std::map<std::string, std::int64_t>& usage,
          bool input_contains_parts, const std::string& model, std::int64_t at_us,
-         const std::string& service_tier, const std::string& mode) {
+         const std::string& service_tier, const std::string& mode, const std::string& region) {
         const money::Usage counted = money::count_units(to_usage(usage, input_contains_parts));
-        return to_tuple(value_or_throw(money::cost(
-            book, counted,
-            {.model = model, .at = {at_us}, .service_tier = service_tier, .mode = mode})));
+        return to_tuple(value_or_throw(money::cost(book, counted,
+                                                   {.model = model,
+                                                    .at = {at_us},
+                                                    .service_tier = service_tier,
+                                                    .mode = mode,
+                                                    .region = region})));
       },
       py::arg("prices"), py::arg("usage"), py::arg("input_contains_parts"), py::kw_only(),
-      py::arg("model"), py::arg("at_us"), py::arg("service_tier"), py::arg("mode"));
+      py::arg("model"), py::arg("at_us"), py::arg("service_tier"), py::arg("mode"),
+      py::arg("region") = "");
   room.def(
       "ledger_files",
       [](const std::string& path) {

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, cast
 
 from dure import _core
 from dure._dollars import to_dollars
+from dure._price_files import ImportedPrices, import_prices
 from dure.errors import InvalidArgumentError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ __all__ = [
     "Budget",
     "Budgets",
     "Cost",
+    "ImportedPrices",
     "LedgerReport",
     "Line",
     "PriceBook",
     "averify_ledger",
     "cost",
     "data_folder",
+    "import_prices",
     "ledger_records",
     "replay_ledger",
     "verify_ledger",
@@ -128,10 +131,17 @@ class Cost:
 
 # Our field -> where a usage body has it (path of keys); the first that is there counts.
 _FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "input": (("prompt_tokens",), ("input_tokens",)),
-    "output": (("completion_tokens",), ("output_tokens",)),
+    "input": (("prompt_tokens",), ("input_tokens",), ("promptTokenCount",), ("inputTokens",)),
+    "output": (
+        ("completion_tokens",),
+        ("output_tokens",),
+        ("candidatesTokenCount",),
+        ("outputTokens",),
+    ),
     "cache_read": (
         ("cache_read_input_tokens",),
+        ("cachedContentTokenCount",),
+        ("cacheReadInputTokens",),
         ("prompt_tokens_details", "cached_tokens"),
         ("input_tokens_details", "cached_tokens"),
     ),
@@ -148,14 +158,17 @@ _FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "input_image": (
         ("prompt_tokens_details", "image_tokens"),
         ("input_tokens_details", "image_tokens"),
+        ("input_token_details", "image_tokens"),
     ),
     "output_reasoning": (
         ("completion_tokens_details", "reasoning_tokens"),
         ("output_tokens_details", "reasoning_tokens"),
+        ("thoughtsTokenCount",),
     ),
     "output_audio": (
         ("completion_tokens_details", "audio_tokens"),
         ("output_tokens_details", "audio_tokens"),
+        ("output_token_details", "audio_tokens"),
     ),
     "output_image": (("output_tokens_details", "image_tokens"),),
     "web_searches": (("server_tool_use", "web_search_requests"),),
@@ -191,8 +204,14 @@ def _read_usage(usage: object) -> tuple[dict[str, int], bool]:
                 fields[name] = found
                 break
     created = _number(usage, ("cache_creation_input_tokens",))
+    if created is None:
+        created = _number(usage, ("cacheWriteInputTokens",))
     if created is not None:
         fields["cache_write"] = created - fields.get("cache_write_1h", 0)
+    if _get(usage, "promptTokenCount") is not None:
+        # Gemini counts thoughts beside the candidates; what tools put in is billed as input.
+        fields["output"] = fields.get("output", 0) + fields.get("output_reasoning", 0)
+        fields["input"] += _number(usage, ("toolUsePromptTokenCount",)) or 0
     if (seconds := _get(usage, "seconds")) is not None:
         fields["milliseconds"] = int(Decimal(str(seconds)) * 1000)
     if not fields:
@@ -200,14 +219,15 @@ def _read_usage(usage: object) -> tuple[dict[str, int], bool]:
             "no usage in there: give a response, its .usage, or a provider's usage dict",
             argument="usage",
         )
-    anthropic = created is not None or _get(usage, "cache_read_input_tokens") is not None
-    return fields, not anthropic
+    excluded = ("cache_read_input_tokens", "cacheReadInputTokens")  # Anthropic, Bedrock
+    apart = created is not None or any(_get(usage, name) is not None for name in excluded)
+    return fields, not apart
 
 
 class PriceBook:
-    """Effective-dated prices: the shipped snapshot, and above it your own."""
+    """Effective-dated prices: the shipped snapshot, and above it your own layers."""
 
-    __slots__ = ("_book",)
+    __slots__ = ("_book", "_layers")
 
     def __init__(
         self,
@@ -225,7 +245,41 @@ class PriceBook:
             InvalidArgumentError: Overlapping dates, negative rates, floats, unknown fields; `.path`
                 says where.
         """
-        self._book = _core.catalog.PriceBook(_read_overlay(overlay))
+        self._stack([("overlay", _read_overlay(overlay))] if overlay is not None else [])
+
+    def _stack(self, layers: list[_core.catalog._Layer]) -> None:
+        self._layers = layers
+        self._book = _core.catalog.PriceBook(layers)
+
+    def with_layer(
+        self,
+        overlay: str | os.PathLike[str] | Mapping[str, object] | Sequence[object],
+        *,
+        name: str,
+    ) -> PriceBook:
+        """Return a book in which `overlay` stands before all layers of this one.
+
+        The first layer that knows a model prices it: put a user's file on the snapshot, a contract
+        on the file, a call's own prices on the contract.
+
+        Raises:
+            InvalidArgumentError: As for the overlay of `PriceBook`.
+        """
+        above = PriceBook.__new__(PriceBook)
+        above._stack([(name, _read_overlay(overlay)), *self._layers])
+        return above
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Name and version of each layer, in the order in which they are asked."""
+        return dict(self._book.layers)
+
+    def rows(self, model: str) -> list[dict[str, object]]:
+        """Return every row that can price `model`, with its source; empty: no price is known.
+
+        Rates are `(pico-dollars, per)` by unit, times microseconds UTC.
+        """
+        return [dict(row) for row in self._book.rows(model)]
 
     @property
     def price_version(self) -> str:
@@ -244,6 +298,7 @@ class PriceBook:
         model: str,
         at: datetime | None = None,
         service_tier: str | None = None,
+        region: str | None = None,
     ) -> Cost:
         """Return the exact cost of `usage`.
 
@@ -252,6 +307,7 @@ class PriceBook:
             model: The model, in any spelling.
             at: When the request was sent; None: now.
             service_tier: None: the one the response names, else the default tier.
+            region: The provider's region; None: the one the response names, else any.
 
         Raises:
             UnknownPriceError: No price for the model, unit, tier or date. Never taken as zero.
@@ -259,7 +315,9 @@ class PriceBook:
         """
         inner = _get(usage, "usage")
         tier = service_tier or _get(usage, "service_tier") or _get(inner, "service_tier") or ""
-        fields, contains = _read_usage(usage if inner is None else inner)
+        body = usage if inner is None else inner
+        fields, contains = _read_usage(body)
+        place = region or _get(body, "inference_geo") or ""
         batch = tier == "batch"  # Anthropic names its batches among the tiers
         found = _core.money.cost(
             self._book,
@@ -269,6 +327,7 @@ class PriceBook:
             at_us=_to_us(at),
             service_tier="" if batch else str(tier),
             mode="batch" if batch else "",
+            region=str(place),
         )
         return Cost.of(found)
 
@@ -308,7 +367,8 @@ def _short_record(model: str, prices: object) -> _core.catalog._Prices:
         if name not in names:
             raise _wrong(model, f"{name!r} is none of {', '.join(names)}")
         rates.append((names[name], to_pico(dollars, f"{model}.{name}"), 1_000_000))
-    return model, [], [(None, None, "default", "standard", 0, rates, "overlay")]
+    row = (None, None, "default", "standard", "*", 0, (0, 0), rates, "overlay")
+    return model, [], [row]
 
 
 def _record(entry: object) -> _core.catalog._Prices:
@@ -316,8 +376,41 @@ def _record(entry: object) -> _core.catalog._Prices:
         raise InvalidArgumentError("a price record must be a dict", argument="overlay")
     record = cast("dict[str, object]", entry)
     model = str(record.get("id", ""))
-    rows = [_row(model, cast("dict[str, object]", row)) for row in _list(record, "prices")]
+    given = [cast("dict[str, object]", row) for row in _list(record, "prices")]
+    rows = [_row(model, _with_factor(model, row, given)) for row in given]
     return model, [str(alias) for alias in _list(record, "aliases")], rows
+
+
+def _with_factor(
+    model: str, row: dict[str, object], rows: list[dict[str, object]]
+) -> dict[str, object]:
+    """Return a region's row with `factor: [num, den]` as rates: those of any region times it."""
+    if "factor" not in row:
+        return row
+    factor = row["factor"]
+    if (
+        not isinstance(factor, list | tuple)
+        or len(factor) != 2
+        or not all(isinstance(part, int) and part > 0 for part in factor)
+    ):
+        raise _wrong(model, "factor must be two ints above zero: [numerator, denominator]")
+    num, den = factor
+
+    def conditions(of: dict[str, object]) -> dict[str, object]:
+        when = cast("dict[str, object]", of.get("when") or {})
+        return {"from": of.get("from"), "until": of.get("until"), **when, "region": "*"}
+
+    for base in rows:
+        if "factor" in base or conditions(base) != conditions(row):
+            continue
+        if (cast("dict[str, object]", base.get("when") or {})).get("region", "*") != "*":
+            continue
+        rates = {}
+        for unit, value in cast("dict[str, object]", base.get("rates") or {}).items():
+            pico, per = value if isinstance(value, list | tuple) else (value, 1)
+            rates[unit] = [cast("int", pico) * num, cast("int", per) * den]
+        return {**row, "rates": rates}
+    raise _wrong(model, "a factor needs a row of any region with the same conditions")
 
 
 def _list(record: dict[str, object], name: str) -> list[object]:
@@ -329,10 +422,8 @@ def _list(record: dict[str, object], name: str) -> list[object]:
 
 def _row(model: str, row: dict[str, object]) -> _core.catalog._PriceRow:
     when = cast("dict[str, object]", row.get("when") or {})
-    if unknown := when.keys() - {"service_tier", "mode", "region", "input_over"}:
+    if unknown := when.keys() - {"service_tier", "mode", "region", "input_over", "hours"}:
         raise _wrong(model, f"unknown conditions {sorted(unknown)}")
-    if when.get("region", "*") != "*":
-        raise UnsupportedError("prices by region are not supported", flag="region")
     rates = []
     for unit, value in cast("dict[str, object]", row.get("rates") or {}).items():
         pico, per = value if isinstance(value, list | tuple) else (value, 1)
@@ -344,10 +435,23 @@ def _row(model: str, row: dict[str, object]) -> _core.catalog._PriceRow:
         _moment(model, row.get("until")),
         str(when.get("service_tier", "default")),
         str(when.get("mode", "standard")),
+        str(when.get("region", "*")),
         cast("int", when.get("input_over", 0)),
+        _hours(model, when.get("hours")),
         rates,
         str(row.get("source", "overlay")),
     )
+
+
+def _hours(model: str, text: object) -> tuple[int, int]:
+    """Return `"16:30-00:30"` (UTC) as seconds after midnight; (0, 0): all day."""
+    if text is None:
+        return 0, 0
+    try:
+        first, last = (time.fromisoformat(part) for part in str(text).split("-"))
+    except ValueError:
+        raise _wrong(model, f"{text!r} are no hours like 16:30-00:30") from None
+    return first.hour * 3600 + first.minute * 60, last.hour * 3600 + last.minute * 60
 
 
 def _moment(model: str, text: object) -> int | None:
@@ -376,9 +480,10 @@ def cost(
     model: str,
     at: datetime | None = None,
     service_tier: str | None = None,
+    region: str | None = None,
 ) -> Cost:
     """Return the exact cost of `usage` at shipped prices; see `PriceBook.cost`."""
-    return shipped().cost(usage, model=model, at=at, service_tier=service_tier)
+    return shipped().cost(usage, model=model, at=at, service_tier=service_tier, region=region)
 
 
 # Budgets -----------------------------------------------------------------------------------------

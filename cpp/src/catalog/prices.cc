@@ -1,6 +1,7 @@
 #include "dure/catalog/prices.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "dure/base/hash.h"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::int64_t kAlways = std::numeric_limits<std::int64_t>::min();
 constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kDay = 86'400;  // seconds
 
 struct RateData {
   Unit unit = Unit::kCall;
@@ -63,7 +65,7 @@ std::string_view fold_mode(std::string_view mode) noexcept {
 }
 
 // One decimal text over every field that can change a cost.
-std::string canonical_text(const std::vector<ModelPrices>& models) {
+std::string canonical_text(std::span<const ModelPrices> models) {
   std::string text;
   const auto add = [&text](std::string_view field) {
     text += field;
@@ -78,6 +80,10 @@ std::string canonical_text(const std::vector<ModelPrices>& models) {
       add(row.service_tier);
       add(row.mode);
       add(std::to_string(row.input_over));
+      if (row.region != "*") add(row.region);
+      if (row.day_from != row.day_until) {
+        add(std::to_string(row.day_from) + "-" + std::to_string(row.day_until));
+      }
       for (std::size_t unit = 0; unit < kUnits; ++unit) {
         if (!row.rates[unit]) continue;
         add(kUnitNames[unit]);
@@ -90,7 +96,26 @@ std::string canonical_text(const std::vector<ModelPrices>& models) {
 }
 
 bool same_conditions(const PriceRow& a, const PriceRow& b) {
-  return a.service_tier == b.service_tier && a.mode == b.mode && a.input_over == b.input_over;
+  return a.service_tier == b.service_tier && a.mode == b.mode && a.input_over == b.input_over &&
+         a.region == b.region && a.day_from == b.day_from && a.day_until == b.day_until;
+}
+
+bool all_day(const PriceRow& row) noexcept { return row.day_from == row.day_until; }
+
+bool holds_at(const PriceRow& row, base::WallTime at) noexcept {
+  if (at < row.from || at >= row.until) return false;
+  if (all_day(row)) return true;
+  const std::int64_t seconds = at.us / 1'000'000 - (at.us % 1'000'000 < 0 ? 1 : 0);
+  const std::int64_t of_day = ((seconds % kDay) + kDay) % kDay;
+  if (row.day_from < row.day_until) return of_day >= row.day_from && of_day < row.day_until;
+  return of_day >= row.day_from || of_day < row.day_until;
+}
+
+// The row that says more about the request comes first: its region, then its hour, then its size.
+bool nearer(const PriceRow& row, const PriceRow& best) noexcept {
+  if ((row.region != "*") != (best.region != "*")) return row.region != "*";
+  if (all_day(row) != all_day(best)) return !all_day(row);
+  return row.input_over > best.input_over;
 }
 
 base::Status bad_row(const ModelPrices& model, const std::string& what) {
@@ -108,6 +133,20 @@ base::Status check(const ModelPrices& model) {
       if (rate && (rate->pico < 0 || rate->per <= 0)) {
         return bad_row(model, "the rate of " + std::string(kUnitNames[unit]) + " is negative");
       }
+    }
+    if (row.day_from < 0 || row.day_from >= kDay || row.day_until < 0 || row.day_until >= kDay) {
+      return bad_row(model, "an hour of the day is outside of 00:00 to 24:00");
+    }
+    const auto follows = [&](const PriceRow& other) {
+      return same_conditions(row, other) && other.from >= row.until;
+    };
+    if (std::any_of(model.rows.begin(), model.rows.end(), follows) &&
+        std::none_of(model.rows.begin(), model.rows.end(), [&](const PriceRow& other) {
+          return same_conditions(row, other) && other.from == row.until;
+        })) {
+      return bad_row(model, "no price from " + base::to_iso8601(row.until) +
+                                " on, but a later one (" + row.service_tier + ", " + row.mode +
+                                ")");
     }
     for (std::size_t j = 0; j < i; ++j) {
       const PriceRow& other = model.rows[j];
@@ -168,32 +207,48 @@ std::optional<Rate> PriceRow::rate(Unit unit) const noexcept {
   return std::nullopt;
 }
 
-base::Result<std::shared_ptr<const PriceBook>> PriceBook::create(std::vector<ModelPrices> overlay) {
-  std::shared_ptr<PriceBook> book(new PriceBook());
-  book->models_ = std::move(overlay);
-  for (ModelPrices& model : book->models_) {
-    // An overlay of any spelling replaces the prices of the one model it means.
+base::Status PriceBook::add(PriceLayer layer) {
+  const std::size_t first = models_.size();
+  for (ModelPrices& model : layer.models) {
+    // A layer of any spelling replaces the prices of the one model it means.
     if (const auto known = Catalog::builtin()->find(model.model)) model.model = (*known)->id;
+    if (base::Status status = check(model); !status.ok()) return status;
+    models_.push_back(std::move(model));
   }
-  for (ModelPrices& model : shipped_prices()) book->models_.push_back(std::move(model));
-  std::size_t overlaid = book->models_.size() - shipped_prices().size();
-  for (std::size_t i = 0; i < book->models_.size(); ++i) {
-    const ModelPrices& model = book->models_[i];
-    if (base::Status status = check(model); !status.ok()) return base::fail(std::move(status));
-    const bool first = book->by_name_.emplace(model.model, i).second;
-    if (!first && i < overlaid) return base::fail(bad_row(model, "it stands twice"));
+  for (std::size_t i = first; i < models_.size(); ++i) {
+    const ModelPrices& model = models_[i];
+    // A name that an earlier layer has stays with it; twice in one layer is a mistake.
+    const auto name = by_name_.emplace(model.model, i).first;
+    if (name->second >= first && name->second != i) return bad_row(model, "it stands twice");
     for (const std::string& alias : model.aliases) {
-      if (!book->by_name_.emplace(alias, i).second && i < overlaid) {
-        return base::fail(bad_row(model, "the alias " + alias + " stands twice"));
+      const auto named = by_name_.emplace(alias, i).first;
+      if (named->second >= first && named->second != i) {
+        return bad_row(model, "the alias " + alias + " stands twice");
       }
     }
   }
+  const std::string text = canonical_text(std::span(models_).subspan(first));
+  layers_.push_back({std::move(layer.name), base::hex(base::sha256(text), 6)});
+  return {};
+}
+
+base::Result<std::shared_ptr<const PriceBook>> PriceBook::create(std::vector<PriceLayer> layers) {
+  std::shared_ptr<PriceBook> book(new PriceBook());
+  layers.push_back({"snapshot", shipped_prices()});
+  for (PriceLayer& layer : layers) DURE_RETURN_IF_ERROR(book->add(std::move(layer)));
   book->version_ = base::hex(base::sha256(canonical_text(book->models_)), 6);
   return book;
 }
 
+base::Result<std::shared_ptr<const PriceBook>> PriceBook::create(std::vector<ModelPrices> overlay) {
+  std::vector<PriceLayer> layers;
+  if (!overlay.empty()) layers.push_back({"overlay", std::move(overlay)});
+  return create(std::move(layers));
+}
+
 const std::shared_ptr<const PriceBook>& PriceBook::builtin() {
-  static const std::shared_ptr<const PriceBook> snapshot = create({}).value();
+  static const std::shared_ptr<const PriceBook> snapshot =
+      create(std::vector<PriceLayer>()).value();
   return snapshot;
 }
 
@@ -218,9 +273,10 @@ base::Result<const PriceRow*> PriceBook::find(const PriceQuery& query,
   const PriceRow* best = nullptr;
   for (const PriceRow& row : prices->rows) {
     if (row.service_tier != tier || row.mode != mode) continue;
-    if (query.at < row.from || query.at >= row.until) continue;
+    if (row.region != "*" && row.region != query.region) continue;
+    if (!holds_at(row, query.at)) continue;
     if (row.input_over > 0 && total_input <= row.input_over) continue;
-    if (best == nullptr || row.input_over > best->input_over) best = &row;
+    if (best == nullptr || nearer(row, *best)) best = &row;
   }
   if (best != nullptr) return best;
   return base::fail(unknown_price(
@@ -238,6 +294,7 @@ base::Result<std::vector<const PriceRow*>> PriceBook::reachable(const PriceQuery
   for (const PriceRow& row : prices_of(query.model)->rows) {
     const bool tier_fits = row.service_tier == tier || row.service_tier == "default";
     if (!tier_fits || row.mode != mode || &row == *now) continue;
+    if (row.region != "*" && row.region != query.region) continue;
     if (row.until <= query.at || row.from > until) continue;
     if (row.input_over > 0 && max_input <= row.input_over) continue;
     rows.push_back(&row);

@@ -1,8 +1,20 @@
 from typing import TypedDict
 
 _Rate = tuple[str, int, int]
-_PriceRow = tuple[int | None, int | None, str, str, int, list[_Rate], str]
+_PriceRow = tuple[int | None, int | None, str, str, str, int, tuple[int, int], list[_Rate], str]
 _Prices = tuple[str, list[str], list[_PriceRow]]
+_Layer = tuple[str, list[_Prices]]
+
+class _RowDict(TypedDict):
+    from_us: int | None
+    until_us: int | None
+    service_tier: str
+    mode: str
+    region: str
+    input_over: int
+    hours: tuple[int, int]
+    rates: dict[str, tuple[int, int]]
+    source: str
 
 class _ModelDict(TypedDict):
     model_id: str
@@ -27,8 +39,11 @@ def models() -> list[_ModelDict]: ...
 def canonical(name: str) -> str: ...
 
 class PriceBook:
-    def __init__(self, overlay: list[_Prices]) -> None: ...
+    def __init__(self, layers: list[_Layer]) -> None: ...
     @property
     def price_version(self) -> str: ...
+    @property
+    def layers(self) -> list[tuple[str, str]]: ...
+    def rows(self, model: str) -> list[_RowDict]: ...
     def canonical(self, model: str) -> str: ...
     def rate(self, model: str, unit: str, at_us: int) -> tuple[int, int] | None: ...

@@ -1,8 +1,9 @@
 // dure/catalog/prices.h - effective-dated prices in integer pico-dollars (1e-12 $) per unit.
 //
-// A row holds the rates of one model from one instant, for one service tier, mode and size of
-// input. Layers: rows of an overlay come before the shipped ones, whole models at a time. A
-// model, unit, tier or date without a price is an error (UnknownPriceError), never zero.
+// A row holds the rates of one model from one instant, for one service tier, mode, region, size of
+// input and time of day. Layers: a model that a layer prices is priced by that layer alone; the
+// shipped snapshot is the last. A model, unit, tier or date without a price is an error
+// (UnknownPriceError), never zero.
 //
 // Immutable.
 #ifndef DURE_CATALOG_PRICES_H_
@@ -91,7 +92,12 @@ struct PriceRow {
   base::WallTime until{std::numeric_limits<std::int64_t>::max()};  // exclusive
   std::string service_tier = "default";  // default | flex | priority | scale
   std::string mode = "standard";         // standard | batch
+  std::string region = "*";              // the provider's; "*": where no row names the region
   std::int64_t input_over = 0;           // holds when total input tokens > this (0: always)
+  // Holds from `day_from` to before `day_until`, seconds after midnight UTC; over midnight if it
+  // is later. Equal: all day, where no row names the hour.
+  std::int32_t day_from = 0;
+  std::int32_t day_until = 0;
   std::array<std::optional<Rate>, kUnits> rates{};
   std::string source;  // where the price was read, with the date
 
@@ -105,18 +111,33 @@ struct ModelPrices {
   std::vector<PriceRow> rows;
 };
 
+// Prices from one source: a call's, an organisation's contract, a user's file, the snapshot.
+struct PriceLayer {
+  std::string name;
+  std::vector<ModelPrices> models;
+};
+struct LayerVersion {
+  std::string name;
+  std::string version;  // 12 hexadecimal digits over its rows
+};
+
 // Which row: the moment of sending, the tier that the response names, the whole input.
 struct PriceQuery {
   std::string_view model;
   base::WallTime at;
   std::string_view service_tier = {};  // empty, "auto", "standard": default; "fast": priority
   std::string_view mode = {};          // empty: standard
+  std::string_view region = {};        // empty: any, the rows of "*"
 };
 
 class PriceBook {
  public:
-  // Prices of `overlay` stand before the shipped ones. Fails with kInvalidArgument (detail "path"
-  // = model) when rows of one model overlap in time, a rate is negative or a name is twice.
+  // The first of `layers` that knows a model prices it; the snapshot is added as the last. Fails
+  // with kInvalidArgument (detail "path" = model) when rows of one model overlap in time or leave
+  // a gap, a rate is negative or a name is twice in a layer.
+  [[nodiscard]] static base::Result<std::shared_ptr<const PriceBook>> create(
+      std::vector<PriceLayer> layers);
+  // The same with one layer, "overlay".
   [[nodiscard]] static base::Result<std::shared_ptr<const PriceBook>> create(
       std::vector<ModelPrices> overlay);
   // The snapshot shipped with this build. Lives for ever.
@@ -136,12 +157,17 @@ class PriceBook {
   // 12 hexadecimal digits over every row of every layer.
   [[nodiscard]] const std::string& price_version() const noexcept { return version_; }
   [[nodiscard]] const std::vector<ModelPrices>& models() const noexcept { return models_; }
+  // In the order in which they are asked; the last is "snapshot".
+  [[nodiscard]] const std::vector<LayerVersion>& layers() const noexcept { return layers_; }
 
  private:
   PriceBook() = default;
   [[nodiscard]] const ModelPrices* prices_of(std::string_view model) const;
 
+  base::Status add(PriceLayer layer);
+
   std::vector<ModelPrices> models_;
+  std::vector<LayerVersion> layers_;
   std::unordered_map<std::string, std::size_t> by_name_;
   std::string version_;
 };
