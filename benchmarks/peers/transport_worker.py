@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+# Prose, 1,000 characters: a caller that counts tokens exactly pays for real words.
+PROSE = (
+    "A village that plants rice together shares more than work. In spring the fields are flooded, "
+    "and every household sends hands to each field in turn, so that no one is late and nobody is "
+    "left alone with a task that ten can finish before noon. The custom has a drum, a flag and a "
+    "song for each step; it also has an account book, kept by the eldest, in which hours given "
+    "and hours owed are written down to the last half day. "
+)
 BODY: dict[str, Any] = {
     "model": "gpt-4o-mini",
-    "messages": [{"role": "user", "content": "y" * 1000}],
+    "messages": [{"role": "user", "content": (PROSE * 3)[:1000]}],
     "max_tokens": 100,
 }
 

@@ -136,18 +136,27 @@ client::Plan make_plan(std::shared_ptr<Endpoint> endpoint, std::string method, s
   return plan;
 }
 
-// (future, call) for asyncio.
+// (future, ticket) for asyncio.
 py::tuple call_async(const std::shared_ptr<Client>& self, std::shared_ptr<Endpoint> endpoint,
                      std::string method, std::string path, const py::object& body,
                      net::Headers headers, const CallOptions& options) {
   client::Plan plan = make_plan(std::move(endpoint), std::move(method), std::move(path), body,
                                 std::move(headers), options);
   plan.whole = true;
-  auto [future, waiter] = LoopBridge::current().make_future();
+  LoopBridge& bridge = LoopBridge::current();
+  auto [future, waiter] = bridge.make_future();
   auto call = without_gil([&, &done = waiter] {
     return self->start(std::move(plan), std::make_shared<ReplyObserver>(done));
   });
-  return py::make_tuple(future, call);
+  bridge.attach(waiter.ticket(), std::move(call));
+  return py::make_tuple(std::move(future), waiter.ticket());
+}
+
+// The future of `ticket` was cancelled: so is its call, unless it has ended.
+void cancel_async(const std::shared_ptr<Client>& /*self*/, std::uint64_t ticket) {
+  const std::shared_ptr<void> attached = LoopBridge::current().detach(ticket);
+  if (attached == nullptr) return;
+  without_gil([&] { static_cast<client::Call*>(attached.get())->cancel(); });
 }
 
 py::object call_sync(const std::shared_ptr<Client>& self, std::shared_ptr<Endpoint> endpoint,
@@ -236,6 +245,7 @@ void bind_client_class(py::module_& room) {
           py::arg("headers"), py::arg("proxy"))
       .def("call_async", &call_async, py::arg("endpoint"), py::arg("method"), py::arg("path"),
            py::arg("body"), py::arg("headers"), py::arg("options"))
+      .def("cancel_async", &cancel_async, py::arg("ticket"))
       .def("call_sync", &call_sync, py::arg("endpoint"), py::arg("method"), py::arg("path"),
            py::arg("body"), py::arg("headers"), py::arg("options"))
       .def("stream", &stream, py::arg("endpoint"), py::arg("path"), py::arg("body"),

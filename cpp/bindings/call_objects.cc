@@ -136,9 +136,19 @@ py::list Stream::take() {
   for (const std::string& piece : taken.pieces) out.append(as_bytes(piece));
   if (taken.ended && taken.pieces.empty()) {
     ended_ = true;
-    if (!ring_->outcome().status.ok()) throw_call_error(ring_->outcome().status);
+    if (!ring_->outcome().status.ok()) throw_end();
   }
   return out;
+}
+
+void Stream::throw_end() const {
+  const base::Status& status = ring_->outcome().status;
+  if (!abandoned_ || status.code() != base::Code::kCancelled) throw_call_error(status);
+  throw_call_error(base::Status(base::Code::kUnavailable,
+                                "the client was closed before this stream was read to its end; "
+                                "what had come of it is settled: keep the client open as long as "
+                                "its streams are read")
+                       .with("stage", std::string("closed")));
 }
 
 py::object Stream::reply() const {
@@ -148,6 +158,12 @@ py::object Stream::reply() const {
 void Stream::cancel() {
   if (ring_->ended()) return;
   without_gil([this] { call_->cancel(); });
+}
+
+void Stream::abandon() {
+  if (ring_->ended()) return;
+  abandoned_ = true;
+  cancel();
 }
 
 struct BatchHandle::Gate {
@@ -241,14 +257,22 @@ void bind_call_objects(py::module_& room) {
       .def_readonly("status", &Outcome::http_status)
       .def_readonly("headers", &Outcome::headers)
       .def_readonly("record", &Outcome::record)
-      .def_property_readonly("body", [](const Outcome& reply) { return as_bytes(reply.body); });
-  py::class_<client::Call, std::shared_ptr<client::Call>>(room, "Call", "A call under way.")
-      .def("cancel", &client::Call::cancel, py::call_guard<py::gil_scoped_release>());
+      .def_property_readonly("body", [](const Outcome& reply) { return as_bytes(reply.body); })
+      .def(
+          "json", [](const Outcome& reply) { return read_json(reply.body); },
+          "The Python objects of the body.")
+      .def(
+          "member",
+          [](const Outcome& reply, std::string_view name) {
+            return read_json_member(reply.body, name);
+          },
+          py::arg("name"), "One member of the body; None if it is not there.");
   py::class_<Stream>(room, "Stream", "Chunks of an answer as they come.")
       .def("wait_async", &Stream::wait_async)
       .def("wait_sync", &Stream::wait_sync)
       .def("take", &Stream::take)
       .def("cancel", &Stream::cancel)
+      .def("abandon", &Stream::abandon)
       .def_property_readonly("ended", &Stream::ended)
       .def_property_readonly("reply", &Stream::reply);
   py::class_<BatchHandle>(room, "Batch", "Many calls under way.")

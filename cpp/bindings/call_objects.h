@@ -84,11 +84,16 @@ class Stream {
   // None until the stream has ended.
   [[nodiscard]] py::object reply() const;
   void cancel();
+  // Cancels because the client was closed: a reader who still comes is told so.
+  void abandon();
 
  private:
+  [[noreturn]] void throw_end() const;
+
   const std::shared_ptr<StreamRing> ring_;
   const std::shared_ptr<client::Call> call_;
   bool ended_ = false;
+  bool abandoned_ = false;
 };
 
 // A batch as Python holds it; dropping it cancels what still runs. All under the GIL.

@@ -85,7 +85,9 @@ class LoopBridges {
       auto pending = std::exchange(bridge->pending_, {});
       bridge->queue_->abandon_in_child();
       new std::shared_ptr<LoopBridge>(bridge);  // leaked with its locks
-      for (auto& [ticket, future] : pending) {
+      for (auto& [ticket, waiting] : pending) {
+        const py::object& future = waiting.future;
+        new std::shared_ptr<void>(std::move(waiting.call));  // its engine is the parent's
         try {
           if (future.attr("done")().cast<bool>()) continue;
           fail_future(future, inherited());
@@ -216,8 +218,19 @@ void LoopBridge::watch(const py::object& loop) {
 std::pair<py::object, Waiter> LoopBridge::make_future() {
   py::object future = call(loop_ref_(), names().create_future);
   const std::uint64_t ticket = next_ticket_++;
-  pending_.emplace(ticket, future);
+  pending_.emplace(ticket, Pending{future, nullptr});
   return {std::move(future), Waiter(queue_, ticket)};
+}
+
+void LoopBridge::attach(std::uint64_t ticket, std::shared_ptr<void> call) {
+  if (const auto found = pending_.find(ticket); found != pending_.end()) {
+    found->second.call = std::move(call);
+  }
+}
+
+std::shared_ptr<void> LoopBridge::detach(std::uint64_t ticket) {
+  const auto found = pending_.find(ticket);
+  return found == pending_.end() ? nullptr : std::move(found->second.call);
 }
 
 void LoopBridge::drain() {
@@ -228,7 +241,7 @@ void LoopBridge::drain() {
 void LoopBridge::resolve(base::Completion& done) {
   const auto entry = pending_.extract(done.ticket);
   if (entry.empty()) return;
-  const py::object& future = entry.mapped();
+  const py::object& future = entry.mapped().future;
   if (call(future, names().done).is(py::bool_(true))) return;  // cancelled meanwhile
   try {
     const py::object result = static_cast<PyCompletion&>(done).make_result();

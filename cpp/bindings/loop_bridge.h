@@ -79,6 +79,7 @@ class Waiter {
     done->ticket = ticket_;
     sink_->push(std::move(done));
   }
+  [[nodiscard]] std::uint64_t ticket() const noexcept { return ticket_; }
   [[nodiscard]] explicit operator bool() const noexcept { return sink_ != nullptr; }
 
  private:
@@ -95,6 +96,9 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
 
   // A future of this loop, and what completes it.
   std::pair<py::object, Waiter> make_future();
+  // Keeps `call` as long as the future of `ticket` waits; detach gives it back, or nothing.
+  void attach(std::uint64_t ticket, std::shared_ptr<void> call);
+  [[nodiscard]] std::shared_ptr<void> detach(std::uint64_t ticket);
   // Resolves what is ready; the loop calls it when the descriptor is readable.
   void drain();
 
@@ -110,7 +114,11 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
 
   py::object loop_ref_;  // weakref: a bridge keeps no loop alive
   std::shared_ptr<base::CompletionQueue> queue_;
-  std::unordered_map<std::uint64_t, py::object> pending_;  // ticket -> future
+  struct Pending {
+    py::object future;
+    std::shared_ptr<void> call;
+  };
+  std::unordered_map<std::uint64_t, Pending> pending_;  // by ticket
   std::uint64_t next_ticket_ = 1;
 };
 

@@ -1,5 +1,6 @@
 #include "request_writer.h"
 
+#include <array>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -23,12 +24,27 @@ struct Place {
     std::string above = parent != nullptr ? parent->path() : std::string{};
     if (index >= 0) return above + "[" + std::to_string(index) + "]";
     if (!key) return above;
-    const std::string name = py::repr(key).cast<std::string>();
+    const std::string name = name_of(key);
     const bool is_text = PyUnicode_Check(key.ptr()) != 0;
     const std::string plain = is_text ? name.substr(1, name.size() - 2) : name;
     return above.empty() ? plain : above + "." + plain;
   }
+
+  static std::string name_of(py::handle key) {
+    try {
+      return py::repr(key).cast<std::string>();
+    } catch (py::error_already_set&) {  // nested too deeply, or its __repr__ fails
+      return "<" + py::type::of(key).attr("__name__").cast<std::string>() + ">";
+    }
+  }
 };
+
+// The beginning and the end of a path that is too long to be read.
+std::string readable(const std::string& path) {
+  constexpr std::size_t kMost = 120;
+  if (path.size() <= kMost) return path;
+  return path.substr(0, kMost / 2) + "..." + path.substr(path.size() - kMost / 4);
+}
 
 class Walk {
  public:
@@ -52,9 +68,9 @@ class Walk {
  private:
   [[noreturn]] void fail(const Place& place, const std::string& what) const {
     const std::string path = place.path();
-    throw StatusException(
-        base::invalid_argument(argument_, (path.empty() ? "the value" : path) + " " + what)
-            .with("path", path));
+    throw StatusException(base::invalid_argument(
+                              argument_, (path.empty() ? "the value" : readable(path)) + " " + what)
+                              .with("path", path));
   }
 
   std::string_view text(py::handle object, const Place& place) const {
@@ -112,15 +128,28 @@ class Walk {
     out_.end_array();
   }
 
+  // An object says itself what it is made of; one that is nested too deeply cannot.
+  template <typename Make>
+  py::object made(const Place& place, Make make) const {
+    try {
+      return make();
+    } catch (py::error_already_set& error) {
+      if (!error.matches(PyExc_RecursionError)) throw;
+    }
+    fail(place, "is nested too deeply to be taken apart, or holds itself");
+  }
+
   void other(py::handle object, const Place& place, int depth) {
     if (py::hasattr(object, "to_dict")) {
-      return value(py::object(object.attr("to_dict")()), place, depth + 1);
+      return value(made(place, [&] { return py::object(object.attr("to_dict")()); }), place,
+                   depth + 1);
     }
     if (py::hasattr(object, "model_dump")) {
       py::dict options;
       options["exclude_unset"] = true;
       options["mode"] = "json";
-      return value(py::object(object.attr("model_dump")(**options)), place, depth + 1);
+      return value(made(place, [&] { return py::object(object.attr("model_dump")(**options)); }),
+                   place, depth + 1);
     }
     fail(place, "is of type " + py::type::of(object).attr("__name__").cast<std::string>() +
                     ", which JSON cannot carry: give dict, list, str, int, float, bool or None");
@@ -128,6 +157,40 @@ class Walk {
 
   const std::string argument_;
   json::Writer out_{1024};
+};
+
+// Keys of the wire's objects are few and come again: the last string made for each place of a table
+// is kept. Guarded by the GIL; leaked, it is as long-lived as the interpreter.
+class Keys {
+ public:
+  static Keys& instance() {
+    static auto* const kept = new Keys();
+    return *kept;
+  }
+
+  py::object get(std::string_view key) {
+    if (key.size() > kLongest) return make(key);
+    Entry& entry = entries_[place(key)];
+    if (!entry.object || entry.text != key) {
+      entry.object = make(key);
+      entry.text = key;
+    }
+    return entry.object;
+  }
+
+ private:
+  static constexpr std::size_t kLongest = 31;
+  struct Entry {
+    std::string text;
+    py::object object;
+  };
+  static std::size_t place(std::string_view key) noexcept {
+    std::size_t sum = key.size();
+    for (const char c : key) sum = sum * 31 + static_cast<unsigned char>(c);
+    return sum % 512;
+  }
+  static py::object make(std::string_view key) { return py::str(key.data(), key.size()); }
+  std::array<Entry, 512> entries_;
 };
 
 py::object to_python(const json::Value& value) {
@@ -156,7 +219,9 @@ py::object to_python(const json::Value& value) {
     case json::Kind::kObject: {
       py::dict out;
       for (const auto& [key, item] : value.members()) {
-        out[py::str(key.data(), key.size())] = to_python(item);
+        const py::object name = Keys::instance().get(key);
+        const py::object held = to_python(item);
+        if (PyDict_SetItem(out.ptr(), name.ptr(), held.ptr()) != 0) throw py::error_already_set();
       }
       return out;
     }
@@ -176,6 +241,12 @@ py::object read_json(std::string_view text) {
   json::Parser parser;
   const json::Value root = value_or_throw(parser.parse(text));
   return to_python(root);
+}
+
+py::object read_json_member(std::string_view text, std::string_view name) {
+  json::Parser parser;
+  const json::Value root = value_or_throw(parser.parse(text));
+  return to_python(root[name]);
 }
 
 }  // namespace dure::bindings

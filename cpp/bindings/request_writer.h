@@ -19,6 +19,8 @@ namespace py = pybind11;
 
 // REQUIRES: the GIL is held. The Python objects of a JSON text. Throws InvalidArgumentError.
 [[nodiscard]] py::object read_json(std::string_view text);
+// The same of one member of an object; None if it is not there. Only that one becomes objects.
+[[nodiscard]] py::object read_json_member(std::string_view text, std::string_view name);
 
 }  // namespace dure::bindings
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "client/progress_pace.h"
 #include "dure/client/call_budget.h"
 #include "dure/client/classify.h"
 #include "dure/client/dialect.h"
@@ -129,6 +130,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   net::Flow on_body(std::span<const std::byte> part);
   void on_event(std::string_view data);
   void on_chunk(const ChatAssembler::Event& event, std::string_view data);
+  void note_progress();
   void on_end(base::Status status);
 
   void end_of_reply();
@@ -177,6 +179,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   bool sent_ = false;
   bool done_seen_ = false;
   std::size_t received_bytes_ = 0;
+  ProgressPace pace_;
   bool saw_events_ = false;  // output came: never sent again
   base::WallTime sent_at_;
   int http_status_ = 0;
@@ -335,6 +338,7 @@ void CallImpl::send() {
   sent_ = done_seen_ = garbage_ = saw_events_ = false;
   http_status_ = 0;
   received_bytes_ = 0;
+  pace_ = {};
   reply_headers_.clear();
   reply_body_.clear();
   stream_error_.clear();
@@ -412,10 +416,16 @@ void CallImpl::on_chunk(const ChatAssembler::Event& event, std::string_view data
   saw_events_ = true;
   if (record_.first_event.count() == 0) record_.first_event = now() - started_;
   received_bytes_ += event.text.size();
-  // For the ledger of a process that dies: a count that the text surely reaches.
-  if (hold_.open()) (void)hold_.progress(static_cast<std::int64_t>(received_bytes_ / 8));
+  note_progress();
   if (plan_.whole || (event.kind == Kind::kUsageOnly && prepared_->hide_usage)) return;
   if (observer_->on_event(data) == net::Flow::kPause) flow_ = net::Flow::kPause;
+}
+
+// For the ledger of a process that dies: a count that the text surely reaches.
+void CallImpl::note_progress() {
+  const auto tokens = static_cast<std::int64_t>(received_bytes_ / 8);
+  if (!hold_.open() || !pace_.due(tokens, now())) return;
+  (void)hold_.progress(tokens);
 }
 
 void CallImpl::on_end(base::Status status) {
@@ -447,6 +457,12 @@ void CallImpl::end_of_stream() {
     return broken(base::Status(base::Code::kTruncated,
                                "the stream ended without finish_reason and [DONE]: the answer is "
                                "not complete"));
+  }
+  if (!saw_events_) {
+    return failed(classify_garbage(),
+                  base::Status(base::Code::kUpstream,
+                               plan_.endpoint->host() + " ended the stream before its first chunk: "
+                                                        "there is no answer in it"));
   }
   settle(chunks_->usage(), chunks_->service_tier());
   succeed(plan_.whole ? chunks_->whole() : std::string{});
@@ -598,6 +614,7 @@ void CallImpl::finish(base::Status status) {
 
 void CallImpl::settle(const WireUsage& wire, std::string_view service_tier) {
   if (!hold_.open()) return;
+  if (wire.garbage) return settle_possible();  // the answer stands; its cost is the whole hold
   if (!wire.reported()) return settle_lost();
   const money::Usage usage = money::count_units(wire.as_reported());
   const auto cost =

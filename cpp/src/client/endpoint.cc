@@ -58,13 +58,13 @@ base::Status check(const EndpointConfig& config, const std::string& host) {
   return {};
 }
 
+bool has_header(const net::Headers& headers, std::string_view name) {
+  return net::HeaderView(headers).get(name).has_value();
+}
+
 // `value` under `name`, unless the caller set it already.
 void add_missing(net::Headers& headers, std::string_view name, std::string value) {
-  const std::string wanted = lower(name);
-  for (const auto& [have, text] : headers) {
-    if (lower(have) == wanted) return;
-  }
-  headers.emplace_back(std::string(name), std::move(value));
+  if (!has_header(headers, name)) headers.emplace_back(std::string(name), std::move(value));
 }
 
 }  // namespace
@@ -78,12 +78,14 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
   while (base_url_.ends_with('/')) base_url_.pop_back();
   for (std::string& key : config.keys) keys_.emplace_back(std::move(key));
   if (keys_.empty()) keys_.emplace_back();
+  for (const base::Secret& key : keys_) key_ids_.push_back(key.id());
   add_missing(common_, "User-Agent", "dure/" + std::string(base::version()));
   add_missing(common_, "Content-Type", "application/json");
   if (!config.organization.empty()) {
     add_missing(common_, "OpenAI-Organization", std::move(config.organization));
   }
   if (!config.project.empty()) add_missing(common_, "OpenAI-Project", std::move(config.project));
+  authorized_ = has_header(common_, "Authorization");
 }
 
 base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
@@ -94,9 +96,11 @@ base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
 }
 
 net::Headers Endpoint::headers(std::size_t key) const {
-  net::Headers out = common_;
-  if (!keys_[key].empty()) {
-    add_missing(out, "Authorization", "Bearer " + std::string(keys_[key].reveal()));
+  net::Headers out;
+  out.reserve(common_.size() + 4);  // the call adds its own
+  out = common_;
+  if (!authorized_ && !keys_[key].empty()) {
+    out.emplace_back("Authorization", "Bearer " + std::string(keys_[key].reveal()));
   }
   return out;
 }

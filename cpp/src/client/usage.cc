@@ -7,14 +7,28 @@ namespace {
 
 using Field = std::optional<std::int64_t>;
 
-Field first_of(const json::Value& object, std::string_view name, std::string_view other) {
-  const Field value = object[name].integer();
-  return value ? value : object[other].integer();
-}
-
 void take(Field& into, const Field& later) noexcept {
   if (later) into = later;
 }
+
+// Reads the counts of one object; remembers whether one of them was none.
+class Counts {
+ public:
+  explicit Counts(WireUsage& usage) : usage_(usage) {}
+  void read(Field& into, const json::Value& object, std::string_view name) {
+    const json::Value value = object[name];
+    if (value.absent()) return;
+    const Field count = value.integer();
+    if (count && *count >= 0) {
+      into = count;
+    } else {
+      usage_.garbage = true;
+    }
+  }
+
+ private:
+  WireUsage& usage_;
+};
 
 }  // namespace
 
@@ -28,6 +42,7 @@ void WireUsage::merge(const WireUsage& later) noexcept {
   take(prompt_image_tokens, later.prompt_image_tokens);
   take(completion_audio_tokens, later.completion_audio_tokens);
   take(reasoning_tokens, later.reasoning_tokens);
+  garbage = garbage || later.garbage;
 }
 
 money::ReportedUsage WireUsage::as_reported() const noexcept {
@@ -48,20 +63,25 @@ money::ReportedUsage WireUsage::as_reported() const noexcept {
 WireUsage usage_of(const json::Value& usage) {
   WireUsage out;
   if (!usage.is_object()) return out;
-  out.prompt_tokens = first_of(usage, "prompt_tokens", "input_tokens");
-  out.completion_tokens = first_of(usage, "completion_tokens", "output_tokens");
-  out.total_tokens = usage["total_tokens"].integer();
+  Counts counts(out);
+  for (const char* name : {"input_tokens", "prompt_tokens"}) {
+    counts.read(out.prompt_tokens, usage, name);
+  }
+  for (const char* name : {"output_tokens", "completion_tokens"}) {
+    counts.read(out.completion_tokens, usage, name);
+  }
+  counts.read(out.total_tokens, usage, "total_tokens");
   for (const char* name : {"prompt_tokens_details", "input_tokens_details"}) {
     const json::Value details = usage[name];
-    take(out.cached_tokens, details["cached_tokens"].integer());
-    take(out.cache_write_tokens, details["cache_write_tokens"].integer());
-    take(out.prompt_audio_tokens, details["audio_tokens"].integer());
-    take(out.prompt_image_tokens, details["image_tokens"].integer());
+    counts.read(out.cached_tokens, details, "cached_tokens");
+    counts.read(out.cache_write_tokens, details, "cache_write_tokens");
+    counts.read(out.prompt_audio_tokens, details, "audio_tokens");
+    counts.read(out.prompt_image_tokens, details, "image_tokens");
   }
   for (const char* name : {"completion_tokens_details", "output_tokens_details"}) {
     const json::Value details = usage[name];
-    take(out.completion_audio_tokens, details["audio_tokens"].integer());
-    take(out.reasoning_tokens, details["reasoning_tokens"].integer());
+    counts.read(out.completion_audio_tokens, details, "audio_tokens");
+    counts.read(out.reasoning_tokens, details, "reasoning_tokens");
   }
   return out;
 }

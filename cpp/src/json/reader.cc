@@ -6,6 +6,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "json/wide_numbers.h"
+
 namespace dure::json {
 
 namespace dom = simdjson::dom;
@@ -122,26 +124,59 @@ std::string Value::text() const {
 }
 
 struct Parser::Impl {
-  explicit Impl(std::size_t max_bytes) : parser(max_bytes) {}
   dom::parser parser;
+  std::size_t max_bytes = 0;  // ours: set_max_capacity of simdjson 3.0.1 takes the smaller of two
+  simdjson::error_code read(std::string_view text, dom::element* element) {
+    return parser.parse(text.data(), text.size(), true).get(*element);
+  }
 };
 
-Parser::Parser(std::size_t max_bytes) : impl_(std::make_unique<Impl>(max_bytes)) {}
-Parser::~Parser() = default;
+namespace {
+
+constexpr std::size_t kKept = 256U << 10U;  // capacity of a parser that is worth keeping
+
+}  // namespace
+
+// The buffers of the last parser that died in this thread serve the next one: making them costs
+// more than reading a short text.
+std::unique_ptr<Parser::Impl>& Parser::spare() noexcept {
+  thread_local std::unique_ptr<Impl> kept;
+  return kept;
+}
+
+Parser::Parser(std::size_t max_bytes) : impl_(std::move(spare())) {
+  if (impl_ == nullptr) impl_ = std::make_unique<Impl>();
+  impl_->max_bytes = max_bytes;
+}
+
+Parser::~Parser() {
+  if (impl_ != nullptr && impl_->parser.capacity() <= kKept) spare() = std::move(impl_);
+}
+
 Parser::Parser(Parser&&) noexcept = default;
 Parser& Parser::operator=(Parser&&) noexcept = default;
 
 base::Result<Value> Parser::parse(std::string_view text) {
   dom::parser& parser = impl_->parser;
+  if (text.size() > impl_->max_bytes) {
+    return base::fail(
+        base::Code::kInvalidArgument,
+        "not read: the JSON text passes its cap of " + std::to_string(impl_->max_bytes) + " bytes");
+  }
   if (parser.capacity() < text.size() || parser.max_depth() != kMaxDepth) {
     const std::size_t capacity = std::max<std::size_t>(text.size(), 4096);
-    if (capacity <= parser.max_capacity() &&
-        parser.allocate(capacity, kMaxDepth) != simdjson::SUCCESS) {
+    if (parser.allocate(capacity, kMaxDepth) != simdjson::SUCCESS) {
       return base::fail(base::Code::kOutOfMemory, "out of memory while reading JSON");
     }
   }
   dom::element element;
-  const simdjson::error_code error = parser.parse(text.data(), text.size(), true).get(element);
+  const simdjson::error_code error = impl_->read(text, &element);
+  if (error == simdjson::NUMBER_ERROR) {  // a number that is wide, or none at all
+    if (const auto narrowed = narrow_numbers(text)) {
+      const base::Result<Value> again = parse(*narrowed);
+      if (again) return again;
+    }
+  }
   if (error != simdjson::SUCCESS) {
     return base::fail(base::Code::kInvalidArgument,
                       std::string("not valid JSON: ") + simdjson::error_message(error));

@@ -85,12 +85,14 @@ class Parser {
   Parser(Parser&&) noexcept;
   Parser& operator=(Parser&&) noexcept;
 
-  // Fails with kInvalidArgument, and detail "position" where it is known, unless `text` is one
-  // JSON value (RFC 8259) in valid UTF-8 of at most kMaxDepth levels. Copies what it needs.
+  // Fails with kInvalidArgument unless `text` is one JSON value (RFC 8259) in valid UTF-8 of at
+  // most kMaxDepth levels. Copies what it needs. An integer beyond 64 bits is read as the nearest
+  // real, a number beyond every real as the largest: neither makes the rest unreadable.
   [[nodiscard]] base::Result<Value> parse(std::string_view text);
 
  private:
   struct Impl;
+  static std::unique_ptr<Impl>& spare() noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

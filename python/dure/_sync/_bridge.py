@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from dure._core import client as core
 
+    Coming = core.Reply
+
 TICK = 0.1  # seconds; signals are looked at after each
 
 

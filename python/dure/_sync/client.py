@@ -52,7 +52,7 @@ class Resource:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, object] | None = None,
         extra_body: Mapping[str, object] | None = None,
-    ) -> core.Reply:
+    ) -> bridge.Coming:
         view = self._view
         return bridge.call(
             view.native(),
@@ -171,6 +171,7 @@ class Completions(Resource):
             headers_of(extra_headers),
             view.options(dure, timeout),
         )
+        view.opened(native)
         return Stream.opened(native)
 
 
@@ -531,9 +532,11 @@ class Client(Resource):
         return batch.take()
 
     def close(self) -> None:
-        """Refuse further calls with `UnavailableError`; those under way go on. Idempotent.
+        """Refuse further calls with `UnavailableError`. Idempotent.
 
-        Clients made by `with_options` are closed on their own.
+        Calls and batches under way go on. Streams that were not read to their end are cancelled
+        and settled by what came of them: nobody is left to read them. Clients made by
+        `with_options` are closed on their own.
         """
         self._view.close()
 

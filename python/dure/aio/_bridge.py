@@ -6,9 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from dure._core import client as core
+
+    Coming = Coroutine[Any, Any, core.Reply]
 
 TICK = 0.1  # seconds between two reports of progress
 
@@ -23,11 +26,11 @@ async def call(
     options: core.Options,
 ) -> core.Reply:
     """Make one call and wait for its end; a cancel is settled natively."""
-    future, running = native.call_async(endpoint, method, path, body, headers, options)
+    future, ticket = native.call_async(endpoint, method, path, body, headers, options)
     try:
         return await future
     except asyncio.CancelledError:
-        running.cancel()
+        native.cancel_async(ticket)
         raise
 
 

@@ -40,7 +40,7 @@ class Resource:
     def __init__(self, view: View) -> None:
         self._view = view
 
-    async def _call(
+    def _call(
         self,
         path: str,
         body: dict[str, Any] | None,
@@ -51,9 +51,9 @@ class Resource:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, object] | None = None,
         extra_body: Mapping[str, object] | None = None,
-    ) -> core.Reply:
+    ) -> bridge.Coming:
         view = self._view
-        return await bridge.call(
+        return bridge.call(
             view.native(),
             view.endpoint,
             method,
@@ -170,6 +170,7 @@ class AsyncCompletions(Resource):
             headers_of(extra_headers),
             view.options(dure, timeout),
         )
+        view.opened(native)
         return await AsyncStream.opened(native)
 
 
@@ -530,9 +531,11 @@ class AsyncClient(Resource):
         return batch.take()
 
     async def close(self) -> None:
-        """Refuse further calls with `UnavailableError`; those under way go on. Idempotent.
+        """Refuse further calls with `UnavailableError`. Idempotent.
 
-        Clients made by `with_options` are closed on their own.
+        Calls and batches under way go on. Streams that were not read to their end are cancelled
+        and settled by what came of them: nobody is left to read them. Clients made by
+        `with_options` are closed on their own.
         """
         self._view.close()
 

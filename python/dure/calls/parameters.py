@@ -78,10 +78,10 @@ def check_names(
     Raises:
         InvalidArgumentError: a name is unknown; `.argument` is the name.
     """
-    known = PARAMETERS[to] | ours
+    api = PARAMETERS[to]
     for name in given:
-        if name not in known:
-            raise unknown(str(name), to, known, path)
+        if name not in api and name not in ours:
+            raise unknown(str(name), to, api | ours, path)
 
 
 def unknown(name: str, to: str, known: frozenset[str], path: str | None) -> InvalidArgumentError:

@@ -283,22 +283,40 @@ class RawReply:
 
 
 class LazyReply(WireObject):
-    """A whole answer. Its JSON is parsed when the first attribute is asked for."""
+    """A whole answer. Its JSON is parsed when the first attribute is asked for.
 
-    __slots__ = ("_reply", "dure")
+    `.usage` alone does not make the rest into objects: it is what most callers read.
+    """
 
-    dure: Facts
+    __slots__ = ("_loaded", "_reply", "_usage")
 
     def __init__(self, reply: core.Reply) -> None:
         self._reply = reply
-        self.dure = Facts(reply.record)
+        self._loaded: dict[str, Any] | None = None
+        self._usage: Any = None
 
     def _load(self) -> dict[str, Any]:
-        try:
-            return self._data
-        except AttributeError:
-            self._data = core.read_json(self._reply.body)
-            return self._data
+        if self._loaded is None:
+            self._data = self._loaded = self._read()
+        return self._loaded
+
+    def _read(self) -> dict[str, Any]:
+        data: dict[str, Any] = self._reply.json()
+        return data
+
+    @property
+    def dure(self) -> Facts:
+        """What the call came to."""
+        return Facts(self._reply.record)
+
+    @property
+    def usage(self) -> Any:  # noqa: ANN401 - what the wire says
+        """Tokens as the provider reports them; None if it says nothing."""
+        if self._usage is None:
+            self._usage = wrap(
+                self._reply.member("usage") if self._loaded is None else self._loaded.get("usage")
+            )
+        return self._usage
 
     @property
     def _request_id(self) -> str | None:
@@ -321,17 +339,16 @@ class ChatCompletion(LazyReply):
 class ChatCompletionChunk(WireObject):
     """One piece of a streamed chat answer: `.choices[0].delta.content`."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_loaded", "_raw")
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
+        self._loaded: dict[str, Any] | None = None
 
     def _load(self) -> dict[str, Any]:
-        try:
-            return self._data
-        except AttributeError:
-            self._data = core.read_json(self._raw)
-            return self._data
+        if self._loaded is None:
+            self._data = self._loaded = core.read_json(self._raw)
+        return self._loaded
 
     def __reduce__(self) -> tuple[object, ...]:
         return (ChatCompletionChunk, (self._raw,))
@@ -356,17 +373,13 @@ class CreateEmbeddingResponse(LazyReply):
             self._vectors = core.read_vectors(self._reply.body, self._inputs)
         return self._vectors
 
-    def _load(self) -> dict[str, Any]:
-        try:
-            return self._data
-        except AttributeError:
-            data: dict[str, Any] = core.read_json(self._reply.body)
-            if self._vectors is not None:
-                data["data"].sort(key=lambda item: item["index"])
-                for item, vector in zip(data["data"], self._vectors.tolist(), strict=True):
-                    item["embedding"] = vector
-            self._data = data
-            return data
+    def _read(self) -> dict[str, Any]:
+        data = super()._read()
+        if self._vectors is not None:
+            data["data"].sort(key=lambda item: item["index"])
+            for item, vector in zip(data["data"], self._vectors.tolist(), strict=True):
+                item["embedding"] = vector
+        return data
 
 
 class ModelList(LazyReply):

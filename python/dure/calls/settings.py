@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from dure._core import client as core
 from dure.calls import Call, Timeout, pico_of_dollars
@@ -39,7 +41,16 @@ class View:
     Cheap: thousands may exist. Thread-safe: nothing changes but `close`, once and for all.
     """
 
-    __slots__ = ("_closed", "_plain", "core", "endpoint", "max_retries", "timeout")
+    __slots__ = (
+        "_closed",
+        "_lock",
+        "_plain",
+        "_streams",
+        "core",
+        "endpoint",
+        "max_retries",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -55,6 +66,8 @@ class View:
         self.max_retries = max_retries
         self._plain = self._options(None, timeout)
         self._closed = False
+        self._lock = threading.Lock()
+        self._streams: WeakSet[core.Stream] = WeakSet()  # not read to their end, perhaps
 
     def native(self) -> core.Client:
         """Return the native client, to make a call with.
@@ -66,9 +79,26 @@ class View:
             raise UnavailableError("this client is closed: make a new one", stage="closed")
         return self.core
 
+    def opened(self, stream: core.Stream) -> None:
+        """Remember a stream: if the view is closed before it was read, it is cancelled.
+
+        Raises:
+            UnavailableError: the view was closed meanwhile; the stream is cancelled.
+        """
+        with self._lock:
+            self._streams.add(stream)
+        if self._closed:
+            stream.abandon()
+            self.native()
+
     def close(self) -> None:
-        """Refuse further calls; those under way go on. Idempotent."""
+        """Refuse further calls and cancel the streams that nobody read to the end. Idempotent."""
         self._closed = True
+        with self._lock:
+            left = list(self._streams)
+            self._streams.clear()
+        for stream in left:
+            stream.abandon()
 
     @classmethod
     def open(
@@ -165,7 +195,9 @@ def headers_of(extra: Mapping[str, str] | None) -> list[tuple[str, str]]:
     Raises:
         InvalidArgumentError: a header holds a line break.
     """
-    headers = list((extra or {}).items())
+    if not extra:
+        return []
+    headers = list(extra.items())
     for name, value in headers:
         if not name or any(sign in name + value for sign in "\r\n\0"):
             raise InvalidArgumentError(

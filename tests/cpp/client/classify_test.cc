@@ -114,6 +114,17 @@ TEST(Usage, EveryShapeOfTheChatWire) {
   EXPECT_EQ(read_usage(R"({"input_tokens":3,"output_tokens":4})")->as_reported().output, 4);
   EXPECT_FALSE(read_usage("null")->reported());
   EXPECT_FALSE(read_usage("[1]"));
+  EXPECT_FALSE(chat->garbage);
+  EXPECT_FALSE(read_usage(R"({"prompt_tokens":0,"completion_tokens":null})")->garbage);
+  for (const char* odd :
+       {R"({"prompt_tokens":-1})", R"({"completion_tokens":18446744073709551616})",
+        R"({"total_tokens":1e999})", R"({"prompt_tokens":"12"})", R"({"prompt_tokens":1.5})",
+        R"({"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":-3}})"}) {
+    EXPECT_TRUE(read_usage(odd)->garbage) << odd;
+    WireUsage sum = *chat;
+    sum.merge(*read_usage(odd));
+    EXPECT_TRUE(sum.garbage) << odd;
+  }
   WireUsage last = *read_usage(R"({"prompt_tokens":8,"completion_tokens":1})");
   last.merge(*read_usage(R"({"completion_tokens":5})"));
   EXPECT_EQ(last.prompt_tokens, 8);

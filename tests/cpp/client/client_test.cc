@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "client/progress_pace.h"
 #include "dure/base/files.h"
 #include "dure/client/dialect.h"
 #include "dure/money/ledger.h"
@@ -345,6 +346,73 @@ TEST_F(ClientTest, GarbageWithStatus200IsNoAnswer) {
   while (!heard->outcome) pass(until_next());
   EXPECT_EQ(heard->status().code(), base::Code::kUpstream);
   EXPECT_EQ(heard->record().ambiguous, 2);
+}
+
+TEST_F(ClientTest, StreamOfNothingButDoneIsNoAnswer) {
+  net_->reply(events({kDone}));
+  net_->reply(events({delta("hello"), kStop, kUsage, kDone}));
+  auto heard = start(kStream);
+  EXPECT_FALSE(heard->outcome) << "sent again";
+  pass(until_next());
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_TRUE(heard->status().ok());
+  EXPECT_EQ(heard->record().ambiguous, 1);
+  for (int i = 0; i < 3; ++i) net_->reply(events({": ping\n\n", kDone}));
+  heard = start(kStream);
+  while (!heard->outcome) pass(until_next());
+  EXPECT_EQ(heard->status().code(), base::Code::kUpstream);
+  EXPECT_TRUE(money::has(heard->record().flags, money::Flag::kPossibleSpend));
+}
+
+TEST_F(ClientTest, GarbageUsageKeepsTheAnswerAndCostsTheHold) {
+  const auto answer = [](const std::string& tokens) {
+    return R"({"choices":[],"usage":{"prompt_tokens":)" + tokens + R"(,"completion_tokens":2}})";
+  };
+  net_->reply(ok(answer("8")));
+  const auto sound = start(kChat);
+  ASSERT_TRUE(sound->outcome);
+  for (const char* odd : {"18446744073709551616", "-8", "1e999", "\"8\""}) {
+    net_->reply(ok(answer(odd)));
+    const auto heard = start(kChat);
+    ASSERT_TRUE(heard->outcome) << odd;
+    EXPECT_TRUE(heard->status().ok()) << odd;
+    EXPECT_EQ(heard->outcome->body, answer(odd));
+    EXPECT_TRUE(money::has(heard->record().flags, money::Flag::kPossibleSpend)) << odd;
+    EXPECT_GE(heard->record().cost, 8 * 150'000 + 16 * 600'000) << odd << ": the whole hold";
+  }
+  net_->reply(events(
+      {delta("hello"), kStop, event(R"({"choices":[],"usage":{"prompt_tokens":-8}})"), kDone}));
+  const auto heard = start(kStream);
+  EXPECT_TRUE(heard->outcome && heard->status().ok());
+  EXPECT_TRUE(money::has(heard->record().flags, money::Flag::kPossibleSpend));
+}
+
+TEST_F(ClientTest, EndlessStreamWritesFewProgressRecords) {
+  std::vector<std::string> parts(200'000, delta(std::string(80, 'x')));  // 2 million tokens
+  parts.push_back(kStop + kDone);
+  net_->reply(events(std::move(parts)));
+  const auto heard = start(kStream);
+  ASSERT_TRUE(heard->outcome);
+  const auto report = money::verify_ledger(base::system_files(), folder_).value();
+  EXPECT_LT(report.records, 64U);
+}
+
+TEST(ProgressPace, TellsInStepsThatGrow) {
+  ProgressPace pace;
+  EXPECT_TRUE(pace.due(1, {0}));
+  EXPECT_FALSE(pace.due(200, {0}));
+  EXPECT_TRUE(pace.due(300, {0}));
+  EXPECT_FALSE(pace.due(300, base::Instant{} + 1h)) << "nothing new";
+  EXPECT_TRUE(pace.due(301, base::Instant{} + 1s)) << "a slow stream: after a second";
+  EXPECT_FALSE(pace.due(302, base::Instant{} + 2s));
+  EXPECT_TRUE(pace.due(303, base::Instant{} + 3s)) << "then after two";
+  std::int64_t told = 303;
+  for (std::int64_t tokens = told; tokens < 1'000'000; ++tokens) {
+    if (!pace.due(tokens, base::Instant{} + 3s)) continue;
+    EXPECT_LE(tokens, told + std::max<std::int64_t>(256, told / 4));
+    told = tokens;
+  }
+  EXPECT_GT(told, 790'000) << "what a process that dies loses is a fifth at most";
 }
 
 TEST_F(ClientTest, CancelAtEveryStepSettles) {

@@ -36,6 +36,30 @@ TEST(JsonReader, RefusesWhatIsNoJson) {
   EXPECT_EQ(parser.parse("[1]").value()[std::size_t{0}].integer(), 1) << "usable after a failure";
 }
 
+TEST(JsonReader, WideNumbersDoNotMakeTheRestUnreadable) {
+  Parser parser;
+  const Value root = parser
+                         .parse(R"({"s":"9\"18446744073709551616","most":18446744073709551615,)"
+                                R"("wide":18446744073709551616,"low":-9223372036854775809,)"
+                                R"("real":-1e999,"tiny":1e-999,"plain":[7,0.5,-2],"end":true})")
+                         .value();
+  EXPECT_EQ(root["s"].string(), "9\"18446744073709551616");
+  EXPECT_EQ(root["most"].kind(), Kind::kInteger);
+  EXPECT_EQ(root["wide"].kind(), Kind::kReal);
+  EXPECT_EQ(root["wide"].number(), 0x1.0p64);
+  EXPECT_EQ(root["wide"].integer(), std::nullopt);
+  EXPECT_EQ(root["low"].number(), -0x1.0p63);
+  EXPECT_EQ(root["real"].number(), std::numeric_limits<double>::lowest());
+  EXPECT_EQ(root["plain"].text(), "[7,0.5,-2]");
+  EXPECT_EQ(root["end"].boolean(), true);
+  EXPECT_EQ(parser.parse(std::string(400, '9')).value().number(),
+            std::numeric_limits<double>::max());
+  for (const char* text : {"[01]", "[-]", "[1.]", "[.5]", "[1e]", "[+1]",
+                           "[18446744073709551616,01]", "[18446744073709551616"}) {
+    EXPECT_FALSE(parser.parse(text)) << text;
+  }
+}
+
 TEST(JsonReader, RefusesDeepAndLongTexts) {
   Parser parser;
   EXPECT_TRUE(parser.parse(std::string(200, '[') + std::string(200, ']')));

@@ -323,6 +323,83 @@ async def test_a_stream_outlives_the_close_of_its_client(scripted: Scripted) -> 
     assert text[:2] == ["a", "b"]
 
 
+async def test_closing_a_client_ends_the_streams_that_nobody_reads(
+    scripted: Scripted, tmp_path: Path
+) -> None:
+    scripted.net.reply(events(delta("a"), delta("b")), headers=SSE, end="hang")
+    async with scripted.aclient() as client:
+        stream = await client.chat.completions.create(**HELLO, stream=True)
+        async for _chunk in stream:
+            break
+        assert dure.verify_ledger(tmp_path).open_holds == 1
+    assert scripted.net.open == 0
+    assert dure.verify_ledger(tmp_path).open_holds == 0
+    assert (await anext(stream)).choices[0].delta.content == "b"  # it had come
+    with pytest.raises(errors.UnavailableError, match="closed") as caught:
+        await anext(stream)
+    assert caught.value.stage == "closed"
+    scripted.net.reply(events(delta("a")), headers=SSE, end="hang")
+    with scripted.client() as client_now:
+        left = client_now.chat.completions.create(**HELLO, stream=True)
+    assert scripted.net.open == 0
+    assert next(left).choices[0].delta.content == "a"
+    with pytest.raises(errors.UnavailableError, match="closed"):
+        next(left)
+
+
+class Deep:
+    """Says what it is made of by asking itself again."""
+
+    def to_dict(self) -> dict[str, object]:
+        return {"inside": self.to_dict()}
+
+
+def test_nesting_without_end_is_named_by_its_place(scripted: Scripted) -> None:
+    deep: object = "x"
+    for _ in range(100_000):
+        deep = {"a": deep}
+    client = scripted.client()
+    for content in (deep, Deep()):
+        with pytest.raises(errors.InvalidArgumentError, match="nested") as caught:
+            client.chat.completions.create(
+                model="gpt-4o", messages=[{"role": "user", "content": content}]
+            )
+        assert caught.value.path is not None
+        assert caught.value.path.startswith("messages[0].content")
+        assert len(str(caught.value)) < 300
+    key: object = "x"
+    for _ in range(200):
+        key = (key,)
+    with pytest.raises(errors.InvalidArgumentError, match="no text"):
+        client.chat.completions.create(**HELLO, metadata={key: 1})
+    assert scripted.net.requests == []
+
+
+def test_usage_alone_equals_usage_of_the_whole(scripted: Scripted) -> None:
+    client = scripted.client()
+    scripted.answer()
+    answer = client.chat.completions.create(**HELLO)
+    first = answer.usage
+    assert first.prompt_tokens == 8
+    assert answer.usage is first
+    assert answer.model_dump()["usage"] == first.to_dict() == CHAT["usage"]
+    scripted.answer()
+    other = client.chat.completions.create(**HELLO)
+    assert other.model_dump() == answer.model_dump()
+    assert other.usage == first
+    scripted.net.reply([json.dumps({"choices": []})])
+    assert client.chat.completions.create(**HELLO).usage is None
+
+
+def test_an_answer_with_an_impossible_usage_is_kept(scripted: Scripted) -> None:
+    for odd in (2**64, -3):
+        scripted.net.reply([json.dumps({**CHAT, "usage": {"prompt_tokens": odd}})])
+        answer = scripted.client().chat.completions.create(**HELLO, max_tokens=16)
+        assert answer.choices[0].message.content == "안녕 hello"
+        assert "possible_spend" in answer.dure.flags
+        assert answer.dure.cost_pico >= 16 * 600_000
+
+
 def test_an_unknown_parameter_is_refused_with_the_nearest_name(scripted: Scripted) -> None:
     client = scripted.client()
     with pytest.raises(errors.InvalidArgumentError) as wrong:

@@ -60,7 +60,7 @@ class Endpoint {
   [[nodiscard]] const std::string& proxy() const noexcept { return proxy_; }
   // What every request carries, the key's own header last. `key` is a position in keys().
   [[nodiscard]] net::Headers headers(std::size_t key) const;
-  [[nodiscard]] std::string key_id(std::size_t key) const { return keys_[key].id(); }
+  [[nodiscard]] const std::string& key_id(std::size_t key) const { return key_ids_[key]; }
   // `text` without any of the keys.
   [[nodiscard]] std::string redact(std::string_view text) const;
   [[nodiscard]] flow::KeyPool& keys() noexcept { return pool_; }
@@ -73,7 +73,9 @@ class Endpoint {
   std::string host_;
   std::string proxy_;
   net::Headers common_;
+  bool authorized_ = false;         // common_ has an Authorization of its own
   std::vector<base::Secret> keys_;  // at least one; the only one may be empty
+  std::vector<std::string> key_ids_;
   flow::KeyPool pool_;
   flow::RetryBudget retries_;
 };

@@ -27,12 +27,15 @@ struct WireUsage {
   std::optional<std::int64_t> prompt_image_tokens;
   std::optional<std::int64_t> completion_audio_tokens;
   std::optional<std::int64_t> reasoning_tokens;
+  // A field is there and is no count: negative, a fraction, beyond 62 bits, or no number at all.
+  // Then nothing here is to be billed by: what the call cost is not known.
+  bool garbage = false;
 
   // Something that can be billed was reported.
   [[nodiscard]] bool reported() const noexcept {
     return prompt_tokens.has_value() || completion_tokens.has_value() || total_tokens.has_value();
   }
-  // Each field that `later` knows replaces ours.
+  // Each field that `later` knows replaces ours; garbage stays.
   void merge(const WireUsage& later) noexcept;
   // As money counts it. A total without parts (embeddings) counts as input.
   [[nodiscard]] money::ReportedUsage as_reported() const noexcept;
