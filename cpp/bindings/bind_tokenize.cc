@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "compute_pool.h"
 #include "dure/text/utf8.h"
 #include "dure/tokenize/counter.h"
 #include "dure/tokenize/encoding.h"
@@ -20,6 +21,7 @@
 #include "dure/tokenize/units.h"
 #include "dure/tokenize/unstable.h"
 #include "gil.h"
+#include "loop_bridge.h"
 #include "py_ids.h"
 #include "py_text.h"
 #include "status.h"
@@ -315,6 +317,93 @@ py::list encode_batch(const Handle& handle, const py::sequence& texts, py::handl
   return lists;
 }
 
+// What a counting job reads, and what counts it.
+struct TextJob {
+  py::object encoding;
+  py::object text;
+  const Encoding* core;
+  CodeUnits units;
+};
+struct BatchJob {
+  py::object encoding;
+  const Encoding* core;
+  Batch batch;
+  std::size_t workers;
+};
+
+class TextCounted final : public PyCompletion {
+ public:
+  TextCounted(std::shared_ptr<TextJob> job, std::optional<std::size_t> tokens)
+      : job_(std::move(job)), tokens_(tokens) {}
+  py::object make_result() override {
+    const std::shared_ptr<TextJob> job = std::move(job_);
+    if (tokens_) return py::int_(*tokens_);
+    return py::int_(count(py::cast<const Handle&>(job->encoding), job->text));  // surrogates
+  }
+
+ private:
+  std::shared_ptr<TextJob> job_;
+  std::optional<std::size_t> tokens_;
+};
+
+class BatchCounted final : public PyCompletion {
+ public:
+  BatchCounted(std::shared_ptr<BatchJob> job, std::vector<std::int64_t> counts)
+      : job_(std::move(job)), counts_(std::move(counts)) {}
+  py::object make_result() override {
+    job_ = nullptr;
+    return owned_array(std::move(counts_));
+  }
+
+ private:
+  std::shared_ptr<BatchJob> job_;
+  std::vector<std::int64_t> counts_;
+};
+
+// Runs work(job), which makes a PyCompletion, on the pool; the future of the running loop gets it.
+template <typename Job, typename Work>
+py::object on_pool(std::unique_ptr<Job> own, Work work) {
+  ComputePool& pool = ComputePool::get();
+  auto [future, waiter] = LoopBridge::current().make_future();
+  pool.run([job = kept_for_job(std::move(own)), waiter, work]() mutable {
+    std::unique_ptr<PyCompletion> done;
+    try {
+      done = work(std::move(job));
+    } catch (...) {
+      done = std::make_unique<FailedDone>(
+          base::Status(base::Code::kOutOfMemory, "no memory for counting"));
+    }
+    waiter.complete(std::move(done));
+  });
+  return future;
+}
+
+py::object acount(const py::object& self, const py::object& text) {
+  const CodeUnits units = code_units(text, "text");
+  auto own =
+      std::make_unique<TextJob>(TextJob{self, text, py::cast<const Handle&>(self).encoding, units});
+  return on_pool(std::move(own), [](std::shared_ptr<TextJob> job) -> std::unique_ptr<PyCompletion> {
+    const auto tokens = tokenize::count_units(*job->core, job->units);
+    return std::make_unique<TextCounted>(std::move(job), tokens);
+  });
+}
+
+py::object acount_batch(const py::object& self, const py::sequence& texts, py::handle threads) {
+  Batch batch(texts);
+  const std::size_t workers = threads_of(threads, batch.size);
+  auto own = std::make_unique<BatchJob>(
+      BatchJob{self, py::cast<const Handle&>(self).encoding, std::move(batch), workers});
+  return on_pool(std::move(own),
+                 [](std::shared_ptr<BatchJob> job) -> std::unique_ptr<PyCompletion> {
+                   std::vector<std::int64_t> counts(job->batch.all.size());
+                   in_threads(counts.size(), job->workers, [&](std::size_t i) {
+                     counts[i] = static_cast<std::int64_t>(
+                         tokenize::count_units(*job->core, job->batch.all[i]).value());
+                   });
+                   return std::make_unique<BatchCounted>(std::move(job), std::move(counts));
+                 });
+}
+
 [[noreturn]] void raise_key(const std::string& text) { throw py::key_error(text); }
 
 py::bytes decode_bytes(const Handle& handle, py::handle tokens) {
@@ -475,6 +564,8 @@ void bind_encoding(py::module_& room) {
            })
       .def("count", &count, py::arg("text"))
       .def("count_batch", &count_batch, py::arg("texts"), py::arg("threads"))
+      .def("acount", &acount, py::arg("text"))
+      .def("acount_batch", &acount_batch, py::arg("texts"), py::arg("threads"))
       .def("count_up_to", &count_up_to, py::arg("text"), py::arg("max_tokens"))
       .def("truncate", &truncate, py::arg("text"), py::arg("max_tokens"))
       .def("split_at", &split_at, py::arg("text"), py::arg("max_tokens"), py::arg("overlap"))

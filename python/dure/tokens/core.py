@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Counter", "Encoding", "PrefixCounts", "StreamDecoder", "raise_disallowed_special_token"]
 
 _NOTHING: frozenset[str] = frozenset()
+_AT_ONCE = 4096  # characters that are counted in less time than a thread is asked
 
 
 class Encoding:
@@ -271,18 +272,16 @@ class Encoding:
         return self._native.count_batch(texts, threads)
 
     async def acount(self, text: str) -> int:
-        """Return `count(text)` without keeping the event loop."""
-        import asyncio
-
-        return await asyncio.to_thread(self.count, text)
+        """Return `count(text)`; a long text is counted by a thread of the core's."""
+        if isinstance(text, str) and len(text) <= _AT_ONCE:
+            return self._native.count(text)
+        return await self._native.acount(text)
 
     async def acount_batch(
-        self, texts: Sequence[str], *, threads: int | None = None
+        self, texts: Iterable[str], *, threads: int | None = None
     ) -> npt.NDArray[np.int64]:
-        """Return `count_batch(texts)` without keeping the event loop."""
-        import asyncio
-
-        return await asyncio.to_thread(self._native.count_batch, texts, threads)
+        """Return `count_batch(texts)`; they are counted by threads of the core's."""
+        return await self._native.acount_batch(_listed(texts), threads)
 
     def count_up_to(self, text: str, max_tokens: int) -> int | None:
         """Return `count(text)` if it is at most `max_tokens`, else None; stops early."""

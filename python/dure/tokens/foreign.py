@@ -64,6 +64,20 @@ class ByWholes:
 
         return np.array([len(ids) for ids in self.encode_ordinary_batch(texts, threads)], np.int64)
 
+    async def acount(self, text: str) -> int:
+        """As `Encoding.acount`, on a thread of the interpreter's."""
+        import asyncio
+
+        return await asyncio.to_thread(self.count, text)
+
+    async def acount_batch(
+        self, texts: Sequence[str], threads: int | None
+    ) -> npt.NDArray[np.int64]:
+        """As `Encoding.acount_batch`, on a thread of the interpreter's."""
+        import asyncio
+
+        return await asyncio.to_thread(self.count_batch, texts, threads)
+
     def count_up_to(self, text: str, max_tokens: int) -> int | None:
         """As `Encoding.count_up_to`."""
         _check_limit(max_tokens)
