@@ -581,7 +581,12 @@ def _count(amount: object, argument: str) -> int:
     return amount
 
 
-def _amount(amount: object, unit: str, argument: str) -> int:
+def amount_in_unit(amount: object, unit: str, argument: str) -> int:
+    """Return dollars as pico-dollars, tokens and requests as they are.
+
+    Raises:
+        InvalidArgumentError: A float, or no amount of the unit.
+    """
     if unit == "usd":
         return to_pico(cast("Money", amount), argument)
     return _count(amount, argument)
@@ -594,6 +599,11 @@ class Budgets:
         """Wrap the core's account; windows are renewed for the next 400 days."""
         self._account = account
         self._renew()
+
+    @property
+    def account(self) -> _core.money.Account:
+        """The core's account, for `dure.integrations`."""
+        return self._account
 
     def set(
         self,
@@ -643,7 +653,7 @@ class Budgets:
         now = _to_datetime(_core.money.wall_us())
         self._account.set_budget(
             scope,
-            limit=_amount(limit, unit, "limit"),
+            limit=amount_in_unit(limit, unit, "limit"),
             unit=unit,
             window=name,
             zone=zone,
@@ -702,7 +712,7 @@ class Budgets:
         self._account.grant(
             scope,
             unit=chosen,
-            amount=_amount(amount, chosen, "amount"),
+            amount=amount_in_unit(amount, chosen, "amount"),
             until_us=_to_us(until, "until"),
         )
 
@@ -710,7 +720,10 @@ class Budgets:
         now = _to_datetime(_core.money.wall_us())
         for state in self._account.budgets(""):
             last = state["last_edge_us"]
-            if last == 0 or _to_datetime(last) - now > _RENEW_BELOW:
+            if (
+                state["window"] not in {"day", "week", "month"}
+                or _to_datetime(last) - now > _RENEW_BELOW
+            ):
                 continue
             self._account.set_budget(
                 state["scope"],
@@ -754,6 +767,11 @@ class AsyncBudgets:
         """Wrap the core's account."""
         self._account = account
         self._sync: Budgets | None = None
+
+    @property
+    def account(self) -> _core.money.Account:
+        """The core's account, for `dure.integrations`."""
+        return self._account
 
     def _budgets(self) -> Budgets:
         if self._sync is None:

@@ -1,0 +1,1 @@
+"""Adapters to other systems; each needs its own extra and is imported by its own name."""

