@@ -12,7 +12,12 @@ import sysconfig
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "build" / "corpora"
-PACKAGES = ("debian-handbook", "installation-guide-amd64", "python3.11-doc")
+PACKAGES = (
+    "debian-handbook",
+    "installation-guide-amd64",
+    "libreoffice-help-ko",
+    "python3.11-doc",
+)
 TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]+>", re.DOTALL | re.IGNORECASE)
 BLANK = re.compile(r"\n\s*\n\s*")
 

@@ -1,12 +1,11 @@
 #include "dure/tokenize/bpe.h"
 
 #include <algorithm>
-#include <array>
 #include <queue>
 #include <utility>
 
-#include "tokenize/backtrack.h"
 #include "tokenize/merge.h"
+#include "tokenize/merge_cache.h"
 
 namespace dure::tokenize {
 namespace {
@@ -90,25 +89,12 @@ void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>
   LongMerge(vocab, piece).run(out);
 }
 
-void merge_long(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out) {
-  const Backtrack* backtrack = piece.size() < kHeapMerge ? nullptr : vocab.backtrack();
-  if (backtrack != nullptr) {
-    backtrack->run(piece, out);
-  } else {
-    merge_by_heap(vocab, piece, out);
-  }
-}
-
 void merge_piece(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out) {
   if (piece.empty()) return;
   if (const Rank rank = vocab.find(piece); rank != kNoRank) {
     out.push_back(rank);
-  } else if (piece.size() > kStackMerge) {
-    merge_long(vocab, piece, out);
   } else {
-    std::array<Rank, kStackMerge> ranks;
-    const std::size_t count = merge_short(vocab, piece, ranks.data());
-    out.insert(out.end(), ranks.begin(), ranks.begin() + static_cast<std::ptrdiff_t>(count));
+    merge_any(vocab, MergeCache::of_thread().pairs(), piece, out);
   }
 }
 

@@ -22,7 +22,9 @@ class Sums {
  public:
   explicit Sums(std::vector<std::size_t>& sums) noexcept
       : sums_(sums), total_(sums.empty() ? 0 : sums.back()) {}
-  void one(Rank /*rank*/) { many(nullptr, 1); }
+  void hits(const Rank* /*ranks*/, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) many(nullptr, 1);
+  }
   bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
               std::uint32_t serial) {
     const std::size_t count = cache.count(key, hash, serial);

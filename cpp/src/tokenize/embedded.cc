@@ -114,7 +114,7 @@ base::Result<std::shared_ptr<const Vocab>> load(Embedded which) {
   DURE_RETURN_IF_ERROR(read_section(kFirstSection[static_cast<std::size_t>(which)], tokens));
   if (which == Embedded::kP50k) DURE_RETURN_IF_ERROR(read_section(1, tokens));
   base::Result<std::unique_ptr<Vocab>> vocab =
-      Vocab::create(std::move(tokens.lengths), std::move(tokens.bytes));
+      Vocab::create(std::move(tokens.lengths), std::move(tokens.bytes), /*canonical=*/true);
   if (!vocab) return base::fail(damaged());
   return std::shared_ptr<const Vocab>(std::move(*vocab));
 }

@@ -142,7 +142,7 @@ Encoding::Encoding(EncodingSpec spec) : spec_(std::move(spec)) {
 }
 
 void Encoding::encode_ordinary(std::string_view text, std::vector<Rank>& out) const {
-  Append sink(out);
+  Append sink(out, text.size());
   walk(vocab(), grammar(), text, sink, [] { return false; });
 }
 

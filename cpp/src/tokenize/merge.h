@@ -1,6 +1,6 @@
 // tokenize/merge.h - merging of one piece that is no token itself, by its length.
 //
-// Thread-safe: pure functions.
+// Thread-safe: each call works on the memo it is given.
 #ifndef DURE_SRC_TOKENIZE_MERGE_H_
 #define DURE_SRC_TOKENIZE_MERGE_H_
 
@@ -9,23 +9,25 @@
 #include <vector>
 
 #include "dure/tokenize/vocab.h"
+#include "tokenize/pair_memo.h"
 
 namespace dure::tokenize {
 
-inline constexpr std::size_t kStackMerge = 96;  // longest piece of merge_short
+inline constexpr std::size_t kStackMerge = 64;  // longest piece of merge_short
 
 // Writes the ids into `out` (room for piece.size()) and returns their number.
-// REQUIRES: 2 <= piece.size() <= kStackMerge.
-std::size_t merge_short(const Vocab& vocab, std::string_view piece, Rank* out) noexcept;
-
-// Below so many bytes the heap is done before the tables of Backtrack would be made.
-inline constexpr std::size_t kHeapMerge = 4096;
+// REQUIRES: 1 <= piece.size() <= kStackMerge; PairMemo::fits(vocab).
+std::size_t merge_short(const Vocab& vocab, PairMemo& memo, std::string_view piece,
+                        Rank* out) noexcept;
 
 // Appends the ids; O(n log n).
 void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);
 
-// Appends the ids; linear if the vocabulary allows it.
-void merge_long(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);
+// Appends the ids of a piece of any length. In windows that overlap, if the vocabulary is
+// canonical (vocab.h): a row of tokens is the merge of its bytes exactly if each two neighbours
+// are that of theirs, so two rows that share a token at one place are one row. Linear in all but
+// made-up cases; O(n log n) in these.
+void merge_any(const Vocab& vocab, PairMemo& memo, std::string_view piece, std::vector<Rank>& out);
 
 }  // namespace dure::tokenize
 

@@ -12,6 +12,7 @@ MergeCache& MergeCache::of_thread() {
 void MergeCache::clear() noexcept {
   std::fill(slots_.begin(), slots_.end(), Slot{});
   std::fill(long_slots_.begin(), long_slots_.end(), LongSlot{});
+  pairs_.clear();
 }
 
 }  // namespace dure::tokenize

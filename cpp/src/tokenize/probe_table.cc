@@ -69,13 +69,12 @@ bool ProbeTable::fill() {
 bool ProbeTable::insert_short(const ShortKey& key, Rank rank) noexcept {
   for (Bucket* bucket = &buckets_[hash_of(key) >> shift_];;) {
     for (std::size_t i = 0; i < kSlots; ++i) {
-      if (bucket->high[i] == 0) {
-        bucket->low[i] = key.low;
-        bucket->high[i] = key.high;
+      if (bucket->keys[i].high == 0) {
+        bucket->keys[i] = key;
         bucket->rank[i] = rank;
         return true;
       }
-      if (bucket->low[i] == key.low && bucket->high[i] == key.high) return false;
+      if (bucket->keys[i] == key) return false;
     }
     bucket->overflow = 1;
     bucket = bucket == last_ ? buckets_ : bucket + 1;

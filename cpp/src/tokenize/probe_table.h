@@ -16,6 +16,10 @@
 #include <string_view>
 #include <vector>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "dure/tokenize/vocab.h"
 
 namespace dure::tokenize {
@@ -90,12 +94,12 @@ class ProbeTable {
   [[nodiscard]] Rank find(const ShortKey& key, std::uint64_t hash) const noexcept {
     const Bucket* bucket = &buckets_[hash >> shift_];
     while (true) {
-      Rank rank = kNoRank;  // chosen without branches: the slot cannot be foreseen
-      for (std::size_t i = 0; i < kSlots; ++i) {
-        const bool same = ((bucket->low[i] ^ key.low) | (bucket->high[i] ^ key.high)) == 0;
-        rank = same ? bucket->rank[i] : rank;
-      }
-      if (rank != kNoRank || bucket->overflow == 0) return rank;
+      // Chosen without branches: the slot cannot be foreseen.
+      Rank rank = same(bucket->keys[0], key) ? bucket->rank[0] : kNoRank;
+      rank = same(bucket->keys[1], key) ? bucket->rank[1] : rank;
+      rank = same(bucket->keys[2], key) ? bucket->rank[2] : rank;
+      if (bucket->overflow == 0 || rank != kNoRank) [[likely]]
+        return rank;
       bucket = bucket == last_ ? buckets_ : bucket + 1;
     }
   }
@@ -121,11 +125,20 @@ class ProbeTable {
  private:
   static constexpr std::size_t kSlots = 3;
   struct alignas(64) Bucket {
-    std::uint64_t low[kSlots];
-    std::uint64_t high[kSlots];  // 0: the slot is free
+    ShortKey keys[kSlots];  // high == 0: the slot is free
     Rank rank[kSlots];
     std::uint32_t overflow;  // a key of this bucket lies in the next
   };
+  static bool same(const ShortKey& a, const ShortKey& b) noexcept {
+#if defined(__SSE2__)
+    const auto load = [](const ShortKey& key) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(&key));
+    };
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(load(a), load(b))) == 0xFFFF;
+#else
+    return a == b;
+#endif
+  }
   struct Free {
     void operator()(void* memory) const noexcept;
   };

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <limits>
 
-#include "tokenize/backtrack.h"
+#include "tokenize/pair_table.h"
 #include "tokenize/probe_table.h"
 
 namespace dure::tokenize {
@@ -23,13 +23,16 @@ base::Status bad_ranks(std::string message) {
 
 }  // namespace
 
-Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes)
-    : offsets_(std::move(offsets)), bytes_(std::move(bytes)), serial_(next_serial()) {}
+Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes, bool canonical)
+    : offsets_(std::move(offsets)),
+      bytes_(std::move(bytes)),
+      serial_(next_serial()),
+      known_canonical_(canonical) {}
 
 Vocab::~Vocab() = default;
 
 base::Result<std::unique_ptr<Vocab>> Vocab::create(std::vector<std::uint16_t> lengths,
-                                                   std::string bytes) {
+                                                   std::string bytes, bool canonical) {
   std::vector<std::uint32_t> offsets(lengths.size() + 1);
   std::uint64_t at = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -39,7 +42,7 @@ base::Result<std::unique_ptr<Vocab>> Vocab::create(std::vector<std::uint16_t> le
   if (at != bytes.size() || at > std::numeric_limits<std::uint32_t>::max()) {
     return base::fail(bad_ranks("the lengths of the tokens do not add up to their bytes"));
   }
-  std::unique_ptr<Vocab> vocab(new Vocab(std::move(offsets), std::move(bytes)));
+  std::unique_ptr<Vocab> vocab(new Vocab(std::move(offsets), std::move(bytes), canonical));
   DURE_RETURN_IF_ERROR(vocab->index());
   return vocab;
 }
@@ -87,9 +90,12 @@ base::Status Vocab::index() {
   return {};
 }
 
-const Backtrack* Vocab::backtrack() const {
-  std::call_once(backtrack_once_, [this] { backtrack_ = Backtrack::create(*this); });
-  return backtrack_.get();
+const PairTable* Vocab::pair_table() const {
+  std::call_once(pairs_once_, [this] {
+    pair_table_ = PairTable::create(*this);
+    ready_pairs_.store(pair_table_.get(), std::memory_order_release);
+  });
+  return pair_table_.get();
 }
 
 Rank Vocab::find(std::string_view bytes) const noexcept {

@@ -7,6 +7,9 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -17,27 +20,53 @@
 
 namespace dure::tokenize {
 
-// Takes ids, tells how many.
+// Takes the ids of pieces, in their order.
 class Append {
  public:
-  explicit Append(std::vector<Rank>& out) noexcept : out_(out) {}
-  void one(Rank rank) { out_.push_back(rank); }
+  // `bytes` of text are to come: room is made for what they most likely give.
+  Append(std::vector<Rank>& out, std::size_t bytes) : out_(out), size_(out.size()) {
+    out_.resize(size_ + bytes / 4 + kSlack);
+  }
+  ~Append() { out_.resize(size_); }
+  Append(const Append&) = delete;
+  Append& operator=(const Append&) = delete;
+
+  // `count` pieces that are one token each.
+  void hits(const Rank* ranks, std::size_t count) { many(ranks, count); }
   bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
               std::uint32_t serial) {
-    std::array<Rank, MergeCache::kMostIds> ids;
-    const std::size_t count = cache.find(key, hash, serial, ids.data());
-    many(ids.data(), count);
+    if (out_.size() - size_ < kSlack) grow(0);
+    const std::size_t count = cache.find(key, hash, serial, out_.data() + size_);
+    size_ += count;
     return count != 0;
   }
-  void many(const Rank* ids, std::size_t count) { out_.insert(out_.end(), ids, ids + count); }
+  // One piece of `count` tokens.
+  void many(const Rank* ids, std::size_t count) {
+    if (out_.size() - size_ < count) grow(count);
+    Rank* to = out_.data() + size_;
+    size_ += count;
+    if (count > kSlack) {
+      std::memcpy(to, ids, count * sizeof(Rank));
+      return;
+    }
+    for (; count != 0; --count) *to++ = *ids++;
+  }
 
  private:
+  static constexpr std::size_t kSlack = 16;  // ids that are written without a look at the room
+  static_assert(kSlack >= MergeCache::kMostIds);
+  [[gnu::noinline]] void grow(std::size_t count) {
+    out_.resize(out_.size() + out_.size() / 2 + count + kSlack);
+  }
+
   std::vector<Rank>& out_;
+  std::size_t size_;  // ids in out_; behind them is room
 };
 
+// Tells how many.
 class Count {
  public:
-  void one(Rank /*rank*/) noexcept { ++total_; }
+  void hits(const Rank* /*ranks*/, std::size_t count) noexcept { total_ += count; }
   bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
               std::uint32_t serial) noexcept {
     const std::size_t count = cache.count(key, hash, serial);
@@ -54,6 +83,8 @@ class Count {
 template <typename Sink>
 class Walk {
  public:
+  static constexpr std::size_t kBatch = 256;
+
   Walk(const Vocab& vocab, std::string_view text, Sink& sink)
       : vocab_(vocab),
         table_(vocab.table()),
@@ -62,67 +93,93 @@ class Walk {
         cache_(MergeCache::of_thread()) {}
 
   // Hands the ids of the pieces text[start:ends[0]), [ends[0]:ends[1]) ... to the sink.
+  // REQUIRES: ends.size() <= kBatch.
   void pieces(std::size_t start, std::span<const std::size_t> ends) {
-    const char* end = text_.data() + text_.size();
-    std::size_t at = start;
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-      const std::size_t length = ends[i] - at;
-      if (length <= kShort) {
-        keys_[i] = short_key(text_.data() + at, length, end);
-        hashes_[i] = hash_of(keys_[i]);
-        table_.prefetch(hashes_[i]);
-      }
-      at = ends[i];
+    const std::size_t count = ends.size();
+    fetch(start, ends.data(), count);
+    const std::size_t misses = probe(start, ends.data(), count);
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < misses; ++i) {
+      const std::size_t piece = missed_[i];
+      sink_.hits(ranks_.data() + done, piece - done);
+      const std::size_t from = piece == 0 ? start : ends[piece - 1];
+      missed(text_.substr(from, ends[piece] - from), piece);
+      done = piece + 1;
     }
-    at = start;
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-      const std::string_view piece = text_.substr(at, ends[i] - at);
-      at = ends[i];
-      if (piece.size() > kShort) {
-        long_piece(piece);
-      } else if (const Rank rank = table_.find(keys_[i], hashes_[i]); rank != kNoRank) {
-        sink_.one(rank);
-      } else {
-        missed(piece, keys_[i], hashes_[i]);
-      }
+    sink_.hits(ranks_.data() + done, count - done);
+    if (cache_.pairs().learned() > kWorthATable) {
+      cache_.pairs().reset_learned();
+      (void)vocab_.pair_table();
     }
   }
-
-  static constexpr std::size_t kBatch = 64;
 
  private:
-  void missed(std::string_view piece, const ShortKey& key, std::uint64_t hash) {
-    if (sink_.cached(cache_, key, hash, vocab_.serial())) return;
-    std::array<Rank, kShort> ids;
-    const std::size_t count = merge_short(vocab_, piece, ids.data());
-    cache_.store(key, hash, vocab_.serial(), ids.data(), count);
-    sink_.many(ids.data(), count);
-  }
+  // As many questions by bytes cost about what the table of all pairs does.
+  static constexpr std::size_t kWorthATable = 200'000;
 
-  void long_piece(std::string_view piece) {
-    const LongKey key = long_key(piece);
-    const std::uint64_t hash = hash_of(key, piece.size());
-    Rank rank = kNoRank;
-    if (piece.size() <= vocab_.longest()) rank = table_.find_long(piece, hash);
-    if (rank != kNoRank) {
-      sink_.one(rank);
-    } else if (piece.size() <= MergeCache::kLongest) {
-      missed_long(piece, key, hash);
-    } else if (piece.size() <= kStackMerge) {
-      std::array<Rank, kStackMerge> ids;
-      sink_.many(ids.data(), merge_short(vocab_, piece, ids.data()));
-    } else {
-      std::vector<Rank> ids;
-      merge_long(vocab_, piece, ids);
-      sink_.many(ids.data(), ids.size());
+  // Makes the keys and has their lines of the vocabulary fetched.
+  void fetch(std::size_t start, const std::size_t* ends, std::size_t count) noexcept {
+    const char* const begin = text_.data();
+    const char* const end = begin + text_.size();
+    ShortKey* const keys = keys_.data();
+    std::uint64_t* const hashes = hashes_.data();
+    std::size_t at = start;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t length = ends[i] - at;
+      if (length <= kShort) [[likely]] {
+        keys[i] = short_key(begin + at, length, end);
+        hashes[i] = hash_of(keys[i]);
+        table_.prefetch(hashes[i]);
+      }
+      at = ends[i];
     }
   }
 
-  void missed_long(std::string_view piece, const LongKey& key, std::uint64_t hash) {
+  // Looks all up, without a branch on the outcome; returns how many are no token. Their line of
+  // the cache is fetched.
+  std::size_t probe(std::size_t start, const std::size_t* ends, std::size_t count) noexcept {
+    const ShortKey* const keys = keys_.data();
+    std::size_t misses = 0;
+    std::size_t at = start;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t length = ends[i] - at;
+      const Rank rank = length <= kShort ? table_.find(keys[i], hashes_.data()[i])
+                                         : vocab_.find(text_.substr(at, length));
+      ranks_.data()[i] = rank;
+      missed_.data()[misses] = static_cast<std::uint32_t>(i);
+      misses += rank == kNoRank ? 1 : 0;
+      at = ends[i];
+    }
+    for (std::size_t i = 0; i < misses; ++i) cache_.prefetch(hashes_.data()[missed_.data()[i]]);
+    return misses;
+  }
+
+  void missed(std::string_view piece, std::size_t index) {
+    const bool fits = PairMemo::fits(vocab_);
+    if (piece.size() <= kShort && fits) {
+      const ShortKey& key = keys_[index];
+      const std::uint64_t hash = hashes_[index];
+      if (sink_.cached(cache_, key, hash, vocab_.serial())) return;
+      std::array<Rank, kShort> ids;
+      const std::size_t count = merge_short(vocab_, cache_.pairs(), piece, ids.data());
+      cache_.store(key, hash, vocab_.serial(), ids.data(), count);
+      sink_.many(ids.data(), count);
+    } else if (piece.size() <= MergeCache::kLongest && piece.size() > kShort && fits) {
+      missed_long(piece);
+    } else {
+      long_.clear();
+      merge_any(vocab_, cache_.pairs(), piece, long_);
+      sink_.many(long_.data(), long_.size());
+    }
+  }
+
+  void missed_long(std::string_view piece) {
+    const LongKey key = long_key(piece);
+    const std::uint64_t hash = hash_of(key, piece.size());
     std::array<Rank, MergeCache::kLongest> ids;
     std::size_t count = cache_.find_long(key, hash, piece.size(), vocab_.serial(), ids.data());
     if (count == 0) {
-      count = merge_short(vocab_, piece, ids.data());
+      count = merge_short(vocab_, cache_.pairs(), piece, ids.data());
       cache_.store_long(key, hash, piece.size(), vocab_.serial(), ids.data(), count);
     }
     sink_.many(ids.data(), count);
@@ -135,6 +192,9 @@ class Walk {
   MergeCache& cache_;
   std::array<ShortKey, kBatch> keys_;
   std::array<std::uint64_t, kBatch> hashes_;
+  std::array<Rank, kBatch> ranks_;
+  std::array<std::uint32_t, kBatch> missed_;  // indices of the pieces that are no token
+  std::vector<Rank> long_;
 };
 
 // All pieces of `text` to the sink; stops after a batch that makes `enough()` true.

@@ -6,8 +6,9 @@
 #include <string>
 
 #include "dure/tokenize/encoding.h"
-#include "tokenize/backtrack.h"
 #include "tokenize/merge.h"
+#include "tokenize/merge_cache.h"
+#include "tokenize/pair_table.h"
 
 namespace dure::tokenize {
 namespace {
@@ -25,7 +26,7 @@ void expect_same(std::string_view name, std::string_view piece) {
 }
 
 // Random pieces over few bytes, so that there is much to merge; around each limit of length.
-TEST(MergePiece, IsTheSlowMergeAtEveryLength) {
+void expect_same_at_every_length() {
   std::mt19937 chance(1);
   for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
     for (const std::string_view letters : {"ab", "aeinst ", " \n\t", "0=-", "\xED\x95\x9C\xEA"}) {
@@ -38,6 +39,16 @@ TEST(MergePiece, IsTheSlowMergeAtEveryLength) {
   }
 }
 
+// First while pairs are asked by their bytes, then by the table of all.
+TEST(MergePiece, IsTheSlowMergeAtEveryLength) {
+  expect_same_at_every_length();
+  for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
+    ASSERT_NE(vocab(name).pair_table(), nullptr);
+    EXPECT_EQ(vocab(name).ready_pairs(), vocab(name).pair_table());
+  }
+  expect_same_at_every_length();
+}
+
 TEST(MergePiece, IsTheSlowMergeOnRuns) {
   for (const std::string_view name : {"r50k_base", "cl100k_base", "o200k_base"}) {
     for (const char letter : {'a', ' ', '=', '\n', '0', '\xCC'}) {
@@ -46,27 +57,50 @@ TEST(MergePiece, IsTheSlowMergeOnRuns) {
   }
 }
 
-TEST(MergePiece, EveryEmbeddedVocabularyAllowsLinearMerging) {
+TEST(MergePiece, EveryEmbeddedVocabularyIsCanonicalAsItSays) {
   for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
-    EXPECT_NE(vocab(name).backtrack(), nullptr) << name;
+    EXPECT_TRUE(vocab(name).canonical()) << name;
+    EXPECT_NE(PairTable::create(vocab(name)), nullptr) << name;
   }
 }
 
-TEST(MergePiece, LinearMergingIsTheHeaps) {
+TEST(MergePiece, WindowsGiveTheHeapsTokens) {
   std::mt19937 chance(3);
   for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
     for (const std::string_view letters :
-         {"a", "ab", "aeinstr", "etaoin shrdlu", " \n\t", "0=-*", "\xCC\x81",
+         {"a", "ab", "aeinstr", "etaoin shrdlu", " ", " \n\t", "0=-*", "\xCC\x81",
           "\xED\x95\x9C\xEA\xB8\x80", "abcdefghijklmnopqrstuvwxyz"}) {
-      for (const std::size_t length : {1U, 2U, 7U, 64U, 500U, 3'000U, 30'000U}) {
+      for (const std::size_t length : {1U, 2U, 7U, 64U, 65U, 130U, 500U, 3'000U, 30'000U}) {
         std::string piece;
         while (piece.size() < length) piece += letters[chance() % letters.size()];
-        Ids linear;
-        Ids heap;
-        vocab(name).backtrack()->run(piece, linear);
+        Ids windows{7};  // what stands there stays
+        Ids heap{7};
+        merge_any(vocab(name), MergeCache::of_thread().pairs(), piece, windows);
         merge_by_heap(vocab(name), piece, heap);
-        ASSERT_EQ(linear, heap) << name << " '" << letters << "' " << length;
+        ASSERT_EQ(windows, heap) << name << " '" << letters << "' " << length;
       }
+    }
+  }
+}
+
+// Stretches of one thing after another, so that windows must grow and shrink again.
+TEST(MergePiece, WindowsFollowAPieceThatChanges) {
+  std::mt19937 chance(4);
+  for (const std::string_view name : {"r50k_base", "cl100k_base", "o200k_base"}) {
+    for (int round = 0; round < 40; ++round) {
+      std::string piece;
+      while (piece.size() < 6'000) {
+        const std::size_t most = std::size_t{1} << chance() % 11;
+        const char letter = static_cast<char>(" =-a0\n_e"[chance() % 8]);
+        for (std::size_t i = 0; i < most; ++i) {
+          piece += chance() % 3 == 0 && most < 64 ? static_cast<char>('a' + chance() % 26) : letter;
+        }
+      }
+      Ids windows;
+      Ids heap;
+      merge_any(vocab(name), MergeCache::of_thread().pairs(), piece, windows);
+      merge_by_heap(vocab(name), piece, heap);
+      ASSERT_EQ(windows, heap) << name << " round " << round;
     }
   }
 }

@@ -6,6 +6,7 @@
 #ifndef DURE_TOKENIZE_VOCAB_H_
 #define DURE_TOKENIZE_VOCAB_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,7 +23,7 @@ namespace dure::tokenize {
 using Rank = std::uint32_t;
 inline constexpr Rank kNoRank = 0xFFFFFFFF;
 
-class Backtrack;
+class PairTable;
 class ProbeTable;
 
 class Vocab {
@@ -30,8 +31,9 @@ class Vocab {
   // `lengths[r]` bytes of `bytes` in turn are the token of rank r; length 0: no such rank.
   // Fails with kInvalidArgument if a token stands twice, one is longer than 65,535 bytes, or one
   // of the 256 single bytes is missing (then some text could not be encoded).
+  // `canonical`: known to be (see below).
   [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
-      std::vector<std::uint16_t> lengths, std::string bytes);
+      std::vector<std::uint16_t> lengths, std::string bytes, bool canonical = false);
   // The same from pairs in any order. Ranks may have gaps, up to four times their number.
   [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
       std::vector<std::pair<std::string, Rank>> tokens);
@@ -57,11 +59,18 @@ class Vocab {
   // Different for each vocabulary of this process; never reused.
   [[nodiscard]] std::uint32_t serial() const noexcept { return serial_; }
   [[nodiscard]] const ProbeTable& table() const noexcept { return *table_; }
-  // What merges long pieces in linear time, made on first use; null if this vocabulary is not fit.
-  [[nodiscard]] const Backtrack* backtrack() const;
+  // Does merging the bytes of each token make that token, of two of lower rank? Long pieces ask;
+  // found out on first use if it was not known.
+  [[nodiscard]] bool canonical() const { return known_canonical_ || pair_table() != nullptr; }
+  // All pairs that merge, made on first use (some 30 ms); null if this vocabulary is not canonical.
+  [[nodiscard]] const PairTable* pair_table() const;
+  // The same if it is there already, else null.
+  [[nodiscard]] const PairTable* ready_pairs() const noexcept {
+    return ready_pairs_.load(std::memory_order_acquire);
+  }
 
  private:
-  Vocab(std::vector<std::uint32_t> offsets, std::string bytes);
+  Vocab(std::vector<std::uint32_t> offsets, std::string bytes, bool canonical);
   base::Status index();
 
   std::vector<std::uint32_t> offsets_;
@@ -71,8 +80,10 @@ class Vocab {
   std::vector<Rank> singles_;
   std::size_t longest_ = 0;
   std::uint32_t serial_ = 0;
-  mutable std::once_flag backtrack_once_;  // guards the making of backtrack_
-  mutable std::unique_ptr<const Backtrack> backtrack_;
+  bool known_canonical_ = false;
+  mutable std::once_flag pairs_once_;  // guards the making of pair_table_
+  mutable std::unique_ptr<const PairTable> pair_table_;
+  mutable std::atomic<const PairTable*> ready_pairs_{nullptr};
 };
 
 }  // namespace dure::tokenize

@@ -1,0 +1,331 @@
+#include "tokenize/block_split.h"
+
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "tokenize/piece_rules.h"
+
+namespace dure::tokenize {
+namespace {
+
+using rules::At;
+using rules::Byte;
+using Mask = std::uint64_t;
+constexpr std::size_t kBlock = 64;
+
+// The classes of a block: all bytes of a character have its bit. What is no letter, number or
+// space is other: symbols, and marks in the older grammars.
+struct Classes {
+  Mask upper = 0;
+  Mask lower = 0;
+  Mask caseless = 0;
+  Mask number = 0;
+  Mask space = 0;    // newlines too
+  Mask newline = 0;  // LF, CR
+  Mask blank = 0;    // ' '
+  Mask quote = 0;    // '\''
+  Mask slash = 0;    // '/'; o200k only
+  Mask tail = 0;     // bytes 80..BF
+  Mask hard = 0;     // from the lowest of these on, nothing here is certain
+};
+
+template <Grammar G>
+At one_piece(At at, At end) noexcept {
+  if constexpr (G == Grammar::kGpt2) return rules::Gpt2::piece(at, end);
+  if constexpr (G == Grammar::kCl100k) return rules::Cl100k::piece(at, end);
+  if constexpr (G == Grammar::kO200k) return rules::O200k::piece(at, end);
+}
+
+constexpr Mask up_to(unsigned bit) noexcept { return ~Mask{0} >> (63U - bit); }
+constexpr unsigned lowest(Mask mask) noexcept {
+  return static_cast<unsigned>(std::countr_zero(mask));
+}
+constexpr unsigned highest(Mask mask) noexcept {
+  return 63U - static_cast<unsigned>(std::countl_zero(mask));
+}
+// The first bytes of runs of `mask`.
+constexpr Mask starts_of(Mask mask) noexcept { return mask & ~(mask << 1); }
+// Just past each run of `mask` that begins in `starts`. REQUIRES: these are first bytes of runs.
+constexpr Mask past(Mask starts, Mask mask) noexcept { return (starts + mask) & ~mask; }
+
+// The characters that the vectors left open, one by one; `at` is the block's first byte.
+template <Grammar G>
+[[gnu::noinline]] void decode_rest(Classes& c, Mask open, At at, At end) noexcept {
+  while (open != 0) {
+    const unsigned i = lowest(open);
+    const text::CodePoint point =
+        at + i < end ? text::decode(at + i, end) : text::CodePoint{text::kInvalid, 1};
+    const text::CharClass kind = text::class_of(point.value);
+    const Mask bytes = ((Mask{1} << point.length) - 1) << i;
+    open &= ~bytes;
+    const bool mark = kind == text::CharClass::kMark && G == Grammar::kO200k;
+    if (point.value == text::kInvalid || mark || kind == text::CharClass::kSpace ||
+        kind == text::CharClass::kNumber) {
+      c.hard |= Mask{1} << i;
+      return;
+    }
+    if (kind == text::CharClass::kUpper) c.upper |= bytes;
+    if (kind == text::CharClass::kLower) c.lower |= bytes;
+    if (kind == text::CharClass::kCaseless) c.caseless |= bytes;
+  }
+}
+
+// Starts within words of o200k: where the case changes back, and the capitals that end a word
+// after a caseless letter.
+inline Mask case_starts(const Classes& c) noexcept {
+  const Mask letter = c.upper | c.lower | c.caseless;
+  const Mask after_lower = c.lower << 1;
+  Mask starts = c.upper & (after_lower | past(after_lower & c.caseless, c.caseless));
+  for (Mask turn = c.upper & (c.caseless << 1); turn != 0; turn &= turn - 1) {
+    const unsigned i = lowest(turn);
+    const Mask later = ~c.upper & ~up_to(i);
+    if (later != 0 && (letter & later & (~later + 1)) == 0) starts |= Mask{1} << i;
+  }
+  return starts;
+}
+
+// Moves the starts at contractions: in gpt2 and cl100k they are pieces, in o200k ends of words.
+template <Grammar G>
+[[gnu::noinline]] Mask with_contractions(Mask starts, Mask quotes, Classes& c, At at,
+                                         At end) noexcept {
+  unsigned done = 0;  // where the last contraction ended
+  for (; quotes != 0; quotes &= quotes - 1) {
+    const unsigned i = lowest(quotes);
+    if (G == Grammar::kO200k && i == done) continue;  // this quote starts a word
+    const auto length =
+        static_cast<unsigned>(rules::contraction<G != Grammar::kGpt2>(at + i + 1, end));
+    if (length == 0) continue;
+    done = i + 1 + length;
+    if (G == Grammar::kGpt2) starts &= ~(Mask{1} << (i + 1));
+    if (G == Grammar::kO200k)
+      starts &= ~((up_to(i + length < 64 ? i + length : 63) & ~up_to(i)) | Mask{1} << i);
+    if (done >= kBlock) break;
+    starts |= Mask{1} << done;
+    if (G == Grammar::kO200k && at + done < end && at[done] >= 0x80) c.hard |= Mask{1} << i;
+  }
+  return starts;
+}
+
+// Every third of a run of numbers from its first on.
+inline Mask number_starts(Mask number) noexcept {
+  Mask starts = starts_of(number);
+  const Mask fourth = number & (number << 1) & (number << 2) & (number << 3);
+  for (Mask next = starts << 3 & fourth; next != 0; next = next << 3 & fourth) starts |= next;
+  return starts;
+}
+
+// Where pieces start in the block, but for its first byte; only what no byte behind the block can
+// change. 0: nothing is certain.
+template <Grammar G>
+inline Mask certain_starts(Classes& c, At at, At end) noexcept {
+  const Mask letter = c.upper | c.lower | c.caseless;
+  const Mask other = ~(letter | c.number | c.space);
+  const Mask letter_starts = starts_of(letter);
+  // A symbol with ' ' before it starts no piece: ' ' does.
+  const Mask free_others = starts_of(other) & ~(c.blank << 1);
+  Mask space = c.space;
+  Mask starts = 0;
+  if constexpr (G == Grammar::kGpt2) {
+    starts = ((letter_starts | starts_of(c.number)) & ~(c.blank << 1)) | free_others |
+             starts_of(space) | (space & ~(space >> 1));
+    const Mask quotes = c.quote & free_others & (letter >> 1);
+    if (quotes != 0) starts = with_contractions<G>(starts, quotes, c, at, end);
+  } else {
+    // Newlines behind symbols are theirs; in o200k slashes behind these too.
+    const Mask owned = c.newline & ~(c.newline + (other << 1 & c.newline));
+    space &= ~owned;
+    if constexpr (G == Grammar::kO200k) c.hard |= owned << 1 & c.slash;
+    const Mask newline = c.newline & space;
+    const Mask gap = space & ~newline;
+    // The last character of white space joins what follows; all up to the last newline is one
+    // piece. Blanks between two newlines of a run are left to the rules.
+    const Mask indent = gap & newline << 1;
+    c.hard |= past(indent, gap) & newline;
+    // A letter joins a gap before it, or one symbol that starts a piece.
+    const Mask inner = other & (other << 1) & ~c.tail;
+    const Mask joined = gap << 1 | past(free_others, other & ~inner);
+    starts = (letter_starts & ~joined) | number_starts(c.number) | free_others | starts_of(space) |
+             (gap & ~(space >> 1)) | indent;
+    if constexpr (G == Grammar::kO200k) starts |= case_starts(c);
+    const Mask quotes =
+        c.quote & (letter >> 1) & (G == Grammar::kO200k ? letter << 1 : free_others);
+    if (quotes != 0) starts = with_contractions<G>(starts, quotes, c, at, end);
+  }
+  // Certain is what lies before the last run: of those that are whole.
+  const unsigned whole = c.hard == 0 ? kBlock : lowest(c.hard);
+  if (whole == 0) return 0;
+  const Mask runs = letter_starts | starts_of(c.number) | starts_of(other) | starts_of(space) | 1;
+  const unsigned certain = highest(runs & up_to(whole - 1));
+  constexpr unsigned kLookAhead = 2;  // bytes of a contraction
+  return starts & up_to(certain < 63U - kLookAhead ? certain : 63U - kLookAhead) & ~Mask{1};
+}
+
+// The sets of instructions.
+
+namespace scalar {
+struct Bytes {
+  static constexpr std::size_t kWidth = 8;
+  std::array<Byte, kWidth> bytes;
+  void load(At at) noexcept { std::memcpy(bytes.data(), at, kWidth); }
+  [[nodiscard]] Mask within(Byte low, Byte high) const noexcept {
+    Mask found = 0;
+    for (std::size_t i = 0; i < kWidth; ++i) {
+      found |= Mask{static_cast<Byte>(bytes[i] - low) <= static_cast<Byte>(high - low)} << i;
+    }
+    return found;
+  }
+  [[nodiscard]] Mask equal(Byte value) const noexcept { return within(value, value); }
+};
+#include "tokenize/block_split.inc"
+}  // namespace scalar
+constexpr Splitter kScalar{Simd::kScalar, "scalar", scalar::split};
+
+#if defined(__x86_64__)
+namespace sse2 {
+struct Bytes {
+  static constexpr std::size_t kWidth = 16;
+  __m128i bytes;
+  void load(At at) noexcept { bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
+  [[nodiscard]] Mask within(Byte low, Byte high) const noexcept {
+    const __m128i moved = _mm_sub_epi8(bytes, _mm_set1_epi8(static_cast<char>(low)));
+    const __m128i most = _mm_set1_epi8(static_cast<char>(high - low));
+    return static_cast<unsigned>(
+        _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(moved, most), moved)));
+  }
+  [[nodiscard]] Mask equal(Byte value) const noexcept {
+    return static_cast<unsigned>(
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(static_cast<char>(value)))));
+  }
+};
+#include "tokenize/block_split.inc"
+}  // namespace sse2
+constexpr Splitter kSse2{Simd::kSse2, "sse2", sse2::split};
+
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+namespace avx2 {
+struct Bytes {
+  static constexpr std::size_t kWidth = 32;
+  __m256i bytes;
+  void load(At at) noexcept { bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+  [[nodiscard]] Mask within(Byte low, Byte high) const noexcept {
+    const __m256i moved = _mm256_sub_epi8(bytes, _mm256_set1_epi8(static_cast<char>(low)));
+    const __m256i most = _mm256_set1_epi8(static_cast<char>(high - low));
+    return static_cast<unsigned>(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(moved, most), moved)));
+  }
+  [[nodiscard]] Mask equal(Byte value) const noexcept {
+    return static_cast<unsigned>(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(static_cast<char>(value)))));
+  }
+};
+#include "tokenize/block_split.inc"
+}  // namespace avx2
+#pragma GCC pop_options
+constexpr Splitter kAvx2{Simd::kAvx2, "avx2", avx2::split};
+
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512dq")
+namespace avx512 {
+struct Bytes {
+  static constexpr std::size_t kWidth = 64;
+  __m512i bytes;
+  void load(At at) noexcept { bytes = _mm512_loadu_si512(at); }
+  [[nodiscard]] Mask within(Byte low, Byte high) const noexcept {
+    const __m512i moved = _mm512_sub_epi8(bytes, _mm512_set1_epi8(static_cast<char>(low)));
+    return _mm512_cmple_epu8_mask(moved, _mm512_set1_epi8(static_cast<char>(high - low)));
+  }
+  [[nodiscard]] Mask equal(Byte value) const noexcept {
+    return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(value)));
+  }
+};
+#include "tokenize/block_split.inc"
+}  // namespace avx512
+#pragma GCC pop_options
+constexpr Splitter kAvx512{Simd::kAvx512, "avx512", avx512::split};
+
+bool machine_has(Simd simd) noexcept {
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi") != 0 &&
+                    __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  switch (simd) {
+    case Simd::kScalar:
+    case Simd::kSse2:
+      return true;
+    case Simd::kAvx2:
+      return avx2;
+    case Simd::kAvx512:
+      return avx2 && __builtin_cpu_supports("avx512f") != 0 &&
+             __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+             __builtin_cpu_supports("avx512dq") != 0;
+  }
+  return false;
+}
+constexpr const Splitter* kAll[] = {&kAvx512, &kAvx2, &kSse2, &kScalar};  // widest first
+#else
+bool machine_has(Simd simd) noexcept { return simd == Simd::kScalar; }
+constexpr const Splitter* kAll[] = {&kScalar};
+#endif
+
+const Splitter& choose() noexcept {
+  const char* wanted = std::getenv("DURE_SIMD");  // read once, before any thread of ours
+  for (const Splitter* one : kAll) {
+    if (wanted != nullptr && std::string_view(wanted) == one->name && machine_has(one->simd)) {
+      return *one;
+    }
+  }
+  for (const Splitter* one : kAll) {
+    if (machine_has(one->simd)) return *one;
+  }
+  return kScalar;
+}
+
+template <Grammar G>
+std::size_t by_pieces(std::string_view text, std::size_t start, std::size_t* ends,
+                      std::size_t room) noexcept {
+  const auto* begin = reinterpret_cast<At>(text.data());
+  const At end = begin + text.size();
+  At at = begin + start;
+  std::size_t count = 0;
+  while (at < end && count < room) {
+    at = one_piece<G>(at, end);
+    ends[count++] = static_cast<std::size_t>(at - begin);
+  }
+  return count;
+}
+
+}  // namespace
+
+const Splitter& splitter() noexcept {
+  static const Splitter& chosen = choose();
+  return chosen;
+}
+
+const Splitter* splitter_of(Simd simd) noexcept {
+  if (!machine_has(simd)) return nullptr;
+  for (const Splitter* one : kAll) {
+    if (one->simd == simd) return one;
+  }
+  return nullptr;
+}
+
+std::size_t split_by_pieces(Grammar grammar, std::string_view text, std::size_t start,
+                            std::size_t* ends, std::size_t room) noexcept {
+  switch (grammar) {
+    case Grammar::kGpt2:
+      return by_pieces<Grammar::kGpt2>(text, start, ends, room);
+    case Grammar::kCl100k:
+      return by_pieces<Grammar::kCl100k>(text, start, ends, room);
+    case Grammar::kO200k:
+      return by_pieces<Grammar::kO200k>(text, start, ends, room);
+  }
+  return 0;
+}
+
+}  // namespace dure::tokenize

@@ -1,0 +1,183 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dure/text/unicode_class.h"
+#include "dure/text/utf8.h"
+#include "tokenize/block_split.h"
+
+namespace dure::tokenize {
+namespace {
+
+using Ends = std::vector<std::size_t>;
+
+constexpr std::array kGrammars{Grammar::kGpt2, Grammar::kCl100k, Grammar::kO200k};
+constexpr std::array kSets{Simd::kScalar, Simd::kSse2, Simd::kAvx2, Simd::kAvx512};
+
+Ends split_all(SplitFunction split, Grammar grammar, std::string_view text, std::size_t room) {
+  Ends all;
+  Ends ends(room);
+  for (std::size_t at = 0; at < text.size(); at = all.back()) {
+    const std::size_t count = split(grammar, text, at, ends.data(), room);
+    EXPECT_GT(count, 0U);
+    if (count == 0) break;
+    all.insert(all.end(), ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  return all;
+}
+
+// All sets against the rules for single pieces. `text` lies in a buffer of its own size, so that
+// the sanitizer sees a read beyond it.
+void expect_equal(std::string_view text) {
+  const std::vector<char> exact(text.begin(), text.end());
+  const std::string_view own(exact.data(), exact.size());
+  for (const Grammar grammar : kGrammars) {
+    const Ends wanted = split_all(split_by_pieces, grammar, own, 64);
+    for (const Simd simd : kSets) {
+      const Splitter* set = splitter_of(simd);
+      if (set == nullptr) continue;
+      for (const std::size_t room : {std::size_t{256}, std::size_t{3}}) {
+        ASSERT_EQ(split_all(set->split, grammar, own, room), wanted)
+            << set->name << ", grammar " << static_cast<int>(grammar) << ", room " << room << ": '"
+            << text << "'";
+      }
+    }
+  }
+}
+
+TEST(Split, ScalarIsThereOnEveryMachine) {
+  ASSERT_NE(splitter_of(Simd::kScalar), nullptr);
+  EXPECT_STREQ(splitter_of(Simd::kScalar)->name, "scalar");
+  EXPECT_NE(splitter().split, nullptr);
+}
+
+// One of each kind of character that the grammars tell apart, of every length.
+const std::vector<std::string>& characters() {
+  static const std::vector<std::string> all{"a",
+                                            "z",
+                                            "s",
+                                            "t",
+                                            "l",
+                                            "v",
+                                            "e",
+                                            "r",
+                                            "d",
+                                            "m",
+                                            "A",
+                                            "S",
+                                            "L",
+                                            "X",
+                                            "0",
+                                            "7",
+                                            " ",
+                                            " ",
+                                            "\t",
+                                            "\n",
+                                            "\r",
+                                            "'",
+                                            "'",
+                                            "!",
+                                            "/",
+                                            ".",
+                                            "_",
+                                            "\xC3\xA9",
+                                            "\xC3\x89",
+                                            "\xC5\xBF",
+                                            "\xED\x95\x9C",
+                                            "\xEA\xB8\x80",
+                                            "\xED\x9E\xA3",
+                                            "\xED\x9F\xBB",
+                                            "\xE4\xB8\x80",
+                                            "\xE4\xB7\x80",
+                                            "\xEA\xAF\xBF",
+                                            "\xEA\xB0\x80",
+                                            "\xE3\x81\x82",
+                                            "\xE3\x80\x82",
+                                            "\xE3\x80\x80",
+                                            "\xC2\xA0",
+                                            "\xC2\x85",
+                                            "\xE2\x80\x94",
+                                            "\xCC\x81",
+                                            "\xD9\xA3",
+                                            "\xF0\x9F\x99\x82",
+                                            "\xF0\xB2\x8E\xB0",
+                                            "\xF0\x9D\x90\x80",
+                                            "\xF0\x9D\x90\x9A"};
+  return all;
+}
+
+std::string random_text(std::mt19937& chance, std::size_t length, std::size_t kinds) {
+  std::vector<std::string> chosen;
+  for (std::size_t i = 0; i < kinds; ++i) {
+    chosen.push_back(characters()[chance() % characters().size()]);
+  }
+  std::string text;
+  while (text.size() < length) text += chosen[chance() % kinds];
+  return text;
+}
+
+TEST(Split, EverySetGivesThePiecesOfTheRules) {
+  std::mt19937 chance(11);
+  for (int round = 0; round < 6'000; ++round) {
+    expect_equal(random_text(chance, 1 + chance() % 200, 1 + chance() % 12));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(Split, RunsAcrossTheEdgeOfABlock) {
+  for (const std::string& before : characters()) {
+    for (const std::string& after : characters()) {
+      for (const std::size_t length : {58U, 61U, 62U, 63U, 64U, 65U}) {
+        std::string text(length, 'w');
+        text[length / 2] = ' ';
+        expect_equal(text + before + after + after + before + "'ll x" + std::string(60, ' '));
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Split, ContractionsAtEveryPlaceOfABlock) {
+  for (const std::string_view tail : {"'s", "'S", "'ll", "'Ve", "'rE", "'re's", "''s", "'sX",
+                                      "'lL\xED\x95\x9C", "'\xC5\xBF", "'l", "'", "'x", "'d\n"}) {
+    for (std::size_t place = 0; place < 70; ++place) {
+      for (const std::string_view before : {"", "w", " ", "!", "\n", "W", "\xED\x95\x9C", "9"}) {
+        std::string text(place, 'a');
+        if (place > 3) text[place / 2] = ' ';
+        text.append(before).append(tail);
+        expect_equal(text);
+        expect_equal(text + " and more of it, to fill a whole block of 64 bytes with words.");
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Split, BadBytesAreSymbols) {
+  std::mt19937 chance(12);
+  for (int round = 0; round < 2'000; ++round) {
+    std::string text = random_text(chance, 100, 8);
+    for (int i = 0; i < 4; ++i) text[chance() % text.size()] = static_cast<char>(chance());
+    expect_equal(text);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// Every code point of the basic plane between others.
+TEST(Split, EveryClassOfCharacter) {
+  std::string text;
+  for (char32_t point = 1; point < 0x10000; ++point) {
+    if ((point & 0xF800U) == 0xD800U) continue;
+    text += "A";
+    text::append_utf8(point, text);
+    text += point % 3 == 0 ? "a" : point % 3 == 1 ? "'s" : " x";
+  }
+  expect_equal(text);
+}
+
+}  // namespace
+}  // namespace dure::tokenize
