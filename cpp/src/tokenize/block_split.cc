@@ -77,20 +77,6 @@ template <Grammar G>
   }
 }
 
-// Starts within words of o200k: where the case changes back, and the capitals that end a word
-// after a caseless letter.
-inline Mask case_starts(const Classes& c) noexcept {
-  const Mask letter = c.upper | c.lower | c.caseless;
-  const Mask after_lower = c.lower << 1;
-  Mask starts = c.upper & (after_lower | past(after_lower & c.caseless, c.caseless));
-  for (Mask turn = c.upper & (c.caseless << 1); turn != 0; turn &= turn - 1) {
-    const unsigned i = lowest(turn);
-    const Mask later = ~c.upper & ~up_to(i);
-    if (later != 0 && (letter & later & (~later + 1)) == 0) starts |= Mask{1} << i;
-  }
-  return starts;
-}
-
 // Moves the starts at contractions: in gpt2 and cl100k they are pieces, in o200k ends of words.
 template <Grammar G>
 [[gnu::noinline]] Mask with_contractions(Mask starts, Mask quotes, Classes& c, At at,
@@ -111,60 +97,6 @@ template <Grammar G>
     if (G == Grammar::kO200k && at + done < end && at[done] >= 0x80) c.hard |= Mask{1} << i;
   }
   return starts;
-}
-
-// Every third of a run of numbers from its first on.
-inline Mask number_starts(Mask number) noexcept {
-  Mask starts = starts_of(number);
-  const Mask fourth = number & (number << 1) & (number << 2) & (number << 3);
-  for (Mask next = starts << 3 & fourth; next != 0; next = next << 3 & fourth) starts |= next;
-  return starts;
-}
-
-// Where pieces start in the block, but for its first byte; only what no byte behind the block can
-// change. 0: nothing is certain.
-template <Grammar G>
-inline Mask certain_starts(Classes& c, At at, At end) noexcept {
-  const Mask letter = c.upper | c.lower | c.caseless;
-  const Mask other = ~(letter | c.number | c.space);
-  const Mask letter_starts = starts_of(letter);
-  // A symbol with ' ' before it starts no piece: ' ' does.
-  const Mask free_others = starts_of(other) & ~(c.blank << 1);
-  Mask space = c.space;
-  Mask starts = 0;
-  if constexpr (G == Grammar::kGpt2) {
-    starts = ((letter_starts | starts_of(c.number)) & ~(c.blank << 1)) | free_others |
-             starts_of(space) | (space & ~(space >> 1));
-    const Mask quotes = c.quote & free_others & (letter >> 1);
-    if (quotes != 0) starts = with_contractions<G>(starts, quotes, c, at, end);
-  } else {
-    // Newlines behind symbols are theirs; in o200k slashes behind these too.
-    const Mask owned = c.newline & ~(c.newline + (other << 1 & c.newline));
-    space &= ~owned;
-    if constexpr (G == Grammar::kO200k) c.hard |= owned << 1 & c.slash;
-    const Mask newline = c.newline & space;
-    const Mask gap = space & ~newline;
-    // The last character of white space joins what follows; all up to the last newline is one
-    // piece. Blanks between two newlines of a run are left to the rules.
-    const Mask indent = gap & newline << 1;
-    c.hard |= past(indent, gap) & newline;
-    // A letter joins a gap before it, or one symbol that starts a piece.
-    const Mask inner = other & (other << 1) & ~c.tail;
-    const Mask joined = gap << 1 | past(free_others, other & ~inner);
-    starts = (letter_starts & ~joined) | number_starts(c.number) | free_others | starts_of(space) |
-             (gap & ~(space >> 1)) | indent;
-    if constexpr (G == Grammar::kO200k) starts |= case_starts(c);
-    const Mask quotes =
-        c.quote & (letter >> 1) & (G == Grammar::kO200k ? letter << 1 : free_others);
-    if (quotes != 0) starts = with_contractions<G>(starts, quotes, c, at, end);
-  }
-  // Certain is what lies before the last run: of those that are whole.
-  const unsigned whole = c.hard == 0 ? kBlock : lowest(c.hard);
-  if (whole == 0) return 0;
-  const Mask runs = letter_starts | starts_of(c.number) | starts_of(other) | starts_of(space) | 1;
-  const unsigned certain = highest(runs & up_to(whole - 1));
-  constexpr unsigned kLookAhead = 2;  // bytes of a contraction
-  return starts & up_to(certain < 63U - kLookAhead ? certain : 63U - kLookAhead) & ~Mask{1};
 }
 
 // The sets of instructions.

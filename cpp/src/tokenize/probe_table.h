@@ -49,14 +49,15 @@ inline constexpr auto kKeyMasks = [] {
 
 // REQUIRES: 1 <= length <= kShort; `at` to `end` (>= length bytes) may be read.
 inline ShortKey short_key(const char* at, std::size_t length, const char* end) noexcept {
-  std::array<std::uint64_t, 2> words{};
-  if (end - at >= 16) [[likely]] {
-    std::memcpy(words.data(), at, 16);
-  } else {
-    std::memcpy(words.data(), at, length);
-  }
   const KeyMask& mask = kKeyMasks[length];
-  return {words[0] & mask.low, (words[1] & mask.high) | std::uint64_t{length} << 56U};
+  ShortKey key;
+  if (end - at >= 16) [[likely]] {
+    std::memcpy(&key.low, at, 8);
+    std::memcpy(&key.high, at + 8, 8);
+  } else {
+    std::memcpy(&key, at, length);
+  }
+  return {key.low & mask.low, (key.high & mask.high) | std::uint64_t{length} << 56U};
 }
 
 inline std::uint64_t hash_of(const ShortKey& key) noexcept {
@@ -94,10 +95,10 @@ class ProbeTable {
   [[nodiscard]] Rank find(const ShortKey& key, std::uint64_t hash) const noexcept {
     const Bucket* bucket = &buckets_[hash >> shift_];
     while (true) {
-      // Chosen without branches: the slot cannot be foreseen.
-      Rank rank = same(bucket->keys[0], key) ? bucket->rank[0] : kNoRank;
-      rank = same(bucket->keys[1], key) ? bucket->rank[1] : rank;
-      rank = same(bucket->keys[2], key) ? bucket->rank[2] : rank;
+      // Chosen by arithmetic, not by branches: the slot cannot be foreseen. kNoRank is all ones.
+      const Rank rank = (bucket->rank[0] | unlike(bucket->keys[0], key)) &
+                        (bucket->rank[1] | unlike(bucket->keys[1], key)) &
+                        (bucket->rank[2] | unlike(bucket->keys[2], key));
       if (bucket->overflow == 0 || rank != kNoRank) [[likely]]
         return rank;
       bucket = bucket == last_ ? buckets_ : bucket + 1;
@@ -129,14 +130,16 @@ class ProbeTable {
     Rank rank[kSlots];
     std::uint32_t overflow;  // a key of this bucket lies in the next
   };
-  static bool same(const ShortKey& a, const ShortKey& b) noexcept {
+  // 0 if they are equal, else all ones.
+  static Rank unlike(const ShortKey& a, const ShortKey& b) noexcept {
 #if defined(__SSE2__)
     const auto load = [](const ShortKey& key) {
       return _mm_loadu_si128(reinterpret_cast<const __m128i*>(&key));
     };
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(load(a), load(b))) == 0xFFFF;
+    const int same = _mm_movemask_epi8(_mm_cmpeq_epi8(load(a), load(b)));  // 16 bits
+    return static_cast<Rank>((same + 1) >> 16) - 1;
 #else
-    return a == b;
+    return Rank{a == b} - 1;
 #endif
   }
   struct Free {
