@@ -1,7 +1,8 @@
 """The long comparison with tiktoken: `python -m tests.quality.token_campaign [PART...]`.
 
 Parts: `scalars` (every Unicode scalar in ten templates, each alone and all in a row), `fuzz`
-(ten million short strings) and `text` (a gigabyte). Prints what was compared and exits with 1 at
+(ten million short strings), `rest` (bytes that are no text, decoding, offsets, unstable ends) and
+`text` (a gigabyte). Prints what was compared and exits with 1 at
 the first difference. The ordinary tests call the same functions with less.
 """
 
@@ -139,6 +140,57 @@ def run_fuzz(oracle: Oracle, names: list[str], size: float) -> None:
     say(f"{', '.join(names)}: {rounds * block:,} short strings each, 0 differences")
 
 
+def compare_bytes(name: str, theirs: tiktoken.Encoding, number: int, seed: int) -> None:
+    """Text with bytes put in, taken out and cut off; raise `Difference`."""
+    ours = tokens.get_encoding(name)
+    chance = random.Random(seed)
+    for text in fuzz_texts.grammar_fuzz(number, seed=seed):
+        raw = bytearray(text.encode())
+        for _ in range(chance.randint(0, 2)):
+            raw.insert(chance.randint(0, len(raw)), chance.randrange(0x80, 0x100))
+        cut = bytes(raw[: chance.randint(0, len(raw))])
+        if ours._encode_bytes(cut) != theirs._encode_bytes(cut):
+            raise Difference(f"{name}: _encode_bytes({cut!r})")
+
+
+def compare_decoding(name: str, theirs: tiktoken.Encoding, number: int, seed: int) -> None:
+    """Ids at random and those of texts, to bytes, text, parts and offsets; raise `Difference`."""
+    ours = tokens.get_encoding(name)
+    chance = random.Random(seed)
+    for text in short_strings(number, seed=seed):
+        ids = chance.choices(range(50_000), k=chance.randint(0, 6))
+        if ours.decode(ids) != theirs.decode(ids) or ours.decode_bytes(ids) != theirs.decode_bytes(
+            ids
+        ):
+            raise Difference(f"{name}: decode({ids})")
+        ids = theirs.encode_ordinary(text)
+        if ours.decode_with_offsets(ids) != theirs.decode_with_offsets(ids):
+            raise Difference(f"{name}: offsets of {text!r}")
+
+
+def compare_unstable(name: str, theirs: tiktoken.Encoding, number: int, seed: int) -> None:
+    """What more text could still change; raise `Difference`."""
+    ours = tokens.get_encoding(name)
+    texts = [text for text in short_strings(4 * number, seed=seed) if text.strip()]
+    for text in random.Random(seed).sample(texts, number):
+        stable, ends = ours.encode_with_unstable(text, disallowed_special=())
+        wanted, known = theirs.encode_with_unstable(text, disallowed_special=())
+        if stable != wanted or sorted(ends) != sorted(map(list, known)):
+            raise Difference(f"{name}: unstable ends of {text!r}")
+
+
+def run_rest(oracle: Oracle, names: list[str], size: float) -> None:
+    number = int(300_000 * size)
+    for name in names:
+        compare_bytes(name, oracle[name], number, seed=61)
+        compare_decoding(name, oracle[name], number, seed=62)
+        compare_unstable(name, oracle[name], number // 1000, seed=63)
+    say(
+        f"{', '.join(names)}: {number:,} byte strings, {number:,} decodings with offsets and "
+        f"{number // 1000:,} unstable ends each, 0 differences"
+    )
+
+
 def run_text(oracle: Oracle, names: list[str], size: float) -> None:
     done = foreign = 0
     for block, other in blocks_of(corpora.distinct_text(int(1.05e9 * size), share=0.45), 4_000_000):
@@ -152,7 +204,7 @@ def run_text(oracle: Oracle, names: list[str], size: float) -> None:
     )
 
 
-PARTS = {"scalars": run_scalars, "fuzz": run_fuzz, "text": run_text}
+PARTS = {"scalars": run_scalars, "fuzz": run_fuzz, "rest": run_rest, "text": run_text}
 
 
 def say(line: str) -> None:
