@@ -165,6 +165,10 @@ py::dict to_dict(const money::Record& record) {
     out["budget"] = record.budget;
     out["amount"] = record.amount;
     out["until_us"] = record.until_us;
+  } else if (record.type == kAlert) {
+    out["budget"] = record.budget;
+    out["percent"] = record.amount;
+    out["window_start_us"] = record.until_us;
   } else if (record.type == kPriceVersion) {
     out["price_version"] = record.price_version;
   } else if (record.type == kCheckpoint) {
@@ -218,16 +222,18 @@ void bind_account(py::module_& room) {
           "reserve",
           [](Account& account, const std::vector<std::string>& scopes, std::int64_t input_pico,
              std::int64_t input_tokens, std::int64_t output_rate, std::int64_t max_output,
-             bool hidden_output) {
+             bool hidden_output, bool detached) {
             money::ReserveRequest request;
             request.scopes = scopes;
+            request.detached = detached;
             request.bound =
                 to_bound(input_pico, input_tokens, output_rate, max_output, hidden_output);
             const auto admission = checked([&] { return account.reserve(request); });
             return IdTuple(admission.id.epoch, admission.id.seq);
           },
           py::arg("scopes"), py::kw_only(), py::arg("input_pico"), py::arg("input_tokens"),
-          py::arg("output_rate"), py::arg("max_output"), py::arg("hidden_output") = false)
+          py::arg("output_rate"), py::arg("max_output"), py::arg("hidden_output") = false,
+          py::arg("detached") = false)
       .def(
           "sent",
           [](Account& account, IdTuple id) { checked([&] { return account.sent(to_id(id)); }); },
@@ -328,6 +334,22 @@ void bind_account(py::module_& room) {
             checked([&] { return account.grant(scope, in, amount, {until_us}); });
           },
           py::arg("scope"), py::kw_only(), py::arg("unit"), py::arg("amount"), py::arg("until_us"))
+      .def("take_alerts",
+           [](Account& account) {
+             py::list out;
+             for (const money::Alert& alert : without_gil([&] { return account.take_alerts(); })) {
+               py::dict one;
+               one["scope"] = alert.scope;
+               one["unit"] = kUnits[static_cast<std::size_t>(alert.unit)];
+               one["window"] = alert.window;
+               one["percent"] = alert.percent;
+               one["window_start_us"] = alert.window_start_us;
+               one["used"] = alert.used;
+               one["limit"] = alert.limit;
+               out.append(one);
+             }
+             return out;
+           })
       .def("totals", [](const Account& account) {
         py::dict out = to_dict(without_gil([&] { return account.totals(); }));
         out["unwritten"] = without_gil([&] { return account.unwritten(); });
@@ -382,6 +404,25 @@ void bind_money(py::module_& core) {
         return out;
       },
       py::arg("path"), "Every record of one file.");
+  room.def(
+      "read_ledger_on",
+      [](const std::string& path, std::uint64_t records, std::uint64_t bytes) {
+        std::vector<money::Record> found;
+        const money::LedgerPlace end = checked([&] {
+          return money::read_ledger_on(base::system_files(), path, {records, bytes},
+                                       [&](const money::Record& record) {
+                                         if (record.type != money::RecordType::kCheckpoint &&
+                                             record.type != money::RecordType::kProgress) {
+                                           found.push_back(record);
+                                         }
+                                       });
+        });
+        py::list out;
+        for (const money::Record& record : found) out.append(to_dict(record));
+        return py::make_tuple(out, end.records, end.bytes);
+      },
+      py::arg("path"), py::arg("records"), py::arg("bytes"),
+      "What a file has behind that place, without CHECKPOINT and PROGRESS, and where it ends.");
   room.def(
       "verify_ledger",
       [](const std::string& path) {

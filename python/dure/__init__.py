@@ -71,6 +71,7 @@ _MODULES = (
     "retrieval",
     "testing",
     "tokens",
+    "usage",
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from dure import retrieval as retrieval
     from dure import testing as testing
     from dure import tokens as tokens
+    from dure import usage as usage
     from dure._sync import Client as Client
     from dure._sync import encode as encode
     from dure._sync import generate as generate

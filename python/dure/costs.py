@@ -75,7 +75,12 @@ def to_pico(amount: Money, argument: str = "amount") -> int:
     return _core.money.parse_dollars(str(amount))
 
 
-def _to_us(at: datetime | None, argument: str = "at") -> int:
+def to_us(at: datetime | None, argument: str = "at") -> int:
+    """Return microseconds UTC; None: now.
+
+    Raises:
+        InvalidArgumentError: No time zone.
+    """
     if at is None:
         return _core.money.wall_us()
     if at.tzinfo is None:
@@ -324,7 +329,7 @@ class PriceBook:
             fields,
             contains,
             model=model,
-            at_us=_to_us(at),
+            at_us=to_us(at),
             service_tier="" if batch else str(tier),
             mode="batch" if batch else "",
             region=str(place),
@@ -458,7 +463,7 @@ def _moment(model: str, text: object) -> int | None:
     if text is None:
         return None
     try:
-        return _to_us(datetime.fromisoformat(str(text)))
+        return to_us(datetime.fromisoformat(str(text)))
     except ValueError as error:
         raise _wrong(model, f"{text!r} is no time like 2026-01-31T00:00:00Z ({error})") from None
 
@@ -545,10 +550,10 @@ def window_edges(window: str, zone: str, now: datetime) -> list[int]:
     for day in _first_days(window, today):
         # fold=0: before a gap this is the instant of the gap, in a repeated hour the first.
         start = datetime(day.year, day.month, day.day, tzinfo=local).astimezone(UTC)
-        edge = _to_us(start)
+        edge = to_us(start)
         if not edges or edge > edges[-1]:
             edges.append(edge)
-    while len(edges) > 1 and edges[1] <= _to_us(now):
+    while len(edges) > 1 and edges[1] <= to_us(now):
         del edges[0]
     return edges
 
@@ -713,7 +718,7 @@ class Budgets:
             scope,
             unit=chosen,
             amount=amount_in_unit(amount, chosen, "amount"),
-            until_us=_to_us(until, "until"),
+            until_us=to_us(until, "until"),
         )
 
     def _renew(self) -> None:

@@ -303,3 +303,30 @@ def test_a_new_window_begins_with_a_new_slice(
     assert budgets.list(name)[0].used == to_dollars(today)
     store.close()
     fleet.close()
+
+
+def test_usage_rows_go_to_postgres(postgres: str, tmp_path: Path) -> None:
+    """Rows once each, whoever posts them again; the view's sums are exact."""
+    import psycopg
+    from dure.integrations.postgres import PostgresSink
+    from dure.usage import UsageBook
+
+    account = _core.money.Account.open(str(tmp_path))
+    for cost in (1, 2, 10**15):
+        hold = account.reserve(
+            ["org:a", "user:7"], input_pico=5, input_tokens=2, output_rate=0, max_output=0
+        )
+        account.sent(hold)
+        account.settle(hold, pico=cost, input_tokens=2, output_tokens=1)
+    sink = PostgresSink(postgres, host=tmp_path.name)
+    with UsageBook(tmp_path / "usage.db", sinks=[sink]) as book:
+        assert book.post(tmp_path) == 3
+        sink.write(book.rows())  # again
+    with psycopg.connect(postgres) as db:
+        query = 'SELECT org, "user", sum(calls), sum(tokens), sum(cost_pico) '
+        query += "FROM dure_usage_quarters GROUP BY 1, 2"
+        assert db.execute(query).fetchall() == [("a", "7", 3, 9, 10**15 + 3)]
+        query = "SELECT scopes, units, flags FROM dure_llm_calls ORDER BY seq LIMIT 1"
+        (row,) = db.execute(query).fetchall()
+        assert row == (["org:a", "user:7"], {"input.text": 2, "output.text": 1}, [])
+    sink.close()

@@ -253,14 +253,14 @@ const std::shared_ptr<const PriceBook>& PriceBook::builtin() {
 }
 
 std::string_view PriceBook::canonical(std::string_view model) const {
-  const auto own = by_name_.find(std::string(model));
+  const auto own = by_name_.find(model);
   if (own != by_name_.end()) return models_[own->second].model;
   if (const auto known = Catalog::builtin()->find(model)) return (*known)->id;
   return model;
 }
 
 const ModelPrices* PriceBook::prices_of(std::string_view model) const {
-  const auto found = by_name_.find(std::string(canonical(model)));
+  const auto found = by_name_.find(canonical(model));
   return found == by_name_.end() ? nullptr : &models_[found->second];
 }
 

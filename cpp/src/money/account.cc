@@ -27,6 +27,7 @@ constexpr base::Duration kProgressTime = std::chrono::seconds(1);
 constexpr base::Duration kRetryDisk = std::chrono::milliseconds(100);
 constexpr std::uint64_t kRotateBytes = 64U << 20U;
 constexpr std::size_t kKeptSettlements = 65'536;
+constexpr std::size_t kKeptAlerts = 1'024;
 
 struct IdHash {
   std::size_t operator()(const ReservationId& id) const noexcept {
@@ -95,6 +96,10 @@ class Account::Impl {
   base::Result<std::vector<BudgetState>> budgets(std::string_view scope);
   base::Status grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
                      base::WallTime until);
+  std::vector<Alert> take_alerts() {
+    const std::scoped_lock lock(mutex_);
+    return std::exchange(alerts_, {});
+  }
   Totals totals() {
     const std::scoped_lock lock(mutex_);
     return totals_;
@@ -113,6 +118,7 @@ class Account::Impl {
     Bound bound;
     std::vector<Posting> postings;
     bool sent = false;
+    bool detached = false;
     bool ended = false;  // its end waits in unwritten_
     std::int64_t received = 0;
     std::int64_t logged = 0;
@@ -123,6 +129,19 @@ class Account::Impl {
     std::vector<Posting> postings;
   };
   using Holds = std::unordered_map<ReservationId, Hold, IdHash>;
+  // The board's lock while it lives; no file is begun under it, for that locks the folder first.
+  class BoardHold {
+   public:
+    explicit BoardHold(Impl& impl) : impl_(impl), lock_(*impl.board_) { impl_.board_held_ = true; }
+    ~BoardHold() { impl_.board_held_ = false; }
+    BoardHold(const BoardHold&) = delete;
+    BoardHold& operator=(const BoardHold&) = delete;
+    [[nodiscard]] const base::Status& status() const { return lock_.status(); }
+
+   private:
+    Impl& impl_;
+    BoardLock lock_;
+  };
 
   // All below DURE_REQUIRES(mutex_).
   base::Status ready();
@@ -133,7 +152,7 @@ class Account::Impl {
   base::Status settle_dead_holds();
   base::Status carry_over();
   base::Status catch_up() {
-    return peers_.catch_up([this](const Record& record) { apply(record); });
+    return peers_.catch_up([this](const Record& record) { apply_peer(record); });
   }
   // Writes and counts.
   base::Status commit(Record& record);
@@ -157,15 +176,25 @@ class Account::Impl {
   void fill_settle(Record& record, const Usage& usage, const Cost& cost) const;
   void fill_by_rule(Record& record, ReservationId id, const Hold& hold, bool whole) const;
   base::Status end_by_rule(ReservationId id, Hold& hold, bool whole);
+  // After a settlement: tells what nobody told yet. A disk that refuses leaves it to the next one.
+  void tell_alerts(std::span<const Posting> postings);
   void remember(ReservationId id, const Record& record);
   base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
   base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost);
   base::Status note_price_version(const std::string& version);
   [[nodiscard]] bool is_own(ReservationId id) const { return own_epochs_.contains(id.epoch); }
-  // Our hold if nobody ended it.
+  // Our hold, or anybody's detached one, if nobody ended it.
   Holds::iterator find_own(ReservationId id) {
-    const auto found = is_own(id) ? holds_.find(id) : holds_.end();
-    return found != holds_.end() && found->second.ended ? holds_.end() : found;
+    const auto found = holds_.find(id);
+    const bool ours = found != holds_.end() && (is_own(id) || found->second.detached);
+    return ours && !found->second.ended ? found : holds_.end();
+  }
+  // Before a hold is looked for: if it is, or may be, a detached one, keeps the other processes
+  // from ending it meanwhile and learns whether they did.
+  base::Status follow(ReservationId id, std::optional<BoardHold>& alone);
+  void apply_peer(const Record& record) {
+    apply(record);
+    count_own(record);  // only a detached hold of ours can be ended by another process
   }
   // Of a hold that was ended: ok once that is in the ledger.
   base::Status ended(ReservationId id);
@@ -182,6 +211,7 @@ class Account::Impl {
   base::Instant retry_disk_at_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<base::LockFile> folder_lock_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<Board> board_ DURE_GUARDED_BY(mutex_);
+  bool board_held_ DURE_GUARDED_BY(mutex_) = false;
   std::vector<std::unique_ptr<base::LockFile>> own_locks_ DURE_GUARDED_BY(mutex_);
   std::set<std::uint64_t> own_epochs_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<LedgerWriter> writer_ DURE_GUARDED_BY(mutex_);
@@ -195,6 +225,7 @@ class Account::Impl {
   std::deque<ReservationId> settled_order_ DURE_GUARDED_BY(mutex_);
   std::string price_version_ DURE_GUARDED_BY(mutex_);
   std::uint64_t approvals_ DURE_GUARDED_BY(mutex_) = 0;
+  std::vector<Alert> alerts_ DURE_GUARDED_BY(mutex_);
   Record scratch_ DURE_GUARDED_BY(mutex_);
   Totals totals_ DURE_GUARDED_BY(mutex_);
 };
@@ -203,11 +234,11 @@ class Account::Impl {
 
 base::Status Account::Impl::ready() {
   if (writer_ != nullptr && !writer_->broken()) {
-    if (writer_->size() < kRotateBytes) return {};
+    if (writer_->size() < kRotateBytes || board_held_) return {};
     (void)writer_->finish(clock_.wall().us);  // without it the file is as good as after a death
     return begin_file(false);
   }
-  if (opened_ && clock_.now() < retry_disk_at_) return disk_;
+  if (opened_ && (board_held_ || clock_.now() < retry_disk_at_)) return disk_;
   base::Status status = begin_file(!opened_);
   if (status.ok()) return status;
   retry_disk_at_ = clock_.now() + kRetryDisk;
@@ -236,7 +267,7 @@ base::Status Account::Impl::begin_file(bool first) {
   }
   const BoardLock alone(*board_);
   if (!alone.status().ok()) return alone.status();
-  const auto dead = peers_.bury([this](const Record& record) { apply(record); });
+  const auto dead = peers_.bury([this](const Record& record) { apply_peer(record); });
   if (!dead) return dead.error();
   if (base::Status status = begin_writer(); !status.ok()) return status;
   price_version_.clear();
@@ -288,7 +319,7 @@ base::Status Account::Impl::carry_over() {
 }
 
 base::Status Account::Impl::bury_the_dead() {
-  const auto dead = peers_.bury([this](const Record& record) { apply(record); });
+  const auto dead = peers_.bury([this](const Record& record) { apply_peer(record); });
   if (!dead) return dead.error();
   return *dead ? settle_dead_holds() : base::Status();
 }
@@ -296,7 +327,7 @@ base::Status Account::Impl::bury_the_dead() {
 base::Status Account::Impl::settle_dead_holds() {
   std::vector<ReservationId> dead;
   for (const auto& [id, hold] : holds_) {
-    if (!is_own(id) && !peers_.alive(id.epoch)) dead.push_back(id);
+    if (!hold.detached && !is_own(id) && !peers_.alive(id.epoch)) dead.push_back(id);
   }
   std::sort(dead.begin(), dead.end());
   for (const ReservationId id : dead) {
@@ -342,6 +373,7 @@ void Account::Impl::apply(const Record& record) {
         hold.bound.pico = record.pico;
         hold.bound.tokens = record.tokens;
         hold.postings = record.postings;
+        hold.detached = has(record.flags, Flag::kDetached);
       }
       break;
     case RecordType::kSent:
@@ -355,7 +387,12 @@ void Account::Impl::apply(const Record& record) {
     case RecordType::kSettle:
     case RecordType::kVoid:
     case RecordType::kExpire:
-      if (holds_.erase(record.id) == 0) ended_early_.insert(record.id);
+      if (const auto hold = holds_.find(record.id); hold == holds_.end()) {
+        ended_early_.insert(record.id);
+      } else {
+        if (hold->second.detached) remember(record.id, record);
+        holds_.erase(hold);
+      }
       break;
     default:
       break;
@@ -381,6 +418,7 @@ void Account::Impl::fill_reserve(Record& record, const ReserveRequest& request,
                                  const BudgetBook::Decision& decision, bool enforce) const {
   record.at_us = clock_.wall().us;
   record.flags = request.call.flags;
+  if (request.detached) record.flags = record.flags | Flag::kDetached;
   record.bound = decision.bound;
   record.pico = enforce ? decision.bound.pico : 0;
   record.tokens = enforce ? decision.bound.tokens : 0;
@@ -403,9 +441,9 @@ base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request
     }
   }
   DURE_RETURN_IF_ERROR(catch_up());
-  std::optional<BoardLock> alone;
+  std::optional<BoardHold> alone;
   if (enforce && book_.has_any(request.scopes)) {
-    alone.emplace(*board_);
+    alone.emplace(*this);
     DURE_RETURN_IF_ERROR(base::Status(alone->status()));
     DURE_RETURN_IF_ERROR(catch_up());
   }
@@ -428,10 +466,22 @@ base::Result<Admission> Account::Impl::reserve(const ReserveRequest& request) {
   return reserve_now(request, true);
 }
 
+base::Status Account::Impl::follow(ReservationId id, std::optional<BoardHold>& alone) {
+  const auto hold = holds_.find(id);
+  if (is_own(id) && (hold == holds_.end() || !hold->second.detached)) return {};
+  if (settled_.contains(id)) return {};
+  if (base::Status status = ready(); !status.ok() && !opened_) return status;
+  alone.emplace(*this);
+  if (!alone->status().ok()) return alone->status();
+  return catch_up();
+}
+
 // Following a call -------------------------------------------------------------------------------
 
 base::Status Account::Impl::sent(ReservationId id) {
   const std::scoped_lock lock(mutex_);
+  std::optional<BoardHold> alone;
+  if (base::Status status = follow(id, alone); !status.ok()) return status;
   const auto hold = find_own(id);
   if (hold == holds_.end()) return unknown_hold(id);
   if (hold->second.sent) return {};
@@ -444,6 +494,8 @@ base::Status Account::Impl::sent(ReservationId id) {
 
 base::Status Account::Impl::progress(ReservationId id, std::int64_t output_tokens) {
   const std::scoped_lock lock(mutex_);
+  std::optional<BoardHold> alone;
+  if (base::Status status = follow(id, alone); !status.ok()) return status;
   const auto found = find_own(id);
   if (found == holds_.end()) return unknown_hold(id);
   Hold& hold = found->second;
@@ -486,11 +538,28 @@ base::Status Account::Impl::end_hold(Record& record, Hold& hold, base::Status re
   }
   remember(id, record);
   if (ready_.ok()) ready_ = commit(record);
+  if (ready_.ok() && settles) tell_alerts(record.postings);
   if (!ready_.ok()) {  // held until the next file takes it
     hold.ended = true;
     unwritten_.push_back(record);
   }
   return ready_;
+}
+
+void Account::Impl::tell_alerts(std::span<const Posting> postings) {
+  if (!book_.due_alerts(postings, clock_.wall(), nullptr) || writer_->broken()) return;
+  std::optional<BoardHold> alone;
+  if (!board_held_) alone.emplace(*this);
+  if (alone && !alone->status().ok()) return;
+  if (!catch_up().ok()) return;
+  const base::WallTime now = clock_.wall();
+  std::vector<Record> due;
+  (void)book_.due_alerts(postings, now, &due);
+  for (Record& record : due) {
+    if (!commit(record).ok()) return;
+    if (alerts_.size() == kKeptAlerts) alerts_.erase(alerts_.begin());
+    alerts_.push_back(book_.alert(record, now));
+  }
 }
 
 base::Status Account::Impl::note_price_version(const std::string& version) {
@@ -556,6 +625,8 @@ void Account::Impl::fill_settle(Record& record, const Usage& usage, const Cost& 
 
 base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost) {
   const std::scoped_lock lock(mutex_);
+  std::optional<BoardHold> alone;
+  if (base::Status status = follow(id, alone); !status.ok()) return status;
   return settle_now(id, usage, cost);
 }
 
@@ -596,6 +667,8 @@ base::Status Account::Impl::end_by_rule(ReservationId id, Hold& hold, bool whole
 
 base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
   const std::scoped_lock lock(mutex_);
+  std::optional<BoardHold> alone;
+  if (base::Status status = follow(id, alone); !status.ok()) return status;
   const auto hold = find_own(id);
   if (hold == holds_.end()) {
     return ended(id);
@@ -605,6 +678,8 @@ base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
 
 base::Status Account::Impl::void_hold(ReservationId id) {
   const std::scoped_lock lock(mutex_);
+  std::optional<BoardHold> alone;
+  if (base::Status status = follow(id, alone); !status.ok()) return status;
   const auto hold = find_own(id);
   if (hold == holds_.end()) {
     return ended(id);
@@ -813,6 +888,7 @@ base::Status Account::grant(std::string_view scope, BudgetUnit unit, std::int64_
                             base::WallTime until) {
   return impl_->grant(scope, unit, amount, until);
 }
+std::vector<Alert> Account::take_alerts() { return impl_->take_alerts(); }
 Totals Account::totals() const { return impl_->totals(); }
 std::int64_t Account::unwritten() const { return impl_->unwritten(); }
 const std::string& Account::folder() const noexcept { return impl_->folder(); }

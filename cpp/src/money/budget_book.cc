@@ -11,6 +11,7 @@ namespace {
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kBuckets = 96;       // of a rolling window
 constexpr std::int64_t kLeastOutput = 256;  // below this a shrunk answer is no answer
+constexpr std::size_t kKeptAlerts = 64;     // of one budget: some windows' worth
 constexpr std::size_t kKeptWindows = 4;     // past calendar windows kept in memory
 
 // In the order in which refusals are reported.
@@ -146,13 +147,60 @@ void BudgetBook::apply(const Record& record) {
     if (target.revision == 0) by_scope_[record.spec.scope].push_back(by_number_[record.budget]);
     if (record.revision > target.revision) {
       target.revision = record.revision;
+      target.rank = rank(record.spec.scope);
       target.spec = record.spec;
     }
     revision_ = std::max(revision_, record.revision);
   } else if (record.type == RecordType::kGrant) {
     budget(record.budget).grants.push_back({record.amount, record.until_us});
     revision_ = std::max(revision_, record.revision);
+  } else if (record.type == RecordType::kAlert) {
+    auto& alerted = budget(record.budget).alerted;
+    alerted.emplace_back(record.until_us, record.amount);
+    if (alerted.size() > kKeptAlerts) alerted.erase(alerted.begin());
   }
+}
+
+std::int64_t BudgetBook::alert_window(const Budget& budget, std::int64_t at_us) {
+  const Window& window = budget.spec.window;
+  if (!is_rolling(window)) return window_start(budget, at_us);
+  const std::int64_t length = bucket_us(window) * kBuckets;
+  return at_us - at_us % length;
+}
+
+bool BudgetBook::due_alerts(std::span<const Posting> postings, base::WallTime now,
+                            std::vector<Record>* records) const {
+  for (const Posting& posting : postings) {
+    const auto found = by_number_.find(posting.budget);
+    if (found == by_number_.end() || posting.used <= 0) continue;
+    const Budget& budget = budgets_[found->second];
+    if (budget.spec.alerts.empty()) continue;
+    const Reading sum = reading(budget, now);
+    const std::int64_t window = alert_window(budget, now.us);
+    for (const std::uint8_t percent : budget.spec.alerts) {
+      if (sum.limit <= 0 || sum.used * 100 < sum.limit * percent) continue;
+      const std::pair<std::int64_t, std::int64_t> key{window, percent};
+      if (std::find(budget.alerted.begin(), budget.alerted.end(), key) != budget.alerted.end()) {
+        continue;
+      }
+      if (records == nullptr) return true;
+      Record record;
+      record.type = RecordType::kAlert;
+      record.at_us = now.us;
+      record.budget = budget.number;
+      record.amount = percent;
+      record.until_us = window;
+      records->push_back(std::move(record));
+    }
+  }
+  return records != nullptr && !records->empty();
+}
+
+Alert BudgetBook::alert(const Record& record, base::WallTime now) const {
+  const Budget& budget = budgets_[by_number_.at(record.budget)];
+  const Reading sum = reading(budget, now);
+  return {budget.spec.scope, budget.spec.unit, budget.spec.window.name, record.amount,
+          record.until_us,   clamp(sum.used),  clamp(sum.limit)};
 }
 
 bool BudgetBook::has_any(std::span<const std::string> scopes) const {
@@ -161,20 +209,23 @@ bool BudgetBook::has_any(std::span<const std::string> scopes) const {
   });
 }
 
-std::vector<const BudgetBook::Budget*> BudgetBook::of_scopes(
+std::span<const BudgetBook::Budget* const> BudgetBook::of_scopes(
     std::span<const std::string> scopes) const {
-  std::vector<const Budget*> found;
+  found_.clear();
   for (std::size_t i = 0; i < scopes.size(); ++i) {
     const std::span<const std::string> earlier = scopes.first(i);
     if (std::find(earlier.begin(), earlier.end(), scopes[i]) != earlier.end()) continue;
     const auto entry = by_scope_.find(scopes[i]);
     if (entry == by_scope_.end()) continue;
-    for (const std::size_t index : entry->second) found.push_back(&budgets_[index]);
+    for (const std::size_t index : entry->second) {
+      const Budget* budget = &budgets_[index];  // a handful: sorted in as it comes
+      const auto behind = std::find_if(found_.begin(), found_.end(), [&](const Budget* other) {
+        return other->rank > budget->rank;
+      });
+      found_.insert(behind, budget);
+    }
   }
-  std::stable_sort(found.begin(), found.end(), [](const Budget* a, const Budget* b) {
-    return rank(a->spec.scope) < rank(b->spec.scope);
-  });
-  return found;
+  return found_;
 }
 
 std::int64_t BudgetBook::window_start(const Budget& budget, std::int64_t at_us) {
@@ -302,7 +353,7 @@ base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::strin
                                                       bool enforce) const {
   Decision decision;
   decision.bound = bound;
-  const std::vector<const Budget*> budgets = of_scopes(scopes);
+  const std::span<const Budget* const> budgets = of_scopes(scopes);
   const Budget* refused = nullptr;
   const Budget* shrunk_by = nullptr;
   std::int64_t max_output = bound.max_output_tokens;
@@ -311,7 +362,7 @@ base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::strin
       refused = budget;
     }
   };
-  for (const Budget* budget : enforce ? budgets : std::vector<const Budget*>()) {
+  for (const Budget* budget : enforce ? budgets : budgets.first(0)) {
     const base::int128 left = reading(*budget, now).left();
     if (amount_of(*budget, bound) <= left) continue;
     const OnLimit policy = budget->spec.on_limit;
@@ -334,6 +385,7 @@ base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::strin
     decision.shrunk = true;
     decision.bound = with_output(bound, max_output);
   }
+  decision.postings.reserve(budgets.size());
   for (const Budget* budget : budgets) {
     decision.postings.push_back({budget->number, window_start(*budget, now.us),
                                  enforce ? amount_of(*budget, decision.bound) : 0, 0});

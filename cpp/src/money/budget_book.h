@@ -46,6 +46,12 @@ class BudgetBook {
   // One GRANT record for each budget of the scope and unit; none: empty.
   [[nodiscard]] std::vector<Record> grant_records(std::string_view scope, BudgetUnit unit,
                                                   std::int64_t amount, base::WallTime until) const;
+  // One ALERT record for each percentage that the use of the postings' budgets has reached and that
+  // nobody told in this window; without `records` only whether there is one.
+  bool due_alerts(std::span<const Posting> postings, base::WallTime now,
+                  std::vector<Record>* records) const;
+  // What an ALERT record says, with the budget's figures now.
+  [[nodiscard]] Alert alert(const Record& record, base::WallTime now) const;
   // Budgets of `scope` (empty: all) in order of creation.
   [[nodiscard]] std::vector<BudgetState> read(std::string_view scope, base::WallTime now) const;
   // `pico` and `tokens` of one call in the unit of `budget`.
@@ -65,9 +71,11 @@ class BudgetBook {
   struct Budget {
     std::uint32_t number = 0;
     std::uint64_t revision = 0;  // 0: named by a posting, its LIMIT not read yet
+    std::size_t rank = 0;        // of its scope's kind, in the order of refusals
     BudgetSpec spec;
     std::vector<Counters> windows;  // ascending by start
     std::vector<Grant> grants;
+    std::vector<std::pair<std::int64_t, std::int64_t>> alerted;  // window, percentage; the latest
   };
   struct Reading {
     base::int128 used = 0;
@@ -77,7 +85,8 @@ class BudgetBook {
   };
 
   Budget& budget(std::uint32_t number);
-  [[nodiscard]] std::vector<const Budget*> of_scopes(std::span<const std::string> scopes) const;
+  // In the order of refusals; valid until the next call.
+  [[nodiscard]] std::span<const Budget* const> of_scopes(std::span<const std::string> scopes) const;
   [[nodiscard]] const Budget* same(const BudgetSpec& spec) const;
   [[nodiscard]] static std::int64_t window_start(const Budget& budget, std::int64_t at_us);
   [[nodiscard]] static Reading reading(const Budget& budget, base::WallTime now);
@@ -89,11 +98,14 @@ class BudgetBook {
   [[nodiscard]] static std::int64_t amount_of(const Budget& budget, const Bound& bound);
   [[nodiscard]] static base::Status refusal(const Budget& budget, const Bound& bound,
                                             base::WallTime now);
+  // Names the window in which an alert is told once.
+  [[nodiscard]] static std::int64_t alert_window(const Budget& budget, std::int64_t at_us);
   static void post(Budget& budget, const Posting& posting);
 
   std::vector<Budget> budgets_;  // in order of creation
   std::unordered_map<std::uint32_t, std::size_t> by_number_;
   std::unordered_map<std::string, std::vector<std::size_t>> by_scope_;
+  mutable std::vector<const Budget*> found_;  // of_scopes' memory
   std::uint64_t revision_ = 0;
 };
 

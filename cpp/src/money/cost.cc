@@ -9,9 +9,9 @@ namespace {
 
 using catalog::Unit;
 
-constexpr std::array<std::string_view, 11> kFlagNames{
-    "estimated", "possible_spend", "overrun", "usage_inconsistent", "cached",   "coalesced",
-    "hedge",     "batch",          "stage",   "conflict",           "recovered"};
+constexpr std::array<std::string_view, 12> kFlagNames{
+    "estimated", "possible_spend", "overrun", "usage_inconsistent", "cached",    "coalesced",
+    "hedge",     "batch",          "stage",   "conflict",           "recovered", "detached"};
 
 // Far above any real usage, far below overflow of sums.
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 50;
@@ -127,6 +127,7 @@ base::Result<Cost> cost(const catalog::PriceBook& prices, const Usage& usage,
   Cost cost;
   cost.price_version = prices.price_version();
   cost.flags = usage.flags;
+  cost.lines.reserve(4);
   base::int128 total = 0;
   for (std::size_t i = 0; i < catalog::kUnits; ++i) {
     const Unit unit = static_cast<Unit>(i);

@@ -10,13 +10,14 @@
 #include "money/board.h"
 #include "money/ledger_codec.h"
 #include "money/ledger_index.h"
+#include "money/posting_sums.h"
 
 namespace dure::money {
 namespace {
 
-constexpr std::array<std::string_view, 11> kTypeNames{
-    "RESERVE", "SENT",  "PROGRESS", "SETTLE",        "VOID",      "EXPIRE",
-    "ADJUST",  "LIMIT", "GRANT",    "PRICE_VERSION", "CHECKPOINT"};
+constexpr std::array<std::string_view, 12> kTypeNames{
+    "RESERVE", "SENT",  "PROGRESS", "SETTLE",        "VOID",       "EXPIRE",
+    "ADJUST",  "LIMIT", "GRANT",    "PRICE_VERSION", "CHECKPOINT", "ALERT"};
 
 bool is_ledger_name(std::string_view name) {
   return name.size() == 15 && name.ends_with(".ledger") &&
@@ -41,17 +42,9 @@ std::optional<std::vector<std::string>> ledgers_in(base::Files& files, const std
 }
 
 // Sums over one file, to compare with its checkpoints.
-struct KeyHash {
-  std::size_t operator()(const std::pair<std::uint32_t, std::int64_t>& key) const noexcept {
-    return static_cast<std::size_t>((key.first * 0x9E3779B97F4A7C15U) ^
-                                    static_cast<std::uint64_t>(key.second));
-  }
-};
 struct Sums {
   Totals totals;
-  std::unordered_map<std::pair<std::uint32_t, std::int64_t>, std::pair<std::int64_t, std::int64_t>,
-                     KeyHash>
-      counters;  // held, used
+  PostingSums counters;
 };
 
 // What every hold looked like when it was made, and whether it was ended: 24 bytes and its
@@ -128,6 +121,8 @@ class Verifier {
         return follow(record);
       case RecordType::kGrant:
         return known(record.budget) ? "" : "grants on a budget that nobody set";
+      case RecordType::kAlert:
+        return known(record.budget) ? "" : "tells of a budget that nobody set";
       case RecordType::kCheckpoint:
         return checkpoint(record);
       case RecordType::kLimit:
@@ -152,11 +147,7 @@ class Verifier {
     if (record.type == RecordType::kCheckpoint) return;
     all_.apply(record);
     file_.totals.apply(record);
-    for (const Posting& posting : record.postings) {
-      auto& [held, used] = file_.counters[{posting.budget, posting.window_start_us}];
-      held += posting.held;
-      used += posting.used;
-    }
+    file_.counters.add(record);
   }
   [[nodiscard]] bool has_unit(std::uint32_t budget) const {
     return budget < units_.size() && units_[budget].has_value();
@@ -224,14 +215,8 @@ class Verifier {
              " against " + format_dollars(sum.spent) + ", held " + format_dollars(told.held) +
              " against " + format_dollars(sum.held);
     }
-    decltype(file_.counters) counters;
-    for (const Posting& posting : record.postings) {
-      counters[{posting.budget, posting.window_start_us}] = {posting.held, posting.used};
-    }
-    std::erase_if(file_.counters, [](const auto& entry) {
-      return entry.second == std::pair<std::int64_t, std::int64_t>{0, 0};
-    });
-    return counters == file_.counters ? "" : "differs from the sum of the budgets before it";
+    return file_.counters.equal(record.postings) ? ""
+                                                 : "differs from the sum of the budgets before it";
   }
 
   const bool whole_;
@@ -505,6 +490,31 @@ base::Result<std::uint64_t> read_ledger(base::Files& files, const std::string& p
   const auto found = scan(*bytes, path, each);
   if (!found) return base::fail(found.error());
   return found->torn;
+}
+
+base::Result<LedgerPlace> read_ledger_on(base::Files& files, const std::string& path,
+                                         LedgerPlace from,
+                                         const std::function<void(const Record&)>& each) {
+  auto file = files.open_read(path);
+  if (!file) return base::fail(std::move(file.error()));
+  const auto size = (*file)->size();
+  if (!size) return base::fail(size.error());
+  if (*size < kHeaderBytes || *size <= from.bytes) return from;
+  const auto head = (*file)->read_at(0, kHeaderBytes);
+  if (!head) return base::fail(head.error());
+  const auto header = decode_header(*head, path);
+  if (!header) return base::fail(header.error());
+  from.bytes = std::max<std::uint64_t>(from.bytes, kHeaderBytes);
+  const auto bytes = (*file)->read_at(from.bytes, *size - from.bytes);
+  if (!bytes) return base::fail(bytes.error());
+  std::size_t offset = 0;
+  Record record;
+  while (decode_next(*bytes, offset, header->epoch, from.records + 1, record)) {
+    ++from.records;
+    each(record);
+  }
+  from.bytes += offset;
+  return from;
 }
 
 base::Result<std::vector<std::string>> ledger_files(base::Files& files, const std::string& path) {

@@ -232,6 +232,7 @@ void put_payload(std::string& out, const Record& record) {
     case RecordType::kLimit:
       return put_limit(out, record);
     case RecordType::kGrant:
+    case RecordType::kAlert:
       put(out, record.budget);
       put(out, record.revision);
       put(out, record.amount);
@@ -268,6 +269,7 @@ bool get_payload(std::string_view payload, Record& record) {
       get_limit(in, record);
       break;
     case RecordType::kGrant:
+    case RecordType::kAlert:
       record.budget = in.get<std::uint32_t>();
       record.revision = in.get<std::uint64_t>();
       record.amount = in.get<std::int64_t>();
@@ -361,7 +363,7 @@ bool decode_next(std::string_view bytes, std::size_t& offset, std::uint64_t epoc
   const std::string_view whole = sound_record(bytes, offset);
   if (whole.empty() || field<std::uint64_t>(whole, 12) != seq) return false;
   const auto type = field<std::uint8_t>(whole, 8);
-  if (type < 1 || type > static_cast<std::uint8_t>(RecordType::kCheckpoint)) return false;
+  if (type < 1 || type > static_cast<std::uint8_t>(RecordType::kAlert)) return false;
   record.clear();
   record.type = static_cast<RecordType>(type);
   record.flags = field<std::uint16_t>(whole, 10);

@@ -103,11 +103,7 @@ base::Status LedgerWriter::finish(std::int64_t at_us) {
 void LedgerWriter::count(const Record& record) {
   if (record.type == RecordType::kCheckpoint) return;
   totals_.apply(record);
-  for (const Posting& posting : record.postings) {
-    auto& [held, used] = counters_[{posting.budget, posting.window_start_us}];
-    held += posting.held;
-    used += posting.used;
-  }
+  counters_.add(record);
 }
 
 base::Status LedgerWriter::checkpoint(std::int64_t at_us, bool closed) {
@@ -116,10 +112,7 @@ base::Status LedgerWriter::checkpoint(std::int64_t at_us, bool closed) {
   record.at_us = at_us;
   record.totals = totals_;
   record.closed = closed;
-  for (const auto& [key, sums] : counters_) {
-    if (sums.first == 0 && sums.second == 0) continue;
-    record.postings.push_back({key.first, key.second, sums.first, sums.second});
-  }
+  counters_.list(record.postings);
   return write(record);
 }
 

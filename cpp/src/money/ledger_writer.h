@@ -8,7 +8,6 @@
 #define DURE_SRC_MONEY_LEDGER_WRITER_H_
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "dure/base/files.h"
 #include "dure/money/ledger.h"
 #include "money/board.h"
+#include "money/posting_sums.h"
 
 namespace dure::money {
 
@@ -66,7 +66,7 @@ class LedgerWriter {
   std::uint64_t good_bytes_ = 0;
   bool broken_ = false;
   Totals totals_;
-  std::map<std::pair<std::uint32_t, std::int64_t>, std::pair<std::int64_t, std::int64_t>> counters_;
+  PostingSums counters_;
 };
 
 }  // namespace dure::money

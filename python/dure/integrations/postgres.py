@@ -6,7 +6,10 @@ fleet.set("org:acme", limit="250.00", window="month", zone="Asia/Seoul")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 from dure.errors import MissingExtraError, UnavailableError
 from dure.integrations._fleet import Fleet, FleetBudget
@@ -17,9 +20,12 @@ except ImportError as error:  # pragma: no cover - tested in an environment with
     raise MissingExtraError.of("postgres", "psycopg") from error
 
 if TYPE_CHECKING:
-    from dure.costs import AsyncBudgets, Budgets
+    from collections.abc import Sequence
 
-__all__ = ["Fleet", "FleetBudget", "PostgresLeases", "connect"]
+    from dure.costs import AsyncBudgets, Budgets
+    from dure.usage import UsageRow
+
+__all__ = ["Fleet", "FleetBudget", "PostgresLeases", "PostgresSink", "connect"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS dure_budgets (
@@ -135,3 +141,65 @@ def connect(
         UnavailableError: The server cannot be reached, or another process keeps this folder.
     """
     return Fleet(budgets.account, lambda: PostgresLeases(dsn), host=host, interval=interval)
+
+
+_CALLS = """
+CREATE TABLE IF NOT EXISTS dure_llm_calls (
+  host text, epoch bigint, seq bigint, hold_epoch bigint, hold_seq bigint, type text,
+  reserved_at timestamptz, done_at timestamptz, call_id text, attempt integer, org text,
+  "user" text, key text, model text, service text, scopes text[], units jsonb, tokens bigint,
+  cost_pico bigint, held_pico bigint, price_version text, flags text[],
+  PRIMARY KEY (host, epoch, seq));
+CREATE OR REPLACE VIEW dure_usage_quarters AS
+  SELECT date_bin('15 minutes', reserved_at, 'epoch'::timestamptz) AS start, org, "user", key,
+    model, service, count(*) FILTER (WHERE type = 'SETTLE') AS calls, sum(tokens) AS tokens,
+    sum(cost_pico::numeric) AS cost_pico
+  FROM dure_llm_calls GROUP BY 1, 2, 3, 4, 5, 6;
+"""
+
+
+class PostgresSink:
+    """A `dure.usage.UsageSink`: rows in `dure_llm_calls`, sums in the view `dure_usage_quarters`.
+
+    A row that is there already, by host, epoch and seq, is left as it is: writing twice is
+    harmless.
+    """
+
+    def __init__(self, dsn: str, *, host: str) -> None:
+        """Connect and create the table if it is missing.
+
+        Raises:
+            UnavailableError: The server cannot be reached.
+        """
+        self._host = host
+        try:
+            self._db = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
+            with self._db.transaction():
+                self._db.execute("SELECT pg_advisory_xact_lock(8243)")
+                self._db.execute(_CALLS)
+        except psycopg.Error as error:
+            raise _unavailable(error) from error
+
+    def write(self, rows: Sequence[UsageRow]) -> None:
+        """Insert the rows in one transaction."""
+        marks = ", ".join(["%s"] * 22)
+        query = f"INSERT INTO dure_llm_calls VALUES ({marks}) ON CONFLICT DO NOTHING"
+        try:
+            with self._db.transaction(), self._db.cursor() as cursor:
+                cursor.executemany(cast("Any", query), [self._values(row) for row in rows])
+        except psycopg.Error as error:
+            raise _unavailable(error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def _values(self, row: UsageRow) -> list[object]:
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        values: dict[str, object] = asdict(row)
+        for name in ("reserved_us", "done_us"):
+            values[name] = epoch + timedelta(microseconds=cast("int", values[name]))
+        for name in ("scopes", "flags"):
+            values[name] = list(cast("tuple[str, ...]", values[name]))
+        values["units"] = json.dumps(values["units"])
+        return [self._host, *values.values()]

@@ -374,6 +374,89 @@ TEST_F(AccountTest, AnExpiredHoldCountsAsVoided) {
   expect_sound();
 }
 
+TEST_F(AccountTest, EachAlertIsToldOnceAWindow) {
+  auto first = open();
+  auto second = open();
+  BudgetSpec spec = budget("org:acme", 1'000);
+  const std::int64_t now = clock_.wall().us;
+  spec.window = {"day", "UTC", {now, now + 3'600'000'000, now + 7'200'000'000}, {}};
+  spec.alerts = {50, 80, 100};
+  ASSERT_TRUE(first->set_budget(spec).ok());
+  const auto spend = [&](Account& account, Pico pico) {
+    const Admission held = reserve(account, 1).value();
+    ASSERT_TRUE(account.sent(held.id).ok());
+    ASSERT_TRUE(account.settle(held.id, used(1, 1), cost_of(pico)).ok());
+  };
+  spend(*first, 490);
+  EXPECT_TRUE(first->take_alerts().empty());
+  spend(*second, 10);
+  const std::vector<Alert> half = second->take_alerts();
+  ASSERT_EQ(half.size(), 1U);
+  EXPECT_EQ(half[0].percent, 50);
+  EXPECT_EQ(half[0].scope, "org:acme");
+  EXPECT_EQ(half[0].used, 500);
+  EXPECT_EQ(half[0].limit, 1'000);
+  spend(*first, 1);
+  EXPECT_TRUE(first->take_alerts().empty());  // the other told it
+  spend(*first, 490);                         // an overrun of its hold: both at once
+  const std::vector<Alert> rest = first->take_alerts();
+  ASSERT_EQ(rest.size(), 1U);
+  EXPECT_EQ(rest[0].percent, 80);
+  EXPECT_TRUE(first->take_alerts().empty());
+  clock_.advance(1h);
+  spend(*second, 1'000);
+  EXPECT_EQ(second->take_alerts().size(), 3U);  // a new window
+  first.reset();
+  second.reset();
+  auto third = open();
+  expect_sound();
+}
+
+TEST_F(AccountTest, ADetachedHoldOutlivesItsProcess) {
+  auto keeper = open();
+  ASSERT_TRUE(keeper->set_budget(budget("org:acme", 10'000)).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(400);
+  request.detached = true;
+  auto doomed = open();
+  const Admission job = doomed->reserve(request).value();
+  ASSERT_TRUE(doomed->sent(job.id).ok());
+  ASSERT_TRUE(reserve(*doomed, 400).has_value());
+  doomed.reset();
+  auto later = open();  // settles what the dead left, but not the job
+  EXPECT_EQ(state(*later).held, 4'100);
+  EXPECT_EQ(state(*keeper).held, 4'100);
+  EXPECT_FALSE(keeper->void_hold(job.id).ok());  // it was sent
+  ASSERT_TRUE(keeper->settle(job.id, used(100, 50), cost_of(600)).ok());
+  EXPECT_TRUE(later->settle(job.id, used(100, 50), cost_of(600)).ok());  // the same: no-op
+  EXPECT_EQ(state(*later).used, 600);
+  EXPECT_EQ(state(*later).held, 0);
+  EXPECT_EQ(later->settle({9, 9}, used(1, 1), cost_of(1)).code(), base::Code::kNotFound);
+  expect_sound();
+}
+
+TEST_F(AccountTest, OnlyOneProcessEndsADetachedHold) {
+  auto first = open();
+  ASSERT_TRUE(first->set_budget(budget("org:acme", 10'000)).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(400);
+  request.detached = true;
+  const Admission job = first->reserve(request).value();
+  auto second = open();
+  ASSERT_TRUE(second->void_hold(job.id).ok());
+  EXPECT_EQ(first->totals().open, 1);  // it has not looked yet
+  ASSERT_TRUE(first->settle_by_rule(job.id).ok());
+  EXPECT_EQ(first->totals().open, 0);
+  EXPECT_EQ(first->totals().voided, 1);
+  EXPECT_EQ(state(*first).held, 0);
+  EXPECT_EQ(state(*first).used, 0);
+  expect_sound();
+}
+
 TEST_F(AccountTest, NobodyIsRefusedForTheHoldOfTheDead) {
   auto survivor = open();
   auto doomed = open();
@@ -463,6 +546,54 @@ TEST_F(AccountTest, EveryStepMayFail) {
     EXPECT_TRUE(report.ok) << step << ": " << report.first_difference;
     EXPECT_EQ(report.open_holds, 0) << step;
   }
+}
+
+// Power fails, or the process is killed, after every step of a life, and again after every step of
+// the recoveries that follow: nothing acknowledged is lost, nothing stays held, all files open.
+TEST_F(AccountTest, DeathAfterEveryStepAndInEveryRecovery) {
+  int deaths = 0;
+  for (const Durability level : {Durability::kProcess, Durability::kPower}) {
+    for (std::int64_t step = 0; step < 45; ++step) {
+      for (std::int64_t again = 0; again < 24; again += 1 + again / 4) {
+        testing::FakeFiles disk;
+        const auto live = [&](std::int64_t& acknowledged) {
+          auto account = Account::open("/data", {level, &clock_, &disk});
+          if (!account) return;
+          if (!(*account)->set_budget(budget("org:acme", 100'000)).ok()) return;
+          for (int i = 0; i < 4; ++i) {
+            const auto held = reserve(**account, 400);
+            if (!held || !(*account)->sent(held->id).ok()) continue;
+            if ((*account)->settle(held->id, used(1, 1), cost_of(700)).ok()) acknowledged += 700;
+          }
+        };
+        const auto die = [&] {
+          level == Durability::kPower ? disk.crash() : disk.kill();
+          disk.heal();
+          ++deaths;
+        };
+        std::int64_t acknowledged = 0;
+        disk.fail_after(step);
+        live(acknowledged);
+        die();
+        disk.fail_after(again);
+        live(acknowledged);
+        die();
+        auto next = Account::open("/data", {level, &clock_, &disk});
+        const std::string when = std::to_string(step) + ", " + std::to_string(again);
+        ASSERT_TRUE(next.has_value()) << when << ": " << next.error().message();
+        const auto states = (*next)->budgets("org:acme").value();
+        ASSERT_EQ(states.size() + (acknowledged > 0 ? 0 : states.empty() ? 1 : 0), 1U) << when;
+        if (!states.empty()) {
+          EXPECT_EQ(states[0].held, 0) << when;
+          EXPECT_GE(states[0].used, acknowledged) << when;
+        }
+        const LedgerReport report = verify_ledger(disk, "/data").value();
+        EXPECT_TRUE(report.ok) << when << ": " << report.first_difference;
+        EXPECT_EQ(report.open_holds, 0) << when;
+      }
+    }
+  }
+  EXPECT_GT(deaths, 1'000);
 }
 
 TEST_F(AccountTest, ATornTailIsCutAndDamageIsNot) {
@@ -601,6 +732,27 @@ TEST_F(AccountTest, VerifyFindsEveryFlippedBit) {
     }
   }
   expect_sound();
+}
+
+TEST_F(AccountTest, ReadingOnTellsEachRecordOnce) {
+  auto account = open();
+  const std::string path = ledger_files(files_, "/data").value().at(0);
+  LedgerPlace place;
+  std::vector<std::uint64_t> seen;
+  const auto read_on = [&] {
+    place = read_ledger_on(files_, path, place, [&](const Record& record) {
+              seen.push_back(record.seq);
+            }).value();
+  };
+  read_on();
+  ASSERT_TRUE(reserve(*account, 1).has_value());
+  read_on();
+  read_on();
+  ASSERT_TRUE(reserve(*account, 1).has_value());
+  ASSERT_TRUE(reserve(*account, 1).has_value());
+  read_on();
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{1, 2, 3}));
+  EXPECT_EQ(place.bytes, files_.read(path)->size());
 }
 
 TEST_F(AccountTest, ScopesAreChecked) {

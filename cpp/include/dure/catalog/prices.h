@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -168,7 +169,13 @@ class PriceBook {
 
   std::vector<ModelPrices> models_;
   std::vector<LayerVersion> layers_;
-  std::unordered_map<std::string, std::size_t> by_name_;
+  struct NameHash {  // looks up by string_view too
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const noexcept {
+      return std::hash<std::string_view>()(name);
+    }
+  };
+  std::unordered_map<std::string, std::size_t, NameHash, std::equal_to<>> by_name_;
   std::string version_;
 };
 

@@ -60,6 +60,9 @@ struct ReserveRequest {
   Bound bound;
   CallInfo call;
   base::Duration lease = std::chrono::minutes(10);  // after that the hold may be taken for lost
+  // Belongs to a job (a batch, a background response), not to this process: it stays open when the
+  // process ends, and any account on the folder may follow and end it by its id.
+  bool detached = false;
 };
 
 struct Warning {
@@ -103,6 +106,17 @@ struct AccountOptions {
   Durability durability = Durability::kProcess;
   const base::Clock* clock = nullptr;  // nullptr: the machine's; else outlives the account
   base::Files* files = nullptr;        // nullptr: the machine's; else outlives the account
+};
+
+// The use of a budget reached `percent` of its limit, grants included.
+struct Alert {
+  std::string scope;
+  BudgetUnit unit = BudgetUnit::kPico;
+  std::string window;
+  std::int64_t percent = 0;
+  std::int64_t window_start_us = 0;
+  std::int64_t used = 0;
+  std::int64_t limit = 0;
 };
 
 class Account {
@@ -171,6 +185,10 @@ class Account {
   // kNotFound if there is none.
   base::Status grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,
                      base::WallTime until);
+
+  // What settlements of this process set off since the last call, at most the latest 1,024. Among
+  // all processes each percentage of a budget is told once a window; the ledger has it too.
+  [[nodiscard]] std::vector<Alert> take_alerts();
 
   // This process's own reservations since open, as written.
   [[nodiscard]] Totals totals() const;

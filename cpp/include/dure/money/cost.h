@@ -32,8 +32,9 @@ enum class Flag : std::uint16_t {
   kHedge = 1U << 6U,
   kBatch = 1U << 7U,
   kStage = 1U << 8U,
-  kConflict = 1U << 9U,   // a second settlement with other figures; the first stands
-  kRecovered = 1U << 10U  // settled by another process after the holder died
+  kConflict = 1U << 9U,    // a second settlement with other figures; the first stands
+  kRecovered = 1U << 10U,  // settled by another process after the holder died
+  kDetached = 1U << 11U    // a job's hold: it outlives the process that made it
 };
 using Flags = std::uint16_t;
 [[nodiscard]] constexpr Flags operator|(Flag a, Flag b) noexcept {

@@ -42,6 +42,7 @@ enum class RecordType : std::uint8_t {
   kGrant,
   kPriceVersion,
   kCheckpoint,
+  kAlert,  // a budget's use passed one of its percentages; once a window
 };
 [[nodiscard]] std::string_view name(RecordType type) noexcept;
 
@@ -80,11 +81,11 @@ struct Record {
   std::vector<std::pair<catalog::Unit, std::int64_t>> units;  // SETTLE
   std::string price_version;                                  // SETTLE, PRICE_VERSION
 
-  std::uint32_t budget = 0;    // LIMIT, GRANT
+  std::uint32_t budget = 0;    // LIMIT, GRANT, ALERT
   std::uint64_t revision = 0;  // LIMIT, GRANT: the latest in the folder is in force
   BudgetSpec spec;             // LIMIT
-  std::int64_t amount = 0;     // GRANT
-  std::int64_t until_us = 0;   // GRANT
+  std::int64_t amount = 0;     // GRANT; ALERT: the percentage
+  std::int64_t until_us = 0;   // GRANT; ALERT: start of the window
 
   Totals totals;        // CHECKPOINT: sums over this file so far
   bool closed = false;  // CHECKPOINT: the process ended in order
@@ -98,6 +99,18 @@ struct Record {
 // format. A torn tail ends the file; returns how many bytes it has (0: none).
 [[nodiscard]] base::Result<std::uint64_t> read_ledger(
     base::Files& files, const std::string& path, const std::function<bool(const Record&)>& each);
+
+// A place behind a whole record of a file; zeros: its beginning.
+struct LedgerPlace {
+  std::uint64_t records = 0;
+  std::uint64_t bytes = 0;
+};
+// Calls `each` for the whole records behind `from`, also while the file is written; returns where
+// they end. For whoever reads on from time to time; it does not look for damage. Fails with
+// kNotFound, kIo, kCorrupt for a damaged header.
+[[nodiscard]] base::Result<LedgerPlace> read_ledger_on(
+    base::Files& files, const std::string& path, LedgerPlace from,
+    const std::function<void(const Record&)>& each);
 
 // The ledger files of `path`: itself, or those of a ledger folder or data folder, in order.
 [[nodiscard]] base::Result<std::vector<std::string>> ledger_files(base::Files& files,

@@ -1,0 +1,234 @@
+"""Usage rows and roll-ups: what the ledger says, by quarter, local hour and local day."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from dure import _core, costs, usage
+from dure._testing import FakeClock
+from dure.errors import InvalidArgumentError, NotFoundError, StorageError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+Account = _core.money.Account
+SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
+BOOK = _core.catalog.PriceBook([])
+ORGS = ["a", "b"]
+
+
+def call(account: _core.money.Account, org: str, user: str, cost: int, end: str) -> tuple[int, int]:
+    hold = account.reserve(
+        [f"user:{user}", f"org:{org}"], input_pico=500, input_tokens=9, output_rate=7, max_output=20
+    )
+    if end == "void":
+        account.void_hold(hold)
+        return hold
+    account.sent(hold)
+    if end == "settle":
+        account.settle(hold, pico=cost, input_tokens=9, output_tokens=3)
+    elif end == "rule":
+        account.settle_by_rule(hold)
+    return hold
+
+
+def test_each_attempt_is_one_row(tmp_path: Path) -> None:
+    account = Account.open(str(tmp_path))
+    hold = call(account, "a", "7", 1_234, "settle")
+    call(account, "a", "7", 0, "void")
+    account.adjust(hold, pico=-34, tokens=1)
+    account.settle(hold, pico=9, input_tokens=1, output_tokens=1)  # a conflict: told, not counted
+    account.record(BOOK, ["org:b"], model="gpt-4o", service="chat", input_tokens=10,
+                   output_tokens=1, at_us=_core.money.wall_us())  # fmt: skip
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        assert book.post(tmp_path) == 4
+        assert book.post(tmp_path) == 0
+        rows = book.rows()
+        assert [row.type for row in rows] == ["SETTLE", "ADJUST", "VOID", "SETTLE"]
+        first = rows[0]
+        assert (first.org, first.user, first.cost_pico, first.tokens) == ("a", "7", 1_234, 12)
+        assert first.units == {"input.text": 9, "output.text": 3}
+        assert (first.hold_epoch, first.hold_seq) == hold == (rows[1].hold_epoch, rows[1].hold_seq)
+        assert rows[1].reserved_us == first.reserved_us
+        assert (rows[3].org, rows[3].model, rows[3].service) == ("b", "gpt-4o", "chat")
+        (a,) = book.totals("day", by=("org", "user"))[:1]
+        assert (a.names, a.calls, a.tokens, a.cost_pico) == (("a", "7"), 1, 13, 1_200)
+        assert first.to_dict()["cost_usd"] == "0.000000001234"
+
+
+def test_rows_say_flags_and_the_holds_of_the_dead(tmp_path: Path) -> None:
+    """An open hold is no row; its end in another process's file is."""
+    doomed = Account.open(str(tmp_path))
+    call(doomed, "a", "1", 0, "open")
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        assert book.post(tmp_path) == 0
+        del doomed
+        account = Account.open(str(tmp_path))
+        assert book.post(tmp_path) == 1
+        (row,) = book.rows()
+        assert row.flags == ("estimated", "recovered")
+        assert (row.hold_epoch, row.epoch) == (1, 2)
+        assert account.totals()["open"] == 0
+
+
+def test_sinks_take_each_row_once(tmp_path: Path) -> None:
+    account, seen = Account.open(str(tmp_path)), []
+
+    class Logger:
+        def info(self, event: str, **values: object) -> None:
+            seen.append((event, values["cost_pico"]))
+
+    taken: list[usage.UsageRow] = []
+    sinks: list[usage.UsageSink] = [usage.StructlogSink(Logger()), usage.CallbackSink(taken.append)]
+    with usage.UsageBook(tmp_path / "usage.db", sinks=sinks) as book:
+        call(account, "a", "1", 5, "settle")
+        book.post(tmp_path)
+        call(account, "a", "1", 6, "settle")
+        book.post(tmp_path)
+        book.post(tmp_path)
+        assert seen == [("llm_call", 5), ("llm_call", 6)]
+        assert taken == book.rows()
+
+
+def test_two_posters_count_nothing_twice(tmp_path: Path) -> None:
+    account = Account.open(str(tmp_path))
+    books = [usage.UsageBook(tmp_path / "usage.db") for _ in range(2)]
+    posted = 0
+    for number in range(20):
+        call(account, "a", "1", number, "settle")
+        posted += books[number % 2].post(tmp_path)
+    assert posted == 20
+    assert sum(total.cost_pico for total in books[0].totals()) == sum(range(20))
+    for book in books:
+        book.close()
+
+
+def local_day(us: int, zone: str) -> datetime:
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+    day = at.astimezone(ZoneInfo(zone)).date()
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+ZONES = ["UTC", "Asia/Seoul", "Asia/Kathmandu", "America/New_York", "America/Sao_Paulo",
+         "Australia/Lord_Howe", "Africa/Cairo"]  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(ORGS),
+            st.sampled_from(["1", "2"]),
+            st.integers(0, 10**13),
+            st.sampled_from(["settle", "rule", "void", "adjust"]),
+            st.integers(0, 40_000),
+        ),
+        max_size=25,
+    ),
+    zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)),
+    start=st.integers(0, 400),
+)
+def test_every_level_sums_to_the_rows(
+    steps: list[tuple[str, str, int, str, int]], zones: tuple[str, str], start: int
+) -> None:
+    """I7: calls = user-day = org-month in integers, at any moment, across zone changes."""
+    with tempfile.TemporaryDirectory(dir=SHM) as folder:
+        clock = FakeClock()
+        clock.advance(start * 86_400)
+        account = Account.open(folder, clock)
+        book = usage.UsageBook(f"{folder}/usage.db", zone=zones[0])
+        expected: Counter[tuple[datetime, str, str]] = Counter()
+        settled: list[tuple[tuple[int, int], int, str, str]] = []
+        for number, (org, user, cost, end, seconds) in enumerate(steps):
+            at = clock.wall_us()
+            if end == "adjust":
+                if settled:
+                    hold, at, org, user = settled[cost % len(settled)]  # noqa: PLW2901
+                    account.adjust(hold, pico=-cost, tokens=0)
+                    expected[local_day(at, zones[1]), org, user] -= cost
+            else:
+                hold = call(account, org, user, cost, end)
+                if end != "void":
+                    settled.append((hold, at, org, user))
+                    paid = account_pico(cost, end)
+                    expected[local_day(at, zones[1]), org, user] += paid
+            clock.advance(float(seconds))
+            if number % 5 == 0:
+                book.post(folder)
+        book.post(folder)
+        book.set_zone(zones[1])
+        days = book.totals("day", by=("org", "user"))
+        found = {(day.start, *day.names): day.cost_pico for day in days}
+        assert {key: cost for key, cost in found.items() if cost} == {
+            key: cost for key, cost in expected.items() if cost
+        }
+        spent = costs.verify_ledger(folder).spent_pico
+        assert spent == sum(row.cost_pico for row in book.rows())
+        for level in ("quarter", "hour", "day"):
+            assert sum(total.cost_pico for total in book.totals(level)) == spent
+        for day in days:
+            hours = book.totals(
+                "hour", by=("org", "user"), since=day.start, until=next_day(day.start, zones[1])
+            )
+            assert sum(h.cost_pico for h in hours if h.names == day.names) == day.cost_pico
+        book.close()
+
+
+def account_pico(cost: int, end: str) -> int:
+    """Return what a call comes to: by rule the input alone, nothing was received."""
+    return cost if end == "settle" else 500
+
+
+def next_day(start: datetime, zone: str) -> datetime:
+    day = (start + timedelta(minutes=1)).astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def test_a_post_that_fails_posts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account.open(str(tmp_path))
+    for number in range(5):
+        call(account, "a", "1", number, "settle")
+    book, left = usage.UsageBook(tmp_path / "usage.db"), [3]
+    count = book._count
+
+    def failing(row: usage.UsageRow) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise sqlite3.OperationalError("disk full")
+        count(row)
+
+    monkeypatch.setattr(book, "_count", failing)
+    with pytest.raises(StorageError, match="disk full"):
+        book.post(tmp_path)
+    monkeypatch.undo()
+    assert book.rows() == []
+    assert book.post(tmp_path) == 5
+    assert sum(total.cost_pico for total in book.totals()) == 10
+    book.close()
+
+
+def test_spans_and_bad_arguments(tmp_path: Path) -> None:
+    account = Account.open(str(tmp_path))
+    call(account, "a", "1", random.Random(1).randrange(10), "settle")
+    with usage.UsageBook(tmp_path / "usage.db", zone="Asia/Seoul") as book:
+        book.post(tmp_path)
+        now = datetime.fromtimestamp(_core.money.wall_us() / 1e6, UTC)
+        assert len(book.rows(since=now - timedelta(hours=1), until=now + timedelta(hours=1))) == 1
+        assert book.rows(until=now - timedelta(hours=1)) == []
+        for wrong in ({"level": "year"}, {"by": ["planet"]}, {"since": datetime(2026, 1, 1)}):
+            with pytest.raises(InvalidArgumentError):
+                book.totals(**wrong)
+        with pytest.raises(InvalidArgumentError, match="zone"):
+            book.set_zone("Nowhere/Land")
+        with pytest.raises(NotFoundError):
+            book.post(tmp_path / "nothing")
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        assert book.zone == "Asia/Seoul"
+    with pytest.raises(StorageError):
+        usage.UsageBook(tmp_path / "no" / "folder.db")
