@@ -374,6 +374,60 @@ TEST_F(AccountTest, AnExpiredHoldCountsAsVoided) {
   expect_sound();
 }
 
+TEST_F(AccountTest, ALimitLoweredBelowWhatIsHeld) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 10'000)).ok());
+  const Admission held = reserve(*account, 400).value();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 3'000)).ok());
+  EXPECT_EQ(state(*account).left, 0);  // never negative
+  EXPECT_EQ(state(*account).held, 4'100);
+  EXPECT_FALSE(reserve(*account, 1).has_value());
+  ASSERT_TRUE(account->sent(held.id).ok());
+  ASSERT_TRUE(account->settle(held.id, used(100, 50), cost_of(600)).ok());
+  EXPECT_EQ(state(*account).left, 2'400);
+  EXPECT_TRUE(reserve(*account, 1).has_value());
+  expect_sound();
+}
+
+TEST_F(AccountTest, AClockThatStepsBackMovesNoSettlement) {
+  auto account = open();
+  const std::int64_t now = clock_.wall().us;
+  BudgetSpec spec = budget("org:acme", 10'000);
+  spec.window = {"day", "UTC", {now - 10, now + 3'600'000'000}, {}};
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  clock_.advance(2h);  // the second window
+  const Admission held = reserve(*account, 400).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  clock_.set_wall({now + 1});
+  EXPECT_EQ(state(*account).held, 0);  // the first window is shown
+  ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(700)).ok());
+  EXPECT_EQ(state(*account).used, 0);
+  clock_.set_wall({now + 7'200'000'000});
+  EXPECT_EQ(state(*account).used, 700);  // where it was reserved
+  EXPECT_EQ(state(*account).held, 0);
+  expect_sound();
+}
+
+TEST_F(AccountTest, ReversedScopesOfTwoWritersAddUp) {
+  auto first = open();
+  auto second = open();
+  ASSERT_TRUE(first->set_budget(budget("org:acme", 100'000)).ok());
+  ASSERT_TRUE(second->set_budget(budget("user:7", 100'000)).ok());
+  for (int i = 0; i < 10; ++i) {
+    const Admission one = reserve(*first, 10, {"org:acme", "user:7"}).value();
+    const Admission two = reserve(*second, 10, {"user:7", "org:acme"}).value();
+    ASSERT_TRUE(first->sent(one.id).ok());
+    ASSERT_TRUE(first->settle(one.id, used(1, 1), cost_of(7)).ok());
+    ASSERT_TRUE(second->void_hold(two.id).ok());
+  }
+  for (const char* scope : {"org:acme", "user:7"}) {
+    EXPECT_EQ(state(*first, scope).used, 70);
+    EXPECT_EQ(state(*second, scope).used, 70);
+    EXPECT_EQ(state(*second, scope).held, 0);
+  }
+  expect_sound();
+}
+
 TEST_F(AccountTest, EachAlertIsToldOnceAWindow) {
   auto first = open();
   auto second = open();
