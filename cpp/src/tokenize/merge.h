@@ -4,7 +4,9 @@
 #ifndef DURE_SRC_TOKENIZE_MERGE_H_
 #define DURE_SRC_TOKENIZE_MERGE_H_
 
+#include <array>
 #include <cstddef>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +21,18 @@ inline constexpr std::size_t kStackMerge = 64;  // longest piece of merge_short
 // REQUIRES: 1 <= piece.size() <= kStackMerge; PairMemo::fits(vocab).
 std::size_t merge_short(const Vocab& vocab, PairMemo& memo, std::string_view piece,
                         Rank* out) noexcept;
+
+// A piece of a group and what became of it.
+struct ShortPiece {
+  const char* data;
+  std::size_t size;  // 1 to kMostBytes
+  static constexpr std::size_t kMostBytes = 16;
+  std::array<Rank, kMostBytes> ids;
+  std::size_t count;
+};
+// merge_short of many pieces. Their lookups wait for memory, so some pieces are under way at a
+// time. REQUIRES: PairMemo::fits(vocab).
+void merge_group(const Vocab& vocab, PairMemo& memo, std::span<ShortPiece> pieces) noexcept;
 
 // Appends the ids; O(n log n).
 void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);

@@ -37,6 +37,12 @@ class MergeCache {
     return count;
   }
 
+  [[nodiscard]] bool has(const ShortKey& key, std::uint64_t hash,
+                         std::uint32_t serial) const noexcept {
+    const Slot& slot = slots_.data()[hash >> kShift];
+    return slot.key == key && (slot.second & 15U) == serial;
+  }
+
   // The same, only the number.
   [[nodiscard]] std::size_t count(const ShortKey& key, std::uint64_t hash,
                                   std::uint32_t serial) const noexcept {
@@ -92,7 +98,7 @@ class MergeCache {
 
  private:
   struct alignas(32) Slot {
-    ShortKey key;
+    ShortKey key{0, 0};
     std::uint64_t first = 0;   // number of ids, then three ids of 20 bits
     std::uint64_t second = 0;  // serial of the vocabulary, then three ids
   };

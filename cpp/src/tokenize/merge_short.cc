@@ -24,66 +24,81 @@ std::uint32_t merge_at(Rank rank, unsigned place) noexcept {
 // Where pairs are looked up: in the table of all if it is there, else by their bytes.
 struct ByTable {
   const PairTable& table;
-  Rank operator()(Rank left, Rank right, std::string_view /*joined*/) const noexcept {
+  void prefetch(Rank left, Rank right) const noexcept { table.prefetch(left, right); }
+  Rank find(Rank left, Rank right, std::string_view /*joined*/) const noexcept {
     return table.find(left, right);
   }
 };
 struct ByBytes {
   const Vocab& vocab;
   PairMemo& memo;
-  Rank operator()(Rank left, Rank right, std::string_view joined) const noexcept {
+  void prefetch(Rank left, Rank right) const noexcept { memo.prefetch(left, right); }
+  Rank find(Rank left, Rank right, std::string_view joined) const noexcept {
     return memo.find(vocab, left, right, joined);
   }
 };
 
-// The parts of a piece. Each stands at its first byte; no array is ever moved.
-template <typename Pairs>
+// The parts of a piece of up to `Most` bytes. Each stands at its first byte; no array is ever
+// moved.
+template <typename Pairs, std::size_t Most>
 class Parts {
  public:
-  Parts(const Vocab& vocab, Pairs pairs, std::string_view piece) noexcept
-      : pairs_(pairs), piece_(piece), size_(static_cast<unsigned>(piece.size())) {
+  void start(const Vocab& vocab, std::string_view piece) noexcept {
+    piece_ = piece;
+    size_ = static_cast<unsigned>(piece.size());
     const auto* bytes = reinterpret_cast<const unsigned char*>(piece.data());
     for (unsigned i = 0; i + 1 < size_; ++i) {
-      ids_[i] = vocab.byte(bytes[i]);
-      merges_[i] = merge_at(vocab.pair(bytes[i], bytes[i + 1]), i);
+      ids_.data()[i] = vocab.byte(bytes[i]);
+      merges_.data()[i] = merge_at(vocab.pair(bytes[i], bytes[i + 1]), i);
     }
-    ids_[size_ - 1] = vocab.byte(bytes[size_ - 1]);
+    ids_.data()[size_ - 1] = vocab.byte(bytes[size_ - 1]);
     alive_ = ~Bits{0} >> (64U - size_);
   }
 
-  // Does the next merge; false if there is none.
-  bool merge() noexcept {
+  // Makes the next merge; false if there is none. What the new part merges to is asked for, and
+  // looked up by the next call.
+  bool merge(const Pairs& pairs) noexcept {
     const std::uint32_t best = lowest();
     if (best == kNever) return false;
-    const unsigned place = best & (kStackMerge - 1);
+    place_ = best & (kStackMerge - 1);
     const Rank rank = best >> kPlaceBits;
-    Bits after = alive_ & ~Bits{1} << place;
-    merges_[first(after)] = kNever;
+    Bits after = alive_ & ~Bits{1} << place_;
+    merges_.data()[first(after)] = kNever;
     alive_ ^= after & (~after + 1);
     after &= after - 1;
-    ids_[place] = rank;
-    const unsigned end = first(after);  // of the new part
-    merges_[place] = kNever;
-    if (after != 0) {
-      const std::string_view joined(piece_.data() + place, first(after & (after - 1)) - place);
-      merges_[place] = merge_at(pairs_(rank, ids_[end], joined), place);
-    }
-    const Bits before = alive_ & ((Bits{1} << place) - 1);
-    if (before != 0) {
-      const auto left = 63U - static_cast<unsigned>(std::countl_zero(before));
-      const std::string_view joined(piece_.data() + left, end - left);
-      merges_[left] = merge_at(pairs_(ids_[left], rank, joined), left);
-    }
+    ids_.data()[place_] = rank;
+    merges_.data()[place_] = kNever;
+    end_ = first(after);
+    after_ = first(after & (after - 1));
+    if (end_ < size_) pairs.prefetch(rank, ids_.data()[end_]);
+    before_ = alive_ & ((Bits{1} << place_) - 1);
+    if (before_ != 0) pairs.prefetch(ids_.data()[last(before_)], rank);
     return true;
+  }
+  // REQUIRES: merge() returned true since.
+  void look_up(const Pairs& pairs) noexcept {
+    const Rank rank = ids_.data()[place_];
+    if (end_ < size_) {
+      const std::string_view joined(piece_.data() + place_, after_ - place_);
+      merges_.data()[place_] = merge_at(pairs.find(rank, ids_.data()[end_], joined), place_);
+    }
+    if (before_ != 0) {
+      const unsigned left = last(before_);
+      const std::string_view joined(piece_.data() + left, end_ - left);
+      merges_.data()[left] = merge_at(pairs.find(ids_.data()[left], rank, joined), left);
+    }
   }
 
   std::size_t write(Rank* out) const noexcept {
     std::size_t count = 0;
-    for (Bits rest = alive_; rest != 0; rest &= rest - 1) out[count++] = ids_[first(rest)];
+    for (Bits rest = alive_; rest != 0; rest &= rest - 1) out[count++] = ids_.data()[first(rest)];
     return count;
   }
 
  private:
+  static unsigned last(Bits parts) noexcept {
+    return 63U - static_cast<unsigned>(std::countl_zero(parts));
+  }
   // The first of these parts; the piece's end if there is none.
   [[nodiscard]] unsigned first(Bits parts) const noexcept {
     return parts == 0 ? size_ : static_cast<unsigned>(std::countr_zero(parts));
@@ -92,38 +107,94 @@ class Parts {
   [[nodiscard, gnu::optimize("no-tree-vectorize")]] std::uint32_t lowest() const noexcept {
     std::uint32_t even = kNever;
     std::uint32_t odd = kNever;
+    const std::uint32_t* const merges = merges_.data();
     unsigned i = 0;
     for (; i + 2 < size_; i += 2) {
-      even = std::min(even, merges_[i]);
-      odd = std::min(odd, merges_[i + 1]);
+      even = std::min(even, merges[i]);
+      odd = std::min(odd, merges[i + 1]);
     }
-    if (i + 1 < size_) even = std::min(even, merges_[i]);
+    if (i + 1 < size_) even = std::min(even, merges[i]);
     return std::min(even, odd);
   }
 
-  Pairs pairs_;
   std::string_view piece_;
   unsigned size_;
-  Bits alive_;                                     // where parts start
-  std::array<Rank, kStackMerge> ids_;              // of the part that starts there
-  std::array<std::uint32_t, kStackMerge> merges_;  // of that part and the next
+  unsigned place_;  // of the last merge, and where its part and the next one end
+  unsigned end_;
+  unsigned after_;
+  Bits before_;                             // parts before it
+  Bits alive_;                              // where parts start
+  std::array<Rank, Most> ids_;              // of the part that starts there
+  std::array<std::uint32_t, Most> merges_;  // of that part and the next
 };
 
 template <typename Pairs>
-std::size_t merge_by(const Vocab& vocab, Pairs pairs, std::string_view piece, Rank* out) noexcept {
-  Parts<Pairs> parts(vocab, pairs, piece);
-  while (parts.merge()) {
-  }
+std::size_t merge_one(const Vocab& vocab, const Pairs& pairs, std::string_view piece,
+                      Rank* out) noexcept {
+  Parts<Pairs, kStackMerge> parts;
+  parts.start(vocab, piece);
+  while (parts.merge(pairs)) parts.look_up(pairs);
   return parts.write(out);
+}
+
+template <typename Pairs>
+void merge_interleaved(const Vocab& vocab, const Pairs& pairs,
+                       std::span<ShortPiece> pieces) noexcept {
+  constexpr std::size_t kLanes = 8;
+  std::array<Parts<Pairs, ShortPiece::kMostBytes>, kLanes> lanes;
+  std::array<std::size_t, kLanes> of{};  // the piece in each lane
+  std::size_t next = 0;
+  std::size_t busy = 0;  // lanes [0, busy) are under way
+  const auto fill = [&](std::size_t lane) {
+    for (; next < pieces.size(); ++next) {
+      ShortPiece& piece = pieces.data()[next];
+      lanes.data()[lane].start(vocab, {piece.data, piece.size});
+      of.data()[lane] = next;
+      if (lanes.data()[lane].merge(pairs)) {
+        ++next;
+        return true;
+      }
+      piece.count = lanes.data()[lane].write(piece.ids.data());
+    }
+    return false;
+  };
+  while (busy < kLanes && fill(busy)) ++busy;
+  while (busy > 0) {
+    for (std::size_t lane = 0; lane < busy;) {
+      auto& parts = lanes.data()[lane];
+      parts.look_up(pairs);
+      if (parts.merge(pairs)) {
+        ++lane;
+        continue;
+      }
+      ShortPiece& piece = pieces.data()[of.data()[lane]];
+      piece.count = parts.write(piece.ids.data());
+      if (fill(lane)) {
+        ++lane;
+      } else if (--busy != lane) {
+        parts = lanes.data()[busy];
+        of.data()[lane] = of.data()[busy];
+      }
+    }
+  }
 }
 
 }  // namespace
 
 std::size_t merge_short(const Vocab& vocab, PairMemo& memo, std::string_view piece,
                         Rank* out) noexcept {
-  if (const PairTable* table = vocab.ready_pairs())
-    return merge_by(vocab, ByTable{*table}, piece, out);
-  return merge_by(vocab, ByBytes{vocab, memo}, piece, out);
+  if (const PairTable* table = vocab.ready_pairs()) {
+    return merge_one(vocab, ByTable{*table}, piece, out);
+  }
+  return merge_one(vocab, ByBytes{vocab, memo}, piece, out);
+}
+
+void merge_group(const Vocab& vocab, PairMemo& memo, std::span<ShortPiece> pieces) noexcept {
+  if (const PairTable* table = vocab.ready_pairs()) {
+    merge_interleaved(vocab, ByTable{*table}, pieces);
+  } else {
+    merge_interleaved(vocab, ByBytes{vocab, memo}, pieces);
+  }
 }
 
 }  // namespace dure::tokenize

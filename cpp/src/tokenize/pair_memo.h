@@ -30,11 +30,15 @@ class PairMemo {
   Rank find(const Vocab& vocab, Rank left, Rank right, std::string_view joined) noexcept {
     const std::uint64_t pair = std::uint64_t{left} << kIdBits | right;
     const std::uint64_t key = pair << kSerialBits | (vocab.serial() & kSerialMask);
-    std::uint64_t& slot = slots_[pair * 0x9E3779B97F4A7C15ULL >> (64 - kBits)];
+    std::uint64_t& slot = slots_.data()[pair * 0x9E3779B97F4A7C15ULL >> (64 - kBits)];
     if (slot >> kIdBits == key && vocab.serial() <= kSerialMask) [[likely]] {
       return static_cast<Rank>(slot) & kNoPair;
     }
     return learn(vocab, key, joined, slot);
+  }
+  void prefetch(Rank left, Rank right) const noexcept {
+    const std::uint64_t pair = std::uint64_t{left} << kIdBits | right;
+    __builtin_prefetch(&slots_.data()[pair * 0x9E3779B97F4A7C15ULL >> (64 - kBits)]);
   }
   // How often the vocabulary had to be asked since reset_learned().
   [[nodiscard]] std::size_t learned() const noexcept { return learned_; }

@@ -32,12 +32,18 @@ class PairTable {
   [[nodiscard]] Rank find(Rank left, Rank right) const noexcept {
     const std::uint64_t pair = std::uint64_t{left} << kIdBits | right;
     const std::uint64_t hash = hash_of(pair);
-    if ((filter_[hash >> 20U & filter_mask_] >> (hash & 63U) & 1U) == 0) return kNoPair;
+    if ((filter_.data()[hash >> 20U & filter_mask_] >> (hash & 63U) & 1U) == 0) return kNoPair;
     for (std::size_t slot = hash >> shift_;; slot = (slot + 1) & mask_) {
-      const std::uint64_t found = slots_[slot];
+      const std::uint64_t found = slots_.data()[slot];
       if (found >> kIdBits == pair) return static_cast<Rank>(found) & kNoPair;
       if (found == kFree) return kNoPair;
     }
+  }
+
+  void prefetch(Rank left, Rank right) const noexcept {
+    const std::uint64_t hash = hash_of(std::uint64_t{left} << kIdBits | right);
+    __builtin_prefetch(&filter_.data()[hash >> 20U & filter_mask_]);
+    __builtin_prefetch(&slots_.data()[hash >> shift_]);
   }
 
  private:

@@ -28,8 +28,8 @@ inline constexpr std::size_t kShort = 15;  // longest piece that fits a ShortKey
 
 // Up to 15 bytes, zero-padded; the length in the last byte. Never all zero.
 struct ShortKey {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
+  std::uint64_t low;
+  std::uint64_t high;
   friend bool operator==(const ShortKey&, const ShortKey&) = default;
 };
 
@@ -50,7 +50,7 @@ inline constexpr auto kKeyMasks = [] {
 // REQUIRES: 1 <= length <= kShort; `at` to `end` (>= length bytes) may be read.
 inline ShortKey short_key(const char* at, std::size_t length, const char* end) noexcept {
   const KeyMask& mask = kKeyMasks[length];
-  ShortKey key;
+  ShortKey key{0, 0};
   if (end - at >= 16) [[likely]] {
     std::memcpy(&key.low, at, 8);
     std::memcpy(&key.high, at + 8, 8);

@@ -83,7 +83,7 @@ class Count {
 template <typename Sink>
 class Walk {
  public:
-  static constexpr std::size_t kBatch = 256;
+  static constexpr std::size_t kBatch = 128;
 
   Walk(const Vocab& vocab, std::string_view text, Sink& sink)
       : vocab_(vocab),
@@ -98,9 +98,10 @@ class Walk {
     const std::size_t count = ends.size();
     fetch(start, ends.data(), count);
     const std::size_t misses = probe(start, ends.data(), count);
+    if (misses != 0 && PairMemo::fits(vocab_)) merge_new(start, ends.data(), misses);
     std::size_t done = 0;
     for (std::size_t i = 0; i < misses; ++i) {
-      const std::size_t piece = missed_[i];
+      const std::size_t piece = missed_.data()[i];
       sink_.hits(ranks_.data() + done, piece - done);
       const std::size_t from = piece == 0 ? start : ends[piece - 1];
       missed(text_.substr(from, ends[piece] - from), piece);
@@ -154,9 +155,31 @@ class Walk {
     return misses;
   }
 
+  // Merges the short ones that the cache does not know, all together; group_ has their ids, and
+  // instead of a rank they have their place in it.
+  void merge_new(std::size_t start, const std::size_t* ends, std::size_t misses) noexcept {
+    std::size_t fresh = 0;
+    for (std::size_t i = 0; i < misses; ++i) {
+      const std::size_t index = missed_.data()[i];
+      const std::size_t from = index == 0 ? start : ends[index - 1];
+      const std::size_t length = ends[index] - from;
+      if (length > kShort) continue;
+      if (cache_.has(keys_.data()[index], hashes_.data()[index], vocab_.serial())) continue;
+      group_.data()[fresh].data = text_.data() + from;
+      group_.data()[fresh].size = length;
+      ranks_.data()[index] = static_cast<Rank>(fresh++);
+    }
+    merge_group(vocab_, cache_.pairs(), std::span(group_.data(), fresh));
+  }
+
   void missed(std::string_view piece, std::size_t index) {
     const bool fits = PairMemo::fits(vocab_);
-    if (piece.size() <= kShort && fits) {
+    if (ranks_.data()[index] != kNoRank) {
+      const ShortPiece& merged = group_.data()[ranks_.data()[index]];
+      cache_.store(keys_.data()[index], hashes_.data()[index], vocab_.serial(), merged.ids.data(),
+                   merged.count);
+      sink_.many(merged.ids.data(), merged.count);
+    } else if (piece.size() <= kShort && fits) {
       const ShortKey& key = keys_[index];
       const std::uint64_t hash = hashes_[index];
       if (sink_.cached(cache_, key, hash, vocab_.serial())) return;
@@ -194,6 +217,7 @@ class Walk {
   std::array<std::uint64_t, kBatch> hashes_;
   std::array<Rank, kBatch> ranks_;
   std::array<std::uint32_t, kBatch> missed_;  // indices of the pieces that are no token
+  std::array<ShortPiece, kBatch> group_;
   std::vector<Rank> long_;
 };
 
