@@ -5,6 +5,7 @@
 
 #include "dure/text/unicode_class.h"
 #include "dure/text/utf8.h"
+#include "tokenize/token_row.h"
 #include "tokenize/walk.h"
 
 namespace dure::tokenize {
@@ -13,6 +14,9 @@ namespace {
 // Later text can change how the last three pieces were cut, never an earlier one: look-ahead sees
 // past white space, a contraction or a change of case only. One more, for a character in parts.
 constexpr std::size_t kUnstable = 4;
+
+// From so many bytes on a piece of a growing text keeps its tokens.
+constexpr std::size_t kLongPiece = 256;
 
 // Furthest end: up to so many bytes each end is tried, beyond them the place is bisected first.
 constexpr std::size_t kLongSearch = 2048;
@@ -54,23 +58,90 @@ std::size_t trailing_space(std::string_view text, std::size_t from) noexcept {
 
 }  // namespace
 
+struct Counter::LongPiece {
+  std::size_t start;
+  std::size_t resume;  // resume_point() of it
+  TokenRow row;
+};
+
+Counter::Counter(const Encoding& encoding) noexcept : encoding_(encoding) {}
+Counter::~Counter() = default;
+Counter::Counter(Counter&&) noexcept = default;
+
 std::size_t Counter::append(std::string_view text) {
   tail_ += text;
-  const PrefixCounts pieces(encoding_, tail_);
-  tail_count_ = pieces.total();
-  if (pieces.ends().size() > kUnstable) {
-    const std::size_t stable = pieces.ends().size() - kUnstable;
-    settled_ += pieces.sums()[stable - 1];
-    tail_count_ -= pieces.sums()[stable - 1];
-    tail_.erase(0, pieces.ends()[stable - 1]);
+  const std::vector<std::size_t> ends = split_tail();
+  const std::size_t stable = ends.size() > kUnstable ? ends.size() - kUnstable : 0;
+  const std::size_t settled = tokens(ends, 0, stable);
+  tail_count_ = tokens(ends, stable, ends.size());
+  if (!long_.empty() && long_.back().start + long_.back().row.size() == tail_.size()) {
+    long_.back().resume = resume_point(encoding_.grammar(), tail_, long_.back().resume);
   }
+  if (stable > 0) settle(ends[stable - 1], settled);
   return count();
+}
+
+Counter::LongPiece* Counter::long_at(std::size_t start) noexcept {
+  const auto found = std::find_if(long_.begin(), long_.end(),
+                                  [start](const LongPiece& one) { return one.start == start; });
+  return found == long_.end() ? nullptr : &*found;
+}
+
+std::vector<std::size_t> Counter::split_tail() {
+  const Vocab& vocab = encoding_.vocab();
+  std::vector<std::size_t> ends;
+  std::vector<LongPiece> kept;
+  for (std::size_t at = 0; at < tail_.size(); at = ends.back()) {
+    LongPiece* known = long_at(at);
+    const std::size_t from = known == nullptr ? at : known->resume;
+    ends.push_back(piece_end(encoding_.grammar(), tail_, from));
+    const std::size_t size = ends.back() - at;
+    if (known != nullptr && size >= known->row.size()) {
+      kept.push_back(std::move(*known));
+    } else if (size >= kLongPiece && PairMemo::fits(vocab) && vocab.canonical()) {
+      kept.push_back({at, at, TokenRow(vocab)});
+    }
+  }
+  long_ = std::move(kept);
+  return ends;
+}
+
+std::size_t Counter::tokens(const std::vector<std::size_t>& ends, std::size_t first,
+                            std::size_t last) {
+  Count sink;
+  Walk<Count> walker(encoding_.vocab(), tail_, sink);
+  std::size_t total = 0;
+  for (std::size_t at = first == 0 ? 0 : ends[first - 1]; first < last; at = ends[first - 1]) {
+    const std::string_view piece = std::string_view(tail_).substr(at, ends[first] - at);
+    if (LongPiece* known = long_at(at)) {
+      known->row.extend(MergeCache::of_thread().pairs(), piece);
+      total += known->row.tokens().size();
+      ++first;
+      continue;
+    }
+    std::size_t next = first + 1;
+    while (next < last && next - first < Walk<Count>::kBatch && !long_at(ends[next - 1])) ++next;
+    walker.pieces(at, std::span(ends).subspan(first, next - first));
+    first = next;
+  }
+  return total + sink.total();
+}
+
+void Counter::settle(std::size_t bytes, std::size_t tokens) {
+  settled_ += tokens;
+  tail_.erase(0, bytes);
+  std::erase_if(long_, [bytes](const LongPiece& one) { return one.start < bytes; });
+  for (LongPiece& one : long_) {
+    one.start -= bytes;
+    one.resume -= bytes;
+  }
 }
 
 void Counter::reset() noexcept {
   tail_.clear();
   settled_ = 0;
   tail_count_ = 0;
+  long_.clear();
 }
 
 PrefixCounts::PrefixCounts(const Encoding& encoding, std::string_view text, std::size_t limit)

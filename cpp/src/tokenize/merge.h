@@ -37,10 +37,8 @@ void merge_group(const Vocab& vocab, PairMemo& memo, std::span<ShortPiece> piece
 // Appends the ids; O(n log n).
 void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);
 
-// Appends the ids of a piece of any length. In windows that overlap, if the vocabulary is
-// canonical (vocab.h): a row of tokens is the merge of its bytes exactly if each two neighbours
-// are that of theirs, so two rows that share a token at one place are one row. Linear in all but
-// made-up cases; O(n log n) in these.
+// Appends the ids of a piece of any length: as a TokenRow if the vocabulary is canonical (vocab.h),
+// else by heap.
 void merge_any(const Vocab& vocab, PairMemo& memo, std::string_view piece, std::vector<Rank>& out);
 
 }  // namespace dure::tokenize

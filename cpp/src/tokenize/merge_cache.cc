@@ -1,7 +1,5 @@
 #include "tokenize/merge_cache.h"
 
-#include <algorithm>
-
 namespace dure::tokenize {
 
 MergeCache& MergeCache::of_thread() {
@@ -10,8 +8,8 @@ MergeCache& MergeCache::of_thread() {
 }
 
 void MergeCache::clear() noexcept {
-  std::fill(slots_.begin(), slots_.end(), Slot{});
-  std::fill(long_slots_.begin(), long_slots_.end(), LongSlot{});
+  slots_.clear();
+  long_slots_.clear();
   pairs_.clear();
 }
 

@@ -10,8 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "tokenize/huge_array.h"
 #include "tokenize/pair_memo.h"
 #include "tokenize/probe_table.h"
 
@@ -27,7 +27,7 @@ class MergeCache {
   // Ids of the piece copied into `out` (room for kMostIds); returns their number, 0: not known.
   std::size_t find(const ShortKey& key, std::uint64_t hash, std::uint32_t serial,
                    Rank* out) const noexcept {
-    const Slot& slot = slots_[hash >> kShift];
+    const Slot& slot = slots_.data()[hash >> kShift];
     if (slot.key != key || (slot.first & 15U) == 0 || (slot.second & 15U) != serial) return 0;
     const std::size_t count = slot.first & 15U;
     for (std::size_t i = 0; i < 3; ++i) {
@@ -46,7 +46,7 @@ class MergeCache {
   // The same, only the number.
   [[nodiscard]] std::size_t count(const ShortKey& key, std::uint64_t hash,
                                   std::uint32_t serial) const noexcept {
-    const Slot& slot = slots_[hash >> kShift];
+    const Slot& slot = slots_.data()[hash >> kShift];
     if (slot.key != key || (slot.second & 15U) != serial) return 0;
     return slot.first & 15U;
   }
@@ -59,7 +59,7 @@ class MergeCache {
       if (ids[i] > kIdMask) return;
       words[i / 3] |= std::uint64_t{ids[i]} << (4 + 20 * (i % 3));
     }
-    slots_[hash >> kShift] = {key, words[0], words[1]};
+    slots_.data()[hash >> kShift] = {key, words[0], words[1]};
   }
 
   // The same for pieces of 16 to 31 bytes; `out` has room for kMostLongIds.
@@ -67,7 +67,7 @@ class MergeCache {
   static constexpr std::size_t kLongest = 31;
   std::size_t find_long(const LongKey& key, std::uint64_t hash, std::size_t length,
                         std::uint32_t serial, Rank* out) const noexcept {
-    const LongSlot& slot = long_slots_[hash >> kLongShift];
+    const LongSlot& slot = long_slots_.data()[hash >> kLongShift];
     const std::size_t count = slot.ids[0] & 15U;
     if (slot.key != key || count == 0 || (slot.ids[1] & 15U) != serial ||
         (slot.ids[2] & 15U) != length - 16) {
@@ -86,21 +86,23 @@ class MergeCache {
       if (ids[i] > kIdMask) return;
       slot.ids[i / 3] |= std::uint64_t{ids[i]} << (4 + 20 * (i % 3));
     }
-    long_slots_[hash >> kLongShift] = slot;
+    long_slots_.data()[hash >> kLongShift] = slot;
   }
 
   [[nodiscard]] PairMemo& pairs() noexcept { return pairs_; }
 
-  void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&slots_[hash >> kShift]); }
+  void prefetch(std::uint64_t hash) const noexcept {
+    __builtin_prefetch(&slots_.data()[hash >> kShift]);
+  }
 
   // Forgets everything; answers stay the same.
   void clear() noexcept;
 
  private:
   struct alignas(32) Slot {
-    ShortKey key{0, 0};
-    std::uint64_t first = 0;   // number of ids, then three ids of 20 bits
-    std::uint64_t second = 0;  // serial of the vocabulary, then three ids
+    ShortKey key;
+    std::uint64_t first;   // number of ids, then three ids of 20 bits
+    std::uint64_t second;  // serial of the vocabulary, then three ids
   };
   static constexpr unsigned kBits = 17;  // 4 MB
   static constexpr unsigned kShift = 64 - kBits;
@@ -108,15 +110,15 @@ class MergeCache {
 
   struct alignas(64) LongSlot {
     LongKey key;
-    std::array<std::uint64_t, 4> ids{};  // 4 bits of number, serial, length; three ids in each
+    std::array<std::uint64_t, 4> ids;  // 4 bits of number, serial, length; three ids in each
   };
   static constexpr unsigned kLongBits = 14;  // 1 MB
   static constexpr unsigned kLongShift = 64 - kLongBits;
 
   MergeCache() : slots_(std::size_t{1} << kBits), long_slots_(std::size_t{1} << kLongBits) {}
 
-  std::vector<Slot> slots_;
-  std::vector<LongSlot> long_slots_;
+  HugeArray<Slot> slots_;
+  HugeArray<LongSlot> long_slots_;
   PairMemo pairs_;
 };
 

@@ -12,9 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "dure/tokenize/vocab.h"
+#include "tokenize/huge_array.h"
 #include "tokenize/pair_table.h"
 
 namespace dure::tokenize {
@@ -44,7 +44,7 @@ class PairMemo {
   [[nodiscard]] std::size_t learned() const noexcept { return learned_; }
   void reset_learned() noexcept { learned_ = 0; }
   // Forgets everything; answers stay the same.
-  void clear() noexcept { std::fill(slots_.begin(), slots_.end(), 0); }
+  void clear() noexcept { slots_.clear(); }
 
  private:
   static constexpr unsigned kBits = 17;
@@ -62,7 +62,7 @@ class PairMemo {
   }
 
   std::size_t learned_ = 0;
-  std::vector<std::uint64_t> slots_;  // left, right: kIdBits each; serial; what they merge to
+  HugeArray<std::uint64_t> slots_;  // left, right: kIdBits each; serial; what they merge to
 };
 
 }  // namespace dure::tokenize

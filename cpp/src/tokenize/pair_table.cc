@@ -5,22 +5,20 @@
 
 namespace dure::tokenize {
 
-PairTable::PairTable(std::size_t tokens) {
-  const std::size_t slots = std::bit_ceil(2 * tokens + 2);
-  slots_.assign(slots, kFree);
-  mask_ = slots - 1;
-  shift_ = 64U - static_cast<unsigned>(std::countr_zero(slots));
+PairTable::PairTable(std::size_t tokens) : slots_(std::bit_ceil(2 * tokens + 2)) {
+  mask_ = slots_.size() - 1;
+  shift_ = 64U - static_cast<unsigned>(std::countr_zero(slots_.size()));
   filter_.assign(std::bit_ceil(tokens / 8 + 1), 0);  // eight bits a token
   filter_mask_ = filter_.size() - 1;
 }
 
 void PairTable::insert(Rank left, Rank right, Rank merged) noexcept {
-  const std::uint64_t pair = std::uint64_t{left} << kIdBits | right;
+  const std::uint64_t pair = pair_of(left, right);
   const std::uint64_t hash = hash_of(pair);
   filter_[hash >> 20U & filter_mask_] |= 1ULL << (hash & 63U);
   std::size_t slot = hash >> shift_;
-  while (slots_[slot] != kFree) slot = (slot + 1) & mask_;
-  slots_[slot] = pair << kIdBits | merged;
+  while (slots_.data()[slot] != kFree) slot = (slot + 1) & mask_;
+  slots_.data()[slot] = pair << kIdBits | merged;
 }
 
 bool PairTable::add(const Vocab& vocab, std::string_view token, Rank rank) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "dure/tokenize/vocab.h"
+#include "tokenize/huge_array.h"
 
 namespace dure::tokenize {
 
@@ -30,7 +31,7 @@ class PairTable {
 
   // What the two merge to, or kNoPair.
   [[nodiscard]] Rank find(Rank left, Rank right) const noexcept {
-    const std::uint64_t pair = std::uint64_t{left} << kIdBits | right;
+    const std::uint64_t pair = pair_of(left, right);
     const std::uint64_t hash = hash_of(pair);
     if ((filter_.data()[hash >> 20U & filter_mask_] >> (hash & 63U) & 1U) == 0) return kNoPair;
     for (std::size_t slot = hash >> shift_;; slot = (slot + 1) & mask_) {
@@ -41,13 +42,17 @@ class PairTable {
   }
 
   void prefetch(Rank left, Rank right) const noexcept {
-    const std::uint64_t hash = hash_of(std::uint64_t{left} << kIdBits | right);
+    const std::uint64_t hash = hash_of(pair_of(left, right));
     __builtin_prefetch(&filter_.data()[hash >> 20U & filter_mask_]);
     __builtin_prefetch(&slots_.data()[hash >> shift_]);
   }
 
  private:
-  static constexpr std::uint64_t kFree = ~0ULL;
+  static constexpr std::uint64_t kFree = 0;
+  // Never 0.
+  static std::uint64_t pair_of(Rank left, Rank right) noexcept {
+    return std::uint64_t{1} << (2 * kIdBits) | std::uint64_t{left} << kIdBits | right;
+  }
   static std::uint64_t hash_of(std::uint64_t pair) noexcept {
     const std::uint64_t mixed = pair * 0x9E3779B97F4A7C15ULL;
     return mixed ^ mixed >> 32U;
@@ -60,7 +65,7 @@ class PairTable {
   unsigned shift_;
   std::size_t mask_;
   std::size_t filter_mask_;
-  std::vector<std::uint64_t> slots_;   // left, right, what they merge to: kIdBits each
+  HugeArray<std::uint64_t> slots_;     // left, right, what they merge to: kIdBits each; top bit set
   std::vector<std::uint64_t> filter_;  // one bit a pair
 };
 

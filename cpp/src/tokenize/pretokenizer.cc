@@ -53,6 +53,45 @@ std::size_t split(Grammar grammar, std::string_view text, std::size_t start,
   return splitter().split(grammar, text, start, ends.data(), ends.size());
 }
 
+// Within a run of letters or of ASCII symbols a piece goes on as one that starts there would. In
+// o200k the case counts: after a small letter, or while there was none and the letter is
+// caseless, so that capitals at the end are cut off behind it or later.
+std::size_t resume_point(Grammar grammar, std::string_view text, std::size_t start) noexcept {
+  using namespace rules;
+  const auto* begin = reinterpret_cast<At>(text.data());
+  const At end = begin + text.size();
+  At found = begin + start;
+  const bool quote = grammar != Grammar::kO200k && *found == '\'';
+  if (quote && contraction<true>(found + 1, end) != 0) return start;  // a piece that is complete
+  bool head = true;                                                   // no small letter so far
+  bool words = false;                                                 // a letter so far
+  unsigned before = 0;
+  for (At at = found; at < end;) {
+    const Char next = char_at(at, end);
+    const bool word = (next.set & kLetter) != 0;
+    // What ends a run: newlines and slashes behind symbols, a contraction behind a word.
+    if (before != 0 && (next.set & kSpace) != 0) break;
+    if (words && !word) break;
+    words = words || word;
+    if (grammar != Grammar::kO200k) {
+      if (word && (before & kLetter) != 0) found = at;
+    } else if ((next.set & kMark) != 0) {
+      break;
+    } else if (word) {
+      const bool lower = (next.set & bit(CharClass::kLower)) != 0;
+      head = head && !lower;
+      if (lower || (head && (next.set & kCaseless) != 0)) found = at;
+    }
+    const bool symbols = *at < 0x80 && (next.set & kSymbol) != 0 && (before & kSymbol) != 0;
+    if (symbols && at + 1 < end && at[1] < 0x80 && (char_at(at + 1, end).set & kSymbol) != 0) {
+      found = at;
+    }
+    before = next.set;
+    at += next.length;
+  }
+  return static_cast<std::size_t>(found - begin);
+}
+
 // A letter or number, then white space: no piece goes on over it, and neither look-ahead of white
 // space nor a contraction can see over it. In cl100k and o200k also: a newline, then a letter.
 std::size_t safe_cut(Grammar grammar, std::string_view text, std::size_t limit) noexcept {

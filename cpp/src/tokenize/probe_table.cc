@@ -1,14 +1,8 @@
 #include "tokenize/probe_table.h"
 
-#include <sys/mman.h>
-
 #include <bit>
-#include <cstdlib>
-#include <new>
 
 namespace dure::tokenize {
-
-void ProbeTable::Free::operator()(void* memory) const noexcept { std::free(memory); }
 
 base::Result<std::unique_ptr<ProbeTable>> ProbeTable::create(
     std::string_view bytes, std::span<const std::uint32_t> offsets) {
@@ -27,14 +21,8 @@ bool ProbeTable::fill() {
   }
   // Two of three slots filled at most; at least two buckets, so that the shift is below 64.
   const std::size_t buckets = std::bit_ceil(short_count / 2 + 2);
-  const std::size_t size = buckets * sizeof(Bucket);
-  constexpr std::size_t kHugePage = std::size_t{2} << 20U;
-  const bool huge = size >= kHugePage;
-  memory_.reset(std::aligned_alloc(huge ? kHugePage : alignof(Bucket), size));
-  if (memory_ == nullptr) throw std::bad_alloc();
-  if (huge) madvise(memory_.get(), size, MADV_HUGEPAGE);  // a hint; before the first touch
-  std::memset(memory_.get(), 0, size);
-  buckets_ = static_cast<Bucket*>(memory_.get());
+  memory_.emplace(buckets);
+  buckets_ = memory_->data();
   last_ = buckets_ + buckets - 1;
   shift_ = 64U - static_cast<unsigned>(std::countr_zero(buckets));
   long_.assign(std::bit_ceil((count - short_count) * 2 + 2), LongSlot{});

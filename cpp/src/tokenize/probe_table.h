@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@
 #endif
 
 #include "dure/tokenize/vocab.h"
+#include "tokenize/huge_array.h"
 
 namespace dure::tokenize {
 
@@ -142,10 +144,6 @@ class ProbeTable {
     return Rank{a == b} - 1;
 #endif
   }
-  struct Free {
-    void operator()(void* memory) const noexcept;
-  };
-
   ProbeTable(std::string_view bytes, std::span<const std::uint32_t> offsets) noexcept
       : bytes_(bytes), offsets_(offsets) {}
   bool fill();
@@ -157,7 +155,7 @@ class ProbeTable {
 
   std::string_view bytes_;
   std::span<const std::uint32_t> offsets_;
-  std::unique_ptr<void, Free> memory_;
+  std::optional<HugeArray<Bucket>> memory_;
   Bucket* buckets_ = nullptr;
   Bucket* last_ = nullptr;
   unsigned shift_ = 0;

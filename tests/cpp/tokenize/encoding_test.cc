@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -105,6 +107,46 @@ TEST(Encoding, LoadsOnceForAllThreads) {
   }
   for (std::thread& thread : threads) thread.join();
   for (const Encoding* one : seen) EXPECT_EQ(one, seen[0]);
+}
+
+// Long pieces of all kinds that grow, change and end; after each part the count is that of all.
+TEST(Counter, FollowsLongPieces) {
+  std::mt19937 chance(5);
+  const std::vector<std::string> parts{
+      "x",  "abcde", "XY", "\xED\x95\x9C", "!",        "/",        "=-",       "\n",  " ", "    ",
+      "'s", "'",     "7",  "012345",       "\xCC\x81", "\xC3\x89", "\xED\x95", "\x9C"};
+  for (const std::string_view name : {"gpt2", "cl100k_base", "o200k_base"}) {
+    for (int round = 0; round < 12; ++round) {
+      Counter counter(encoding(name));
+      std::string text;
+      while (text.size() < 3'000) {
+        const std::string& part = parts[chance() % parts.size()];
+        for (std::size_t i = 1U << chance() % 10; i > 0; --i) text += part;
+        if (chance() % 4 == 0) text += parts[chance() % parts.size()];
+      }
+      for (std::size_t at = 0; at < text.size();) {
+        const std::size_t size = 1 + chance() % 40;
+        counter.append(std::string_view(text).substr(at, size));
+        at = std::min(at + size, text.size());
+        ASSERT_EQ(counter.count(), encoding(name).count(std::string_view(text).substr(0, at)))
+            << name << ", round " << round << ", " << at << " bytes";
+      }
+    }
+  }
+}
+
+TEST(Counter, ReadsAGrowingPieceOnce) {
+  for (const std::string_view name : {"gpt2", "cl100k_base", "o200k_base"}) {
+    for (const std::string_view unit : {"abcdefgh", "=-", "\xED\x95\x9C"}) {
+      Counter counter(encoding(name));
+      std::string text;
+      while (text.size() < 200'000) {  // once more for each part would take minutes
+        counter.append(unit);
+        text += unit;
+      }
+      EXPECT_EQ(counter.count(), encoding(name).count(text)) << name << " " << unit;
+    }
+  }
 }
 
 TEST(Truncate, KeepsTheLongestStartThatFits) {

@@ -167,6 +167,25 @@ TEST(Split, BadBytesAreSymbols) {
   }
 }
 
+// From the point that it names, any longer text is cut as from the start of the piece.
+TEST(Split, ResumesAsFromTheStart) {
+  std::mt19937 chance(13);
+  std::size_t moved = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    const std::string whole = random_text(chance, 2 + chance() % 60, 1 + chance() % 5);
+    const std::string_view text = std::string_view(whole).substr(0, 1 + chance() % whole.size());
+    for (const Grammar grammar : kGrammars) {
+      std::size_t start = 0;
+      while (piece_end(grammar, text, start) < text.size()) start = piece_end(grammar, text, start);
+      const std::size_t resume = resume_point(grammar, text, start);
+      moved += resume > start ? 1 : 0;
+      ASSERT_EQ(piece_end(grammar, whole, resume), piece_end(grammar, whole, start))
+          << "grammar " << static_cast<int>(grammar) << ": '" << text << "' of '" << whole << "'";
+    }
+  }
+  EXPECT_GT(moved, 1'000U);
+}
+
 // Every code point of the basic plane between others.
 TEST(Split, EveryClassOfCharacter) {
   std::string text;

@@ -21,11 +21,16 @@
 
 namespace dure::tokenize {
 
-// The count of a text that only grows: only the last pieces are encoded again.
+// The count of a text that only grows: only the last pieces are encoded again, and of a long one
+// only its end.
 class Counter {
  public:
   // `encoding` outlives this object.
-  explicit Counter(const Encoding& encoding) noexcept : encoding_(encoding) {}
+  explicit Counter(const Encoding& encoding) noexcept;
+  ~Counter();
+  Counter(Counter&&) noexcept;
+  Counter(const Counter&) = delete;
+  Counter& operator=(const Counter&) = delete;
   // Adds `text` and returns the count of all so far: that of one call on the whole text. A
   // character may come in two parts.
   std::size_t append(std::string_view text);
@@ -34,10 +39,21 @@ class Counter {
   void reset() noexcept;
 
  private:
+  // A piece of tail_ that is long, its tokens and where to read on.
+  struct LongPiece;
+  [[nodiscard]] LongPiece* long_at(std::size_t start) noexcept;
+  // The ends of the pieces of tail_; notes the long ones.
+  [[nodiscard]] std::vector<std::size_t> split_tail();
+  // Tokens of the pieces that end at ends[first] to ends[last - 1].
+  [[nodiscard]] std::size_t tokens(const std::vector<std::size_t>& ends, std::size_t first,
+                                   std::size_t last);
+  void settle(std::size_t bytes, std::size_t tokens);
+
   const Encoding& encoding_;
-  std::string tail_;            // what later text may still split otherwise
-  std::size_t settled_ = 0;     // tokens before tail_
-  std::size_t tail_count_ = 0;  // tokens of tail_
+  std::string tail_;             // what later text may still split otherwise
+  std::size_t settled_ = 0;      // tokens before tail_
+  std::size_t tail_count_ = 0;   // tokens of tail_
+  std::vector<LongPiece> long_;  // by their starts; none or one, mostly
 };
 
 // One pass over a text; then the exact count of any span of it.

@@ -37,6 +37,12 @@ enum class Grammar : std::uint8_t {
 std::size_t split(Grammar grammar, std::string_view text, std::size_t start,
                   std::span<std::size_t> ends) noexcept;
 
+// An offset in the piece at `start` from which piece_end() will answer the same as from `start`,
+// whatever text follows: what lies before it need not be read again. `start` itself if none is
+// found. REQUIRES: the piece ends with the text.
+[[nodiscard]] std::size_t resume_point(Grammar grammar, std::string_view text,
+                                       std::size_t start) noexcept;
+
 // The last offset in (0, limit] where text may be cut so that both sides, encoded apart, give the
 // ids of the whole; 0 if there is none. REQUIRES: limit < text.size().
 [[nodiscard]] std::size_t safe_cut(Grammar grammar, std::string_view text,

@@ -1,0 +1,89 @@
+#include "tokenize/token_row.h"
+
+#include <algorithm>
+#include <array>
+
+namespace dure::tokenize {
+
+void TokenRow::extend(PairMemo& memo, std::string_view piece) {
+  merged_ = {};  // of a buffer that may be gone
+  while (end_ < piece.size()) lengthen(memo, piece);
+  merged_ = {};
+}
+
+// Merges a window from `overlap_` tokens before the end on and joins it to the row.
+void TokenRow::lengthen(PairMemo& memo, std::string_view piece) {
+  std::size_t token = row_.size();
+  std::size_t at = end_;
+  while (token > 0 && row_.size() - token < overlap_) at -= length(row_[--token]);
+  if (end_ - at > size_ / 2) {
+    size_ *= kGrowth;
+    return;
+  }
+  const std::string_view bytes = piece.substr(at, size_);
+  merge_window(memo, bytes);
+  if (token == 0) {
+    row_ = window_;
+  } else if (!join(token)) {
+    size_ *= kGrowth;
+    overlap_ *= kGrowth;
+    return;
+  }
+  end_ = at + bytes.size();
+}
+
+// Replaces what follows the first token that the row, from `token` on, and the window share; false
+// if there is none.
+bool TokenRow::join(std::size_t token) {
+  std::size_t ours = 0;    // bytes of the row from there on
+  std::size_t theirs = 0;  // of the window
+  for (std::size_t i = 0; i < window_.size() && token < row_.size();) {
+    if (ours == theirs && row_[token] == window_[i]) {
+      row_.resize(token);
+      row_.insert(row_.end(), window_.begin() + static_cast<std::ptrdiff_t>(i), window_.end());
+      return true;
+    }
+    if (ours <= theirs) {
+      ours += length(row_[token++]);
+    } else {
+      theirs += length(window_[i++]);
+    }
+  }
+  return false;
+}
+
+// The tokens of `bytes` to window_; those of a long run are there already.
+void TokenRow::merge_window(PairMemo& memo, std::string_view bytes) {
+  if (bytes == merged_) return;
+  merged_ = bytes;
+  window_.clear();
+  if (bytes.size() <= kStackMerge) {
+    window_.resize(bytes.size());
+    window_.resize(merge_short(*vocab_, memo, bytes, window_.data()));
+    return;
+  }
+  merge_by_heap(*vocab_, bytes, window_);
+  if (++large_ % kPatience != 0) return;
+  size_ = std::max(size_ / kGrowth, kStackMerge);
+  overlap_ = kOverlap;
+}
+
+void merge_any(const Vocab& vocab, PairMemo& memo, std::string_view piece, std::vector<Rank>& out) {
+  if (piece.size() <= kStackMerge && PairMemo::fits(vocab)) {
+    std::array<Rank, kStackMerge> ids;
+    const std::size_t count = merge_short(vocab, memo, piece, ids.data());
+    out.insert(out.end(), ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count));
+  } else if (PairMemo::fits(vocab) && vocab.canonical()) {
+    TokenRow row(vocab);
+    row.extend(memo, piece);
+    if (out.empty()) {
+      out = std::move(row).take();
+    } else {
+      out.insert(out.end(), row.tokens().begin(), row.tokens().end());
+    }
+  } else {
+    merge_by_heap(vocab, piece, out);
+  }
+}
+
+}  // namespace dure::tokenize
