@@ -14,12 +14,14 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[1] / "build" / "corpora"
 PACKAGES = (
     "debian-handbook",
+    "gimp-help-ko",
     "installation-guide-amd64",
     "libreoffice-help-ko",
     "python3.11-doc",
 )
 TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]+>", re.DOTALL | re.IGNORECASE)
 BLANK = re.compile(r"\n\s*\n\s*")
+HANGUL = re.compile("[가-힣]")
 
 
 def _unpacked() -> Path:
@@ -41,18 +43,28 @@ def _pages(*folders: Path) -> str:
     return "".join(_plain(page.read_text(errors="replace")) for page in pages)
 
 
+def _korean_lines(text: str) -> str:
+    """Each line with Hangul once: help pages repeat their frames and are partly English."""
+    lines = dict.fromkeys(line for line in text.splitlines() if HANGUL.search(line))
+    return "\n".join(lines) + "\n"
+
+
 def _make(language: str) -> str:
-    doc = _unpacked() / "usr" / "share" / "doc"
+    share = _unpacked() / "usr" / "share"
+    doc = share / "doc"
     if language == "english":
         return _pages(
             doc / "debian-handbook" / "html" / "en-US",
             doc / "installation-guide-amd64" / "en",
-            doc / "python3.11" / "html" / "library",
+            doc / "python3.11" / "html",
         )
     if language == "korean":
-        return _pages(
+        guides = _pages(
             doc / "installation-guide-amd64" / "ko", doc / "debian-handbook" / "html" / "ko-KR"
         )
+        office = _pages(share / "libreoffice" / "help" / "ko")
+        images = _pages(share / "gimp" / "2.0" / "help" / "ko")
+        return guides + _korean_lines(office) + _korean_lines(images)
     library = Path(sysconfig.get_path("stdlib"))
     files = sorted(path for path in library.rglob("*.py") if "site-packages" not in path.parts)
     return "".join(path.read_text(errors="replace") for path in files)
