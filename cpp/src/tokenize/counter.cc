@@ -18,8 +18,10 @@ constexpr std::size_t kUnstable = 4;
 // From so many bytes on a piece of a growing text keeps its tokens.
 constexpr std::size_t kLongPiece = 256;
 
-// Furthest end: up to so many bytes each end is tried, beyond them the place is bisected first.
+// Furthest end: up to so many bytes each end is tried, beyond them a bound is found first.
 constexpr std::size_t kLongSearch = 2048;
+// Characters of a piece that what follows may still cut off: a few, of four bytes at most.
+constexpr std::size_t kLookAhead = 16;
 
 // The running sum after each piece.
 class Sums {
@@ -217,22 +219,48 @@ std::size_t PrefixCounts::furthest(std::size_t start, std::size_t limit) const {
       break;
     }
     const std::size_t fits = first_over > joint.piece ? ends_[first_over - 1] : joint.at;
-    if (end > fits && end - fits > kLongSearch) end = bisect(start, fits, end, limit);
+    if (end > fits && end - fits > kLongSearch) {
+      end = bound(fits, end, most - sum_until(first_over));
+    }
   }
   end = text::char_start(text_, end);
   while (end > start && count(start, end) > limit) end = text::char_start(text_, end - 1);
   return end;
 }
 
-std::size_t PrefixCounts::bisect(std::size_t start, std::size_t low, std::size_t high,
-                                 std::size_t limit) const {
-  const std::size_t most = high;
-  while (high - low > 1) {
-    const std::size_t middle = text::char_start(text_, low + (high - low) / 2);
-    if (middle <= low) break;
-    (count(start, middle) <= limit ? low : high) = middle;
+// Cut short, the piece at `low` is one piece again or (o200k, white space) two. The tokens of one
+// are those of some start at most the longest token shorter, and one more; so once as many bytes
+// lie beyond the limit, all that follow do.
+std::size_t PrefixCounts::bound(std::size_t low, std::size_t high, std::size_t limit) const {
+  const Vocab& vocab = encoding_.vocab();
+  if (!PairMemo::fits(vocab) || !vocab.canonical()) return high;
+  const Grammar grammar = encoding_.grammar();
+  const std::string_view text = text_.substr(0, high);
+  const std::string_view piece = text.substr(low, piece_end(grammar, text, low) - low);
+  PairMemo& memo = MergeCache::of_thread().pairs();
+  TokenRow row(vocab);
+  row.extend(memo, piece);
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < std::min(limit, row.tokens().size()); ++i) {
+    end += vocab.token(row.tokens()[i]).size();
   }
-  return std::min(most, low + 2 * encoding_.vocab().longest());
+  std::size_t last = end;  // the last start of the piece that fits
+  std::size_t resume = 0;  // resume_point() of what was seen of the piece
+  while (end < piece.size() && end - last < vocab.longest() + kLookAhead) {
+    const std::string_view cut = piece.substr(0, ++end);
+    const std::size_t first = piece_end(grammar, cut, resume);
+    bool fits = row.count_start(memo, piece, end) <= limit;
+    if (first == end) {
+      resume = resume_point(grammar, cut, resume);
+    } else if (!fits) {
+      const std::size_t tokens = row.count_start(memo, piece, first);
+      fits = tokens <= limit && tokens + encoding_.count(cut.substr(first)) <= limit;
+    }
+    if (fits) last = end;
+  }
+  if (end < piece.size()) return low + last;
+  // Beyond a piece of white space that alone is over the limit only white space may still fit.
+  return std::min(high, low + piece.size() + kLongSearch);
 }
 
 base::Result<std::vector<std::pair<std::size_t, std::size_t>>> split_at(const Encoding& encoding,

@@ -7,8 +7,35 @@ namespace dure::tokenize {
 
 void TokenRow::extend(PairMemo& memo, std::string_view piece) {
   merged_ = {};  // of a buffer that may be gone
+  starts_.clear();
   while (end_ < piece.size()) lengthen(memo, piece);
   merged_ = {};
+}
+
+// From a few tokens before the cut on, merged again; they share a token with the row before it.
+std::size_t TokenRow::count_start(PairMemo& memo, std::string_view piece, std::size_t size) {
+  if (starts_.empty()) {
+    std::size_t at = 0;
+    for (const Rank rank : row_) {
+      starts_.push_back(at);
+      at += length(rank);
+    }
+  }
+  const auto next = std::lower_bound(starts_.begin(), starts_.end(), size);
+  const auto before = static_cast<std::size_t>(next - starts_.begin());
+  for (std::size_t overlap = kOverlap;; overlap *= kGrowth) {
+    const std::size_t first = before > overlap ? before - overlap : 0;
+    const std::size_t from = starts_.empty() ? 0 : starts_[first];
+    std::vector<Rank> tail;
+    if (size > from) merge_any(*vocab_, memo, piece.substr(from, size - from), tail);
+    if (first == 0) return tail.size();
+    std::size_t at = from;
+    for (std::size_t i = 0, token = first; i < tail.size(); at += length(tail[i++])) {
+      while (token < row_.size() && starts_[token] < at) ++token;
+      if (token == row_.size()) break;
+      if (starts_[token] == at && row_[token] == tail[i]) return token + tail.size() - i;
+    }
+  }
 }
 
 // Merges a window from `overlap_` tokens before the end on and joins it to the row.

@@ -25,6 +25,9 @@ class TokenRow {
   // Makes the row that of `piece`. REQUIRES: `piece` begins with what was given before.
   void extend(PairMemo& memo, std::string_view piece);
   [[nodiscard]] std::size_t size() const noexcept { return end_; }  // in bytes
+  // Tokens of the first `size` bytes of `piece`, merged alone. REQUIRES: `piece` was the last one
+  // given to extend(); size <= piece.size().
+  [[nodiscard]] std::size_t count_start(PairMemo& memo, std::string_view piece, std::size_t size);
   [[nodiscard]] const std::vector<Rank>& tokens() const noexcept { return row_; }
   [[nodiscard]] std::vector<Rank> take() && { return std::move(row_); }
 
@@ -46,6 +49,7 @@ class TokenRow {
   std::size_t large_ = 0;           // windows merged that were beyond kStackMerge
   std::string_view merged_;         // what window_ is of
   std::vector<Rank> window_;
+  std::vector<std::size_t> starts_;  // of the tokens; for count_start()
 };
 
 }  // namespace dure::tokenize

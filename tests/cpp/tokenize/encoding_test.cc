@@ -163,6 +163,30 @@ TEST(Truncate, KeepsTheLongestStartThatFits) {
   }
 }
 
+// Long pieces of all kinds against every end tried.
+TEST(Truncate, IsExactInLongPieces) {
+  std::mt19937 chance(6);
+  const std::vector<std::string> units{"x",        "qzvxjkw", "AB",           "a", "\xED\x95\x9C",
+                                       "A",        "=-",      "\xC3\x89",     " ", "\n",
+                                       "\xCC\x81", "/",       "\xEA\xB8\x80", "0"};
+  for (const std::string_view name : {"gpt2", "cl100k_base", "o200k_base"}) {
+    for (int round = 0; round < 25; ++round) {
+      const std::string& first = units[chance() % units.size()];
+      const std::string& second = units[chance() % units.size()];
+      std::string text = round % 2 == 0 ? "in front" : "";
+      while (text.size() < 2'600) text += chance() % 3 == 0 ? second : first;
+      text += " and more";
+      const std::size_t limit = 2 + chance() % (encoding(name).count(text) - 2);
+      std::size_t best = 0;
+      for (std::size_t end = 0; end <= text.size(); ++end) {
+        if (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) continue;
+        if (encoding(name).fits(std::string_view(text).substr(0, end), limit)) best = end;
+      }
+      ASSERT_EQ(encoding(name).truncate(text, limit), best) << name << ": " << text;
+    }
+  }
+}
+
 TEST(Truncate, FindsItsPlaceInAMegabyteWithoutSpaces) {
   const Encoding& o200k = encoding("o200k_base");
   for (const std::string& unit : {std::string("x"), std::string("\xED\x95\x9C\xEA\xB8\x80"),

@@ -73,8 +73,8 @@ class PrefixCounts {
   [[nodiscard]] std::size_t count(std::size_t start, std::size_t end) const;
   // The furthest end of a span from `start` with at most `limit` tokens, between characters.
   // REQUIRES: `start` <= reach(), between characters; well-formed UTF-8. Counts of longer starts
-  // may be smaller, so every end is tried; but where one piece has more than 2,048 bytes (a run
-  // without spaces), only those within two longest tokens of the place found by bisection.
+  // may be smaller, so every end is tried; in a piece of more than 2,048 bytes (a run without
+  // spaces), from the place where its tokens reach the limit on.
   [[nodiscard]] std::size_t furthest(std::size_t start, std::size_t limit) const;
   // How far the text was read: text().size() unless a limit stopped it.
   [[nodiscard]] std::size_t reach() const noexcept { return ends_.empty() ? 0 : ends_.back(); }
@@ -86,9 +86,9 @@ class PrefixCounts {
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
 
  private:
-  // A bound near and above the furthest end between `low`, which fits, and `high`.
-  [[nodiscard]] std::size_t bisect(std::size_t start, std::size_t low, std::size_t high,
-                                   std::size_t limit) const;
+  // A bound above the furthest end between `low`, where a piece starts, and `high`, if `limit`
+  // tokens are left for what follows `low`.
+  [[nodiscard]] std::size_t bound(std::size_t low, std::size_t high, std::size_t limit) const;
   // The first offset from which text[start:end) is cut as the whole text is, and what is before.
   struct Joint {
     std::size_t at;
