@@ -12,10 +12,12 @@
 namespace dure::bindings {
 namespace {
 
-// Interpreter exit: native threads end first, then no thread comes back into Python any more.
+// Interpreter exit: no thread comes back into Python any more, then native threads end. The other
+// way round, a daemon thread whose call ends here would raise and print into a closing interpreter,
+// which aborts ("could not acquire lock for <stderr> at interpreter shutdown").
 void shut_down() {
-  without_gil([] { net::stop_all_transports(std::chrono::seconds(2)); });
   close_exit_guard();
+  without_gil([] { net::stop_all_transports(std::chrono::seconds(2)); });
 }
 
 }  // namespace
