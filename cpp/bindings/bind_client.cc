@@ -11,7 +11,7 @@
 #include "dure/client/client.h"
 #include "dure/client/embeddings.h"
 #include "dure/money/account.h"
-#include "dure/net/curl_transport.h"
+#include "dure/net/http_transport.h"
 #include "dure/net/proxy.h"
 #include "gil.h"
 #include "request_writer.h"
@@ -40,7 +40,9 @@ class Registry {
 
   std::shared_ptr<Client> open(const std::string& data, const py::object& transport,
                                const py::object& clock, const py::object& random) {
-    const Key key{data, transport.ptr(), clock.ptr(), random.ptr()};
+    const Key key{data, engine_name(transport),
+                  py::isinstance<py::str>(transport) ? nullptr : transport.ptr(), clock.ptr(),
+                  random.ptr()};
     for (auto it = entries_.begin(); it != entries_.end(); ++it) {
       if (it->key == key) return it->client;
     }
@@ -56,13 +58,17 @@ class Registry {
   }
 
  private:
-  using Key = std::tuple<std::string, PyObject*, PyObject*, PyObject*>;
+  using Key = std::tuple<std::string, std::string, PyObject*, PyObject*, PyObject*>;
   struct Entry {
     Key key;
     std::shared_ptr<Client> client;
     py::object transport, clock, random;  // the client borrows from them: they die after it
   };
   static constexpr std::size_t kIdle = 4;
+
+  static std::string engine_name(const py::object& transport) {
+    return py::isinstance<py::str>(transport) ? transport.cast<std::string>() : std::string();
+  }
 
   static std::shared_ptr<Client> make(const std::string& data, const py::object& transport,
                                       const py::object& clock, const py::object& random) {
@@ -71,6 +77,11 @@ class Registry {
     services.random = random.is_none() ? &base::system_random() : &random.cast<base::Random&>();
     services.prices = catalog::PriceBook::builtin();
     const bool native = transport.is_none() || py::isinstance<py::str>(transport);
+    const auto engine = net::engine_of(engine_name(transport));
+    if (!engine) {
+      throw StatusException(
+          base::invalid_argument("transport", "transport must be \"a\" or \"b\""));
+    }
     if (!native) services.transport = transport.cast<TransportPtr>();
     without_gil([&] {
       services.account =
@@ -79,7 +90,7 @@ class Registry {
       if (native) {
         net::TransportOptions options;
         options.proxy = net::ProxyRules::from_environment();
-        services.transport = net::make_curl_transport(std::move(options), *services.clock);
+        services.transport = net::make_transport(std::move(options), *services.clock, *engine);
       }
     });
     return Client::create(std::move(services));

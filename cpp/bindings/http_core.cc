@@ -5,7 +5,7 @@
 #include <array>
 #include <tuple>
 
-#include "dure/net/curl_transport.h"
+#include "dure/net/http_transport.h"
 #include "gil.h"
 #include "status.h"
 
@@ -89,7 +89,13 @@ net::Request make_request(std::string method, std::string url, net::Headers head
 class HttpCore {
  public:
   HttpCore(std::string ca, std::string certificate, std::string key, std::string unix_socket,
-           const std::optional<std::string>& proxy, std::vector<std::string> ca_fallbacks) {
+           const std::optional<std::string>& proxy, std::vector<std::string> ca_fallbacks,
+           const std::string& transport) {
+    const auto engine = net::engine_of(transport);
+    if (!engine) {
+      throw StatusException(
+          base::invalid_argument("transport", "transport must be \"a\" or \"b\""));
+    }
     net::TransportOptions options;
     options.ca_file = std::move(ca);
     options.ca_fallbacks = std::move(ca_fallbacks);
@@ -101,7 +107,7 @@ class HttpCore {
     } else {
       options.proxy = net::ProxyRules::from_environment();
     }
-    transport_ = net::make_curl_transport(std::move(options), base::system_clock());
+    transport_ = net::make_transport(std::move(options), base::system_clock(), *engine);
   }
 
   py::tuple request(std::string method, std::string url, net::Headers headers,
@@ -310,9 +316,10 @@ void bind_http_core(py::module_& room) {
       .def("cancel", &HttpStream::cancel);
   py::class_<HttpCore, std::shared_ptr<HttpCore>>(room, "HttpCore", "One native transport.")
       .def(py::init<std::string, std::string, std::string, std::string,
-                    const std::optional<std::string>&, std::vector<std::string>>(),
+                    const std::optional<std::string>&, std::vector<std::string>,
+                    const std::string&>(),
            py::arg("ca"), py::arg("certificate"), py::arg("key"), py::arg("unix_socket"),
-           py::arg("proxy"), py::arg("ca_fallbacks"))
+           py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport"))
       .def("request", &HttpCore::request, py::arg("method"), py::arg("url"), py::arg("headers"),
            py::arg("body"), py::arg("timeouts"))
       .def("request_sync", &HttpCore::request_sync, py::arg("method"), py::arg("url"),

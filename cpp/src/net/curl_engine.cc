@@ -1,34 +1,26 @@
 #include "net/curl_engine.h"
 
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
-#include <system_error>
 #include <utility>
 
 #include "net/curl_library.h"
-#include "net/native_thread.h"
 #include "net/trust_store.h"
 
 namespace dure::net {
 namespace {
 
 constexpr std::size_t kShardRoom = 64;  // connections; D5
-constexpr base::Duration kNameLife = std::chrono::seconds(60);
-constexpr std::size_t kMostNames = 1024;
-constexpr int kFakeTimeSliceMs = 2;
 
-base::Status stopped() {
-  return base::Status(base::Code::kUnavailable,
-                      "the transport was stopped while the request was under way; it may have "
-                      "been carried out")
-      .with("stage", std::string("stop"));
+// Before 8.0.0 a handle that is used again keeps a pointer to the last header of its last reply,
+// and a reply whose first header line is folded makes libcurl write there, freed as it is: each
+// request gets a handle of its own then.
+bool may_be_used_again() noexcept {
+  return curl_version_number() >= 0x080000;
 }
 
 base::Instant machine_now() noexcept { return base::system_clock().now(); }
@@ -41,113 +33,12 @@ ino_t identity_of(int fd) noexcept {
 
 }  // namespace
 
-// Work of the layers above that waits for its time; owned by the engine.
-class CurlEngine::WorkTimer final : public Timer {
- public:
-  WorkTimer(CurlEngine& engine, std::shared_ptr<Work> work)
-      : engine_(engine), work_(std::move(work)) {}
-  void fire() noexcept override {
-    const auto self = engine_.works_.extract(this);  // dies at the end of this call
-    work_->run();
-  }
-
- private:
-  CurlEngine& engine_;
-  const std::shared_ptr<Work> work_;
-};
-
 CurlEngine::CurlEngine(const TransportOptions& options, const base::Clock& clock)
-    : options_(options),
-      clock_(clock),
-      fake_time_(&clock != &base::system_clock()),
-      resolver_(std::make_unique<Resolver>(options.look_up)) {}
+    : IoThread(clock), options_(options) {}
 
-CurlEngine::~CurlEngine() {
-  if (thread_.joinable()) thread_.detach();  // only if stop() was never called
-  if (epoll_ >= 0) ::close(epoll_);
-  if (wake_ >= 0) ::close(wake_);
-}
+base::Status CurlEngine::prepare() { return load_curl(); }
 
-base::Status CurlEngine::start(const std::shared_ptr<CurlEngine>& self) {
-  if (base::Status loaded = load_curl(); !loaded.ok()) return loaded;
-  const auto no = [](std::string_view what) {
-    return base::Status(base::Code::kUnavailable,
-                        "the transport cannot start: " + std::string(what) + " (" +
-                            std::strerror(errno) + ")")
-        .with("stage", std::string("start"));
-  };
-  self->epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
-  self->wake_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (self->epoll_ < 0 || self->wake_ < 0) return no("no file descriptor is left");
-  epoll_event event{.events = EPOLLIN, .data = {.fd = self->wake_}};
-  if (::epoll_ctl(self->epoll_, EPOLL_CTL_ADD, self->wake_, &event) != 0) return no("epoll");
-  try {
-    self->thread_ = start_thread([self] { self->run(); });
-  } catch (const std::system_error&) {
-    return no("no thread is left");
-  }
-  return {};
-}
-
-void CurlEngine::post(Command command) {
-  const std::lock_guard lock(command_mutex_);
-  if (ended_) return;
-  commands_.push_back(std::move(command));
-  if (commands_.size() > 1) return;
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
-}
-
-bool CurlEngine::stop(base::Duration limit) {
-  post([this] { stopping_ = true; });
-  if (std::this_thread::get_id() == thread_.get_id()) {  // a handler let the transport go
-    thread_.detach();
-    return false;
-  }
-  const std::lock_guard joining(join_mutex_);
-  std::unique_lock lock(command_mutex_);
-  const bool ended = end_seen_.wait_for(lock, limit, [this] { return ended_; });
-  lock.unlock();
-  if (!thread_.joinable()) return ended;
-  ended ? thread_.join() : thread_.detach();
-  return ended;
-}
-
-// --- the thread ---
-
-void CurlEngine::run() noexcept {
-  std::array<epoll_event, 256> events;
-  std::unique_lock work(work_mutex_);
-  while (!stopping_) {
-    const int timeout = timeout_ms();
-    work.unlock();
-    const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
-    work.lock();
-    for (int at = 0; at < count; ++at) {
-      const epoll_event& event = events[static_cast<std::size_t>(at)];
-      if (event.data.fd != wake_) ready(event.data.fd, event.events);
-    }
-    run_commands();
-    run_timers();
-  }
-  fail_all(stopped());
-  resolver_.reset();
-  close_shards();
-  works_.clear();
-  const std::lock_guard lock(command_mutex_);
-  ended_ = true;
-  commands_.clear();
-  end_seen_.notify_all();
-}
-
-int CurlEngine::timeout_ms() const {
-  constexpr std::int64_t kMs = 1'000'000;
-  std::int64_t wait = -1;
-  const auto take = [&wait](std::int64_t left) {
-    left = std::max<std::int64_t>(left, 0);
-    if (wait < 0 || left < wait) wait = left;
-  };
-  if (!timers_.empty()) take((timers_.next() - clock_.now()).count());
+std::int64_t CurlEngine::own_wait() const {
   bool any_shard = false;
   base::Instant first;
   for (const auto& shard : shards_) {
@@ -156,29 +47,11 @@ int CurlEngine::timeout_ms() const {
     first = shard->timer_at;
     any_shard = true;
   }
-  if (any_shard) take(first.ns == 0 ? 0 : (first - machine_now()).count());
-  if (fake_time_ && !timers_.empty()) take(kFakeTimeSliceMs * kMs);
-  if (wait < 0) return -1;
-  return static_cast<int>(std::min<std::int64_t>((wait + kMs - 1) / kMs, 60'000));
+  if (!any_shard) return -1;
+  return first.ns == 0 ? 0 : std::max<std::int64_t>((first - machine_now()).count(), 0);
 }
 
-void CurlEngine::run_commands() {
-  std::vector<Command> commands;
-  {
-    // Read before the swap: the other way round a wake-up could be lost.
-    const std::lock_guard lock(command_mutex_);
-    if (!commands_.empty()) {
-      std::uint64_t count = 0;
-      [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
-    }
-    commands.swap(commands_);
-  }
-  for (const Command& command : commands) command();
-}
-
-void CurlEngine::run_timers() {
-  const base::Instant now = clock_.now();
-  while (Timer* const due = timers_.pop_due(now)) due->fire();
+void CurlEngine::after_turn() {
   admit();
   for (std::size_t at = 0; at < shards_.size(); ++at) {  // collect() may add shards
     CurlShard& shard = *shards_[at];
@@ -192,13 +65,14 @@ void CurlEngine::run_timers() {
   if (!queue_.empty()) admit();
 }
 
-void CurlEngine::ready(int fd, std::uint32_t events) {
-  const auto place = static_cast<std::size_t>(fd);
+void CurlEngine::ready(std::uint64_t tag, std::uint32_t events) {
+  const auto place = static_cast<std::size_t>(tag);
+  const int fd = static_cast<int>(tag);
   if (place >= sockets_.size()) return;
   Socket& socket = sockets_[place];
   if (socket.wanted == 0 || socket.shard == nullptr) {
     // An idle connection that the server closed or wrote to: libcurl finds out when it needs it.
-    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+    ::epoll_ctl(epoll(), EPOLL_CTL_DEL, fd, nullptr);
     socket.watched = 0;
     return;
   }
@@ -259,10 +133,10 @@ void CurlEngine::watch(int fd, CurlShard* shard, std::uint32_t wanted) {
   socket.shard = shard;
   socket.wanted = wanted;
   if (wanted == 0 || wanted == socket.watched) return;
-  epoll_event event{.events = wanted, .data = {.fd = fd}};
+  epoll_event event{.events = wanted, .data = {.u64 = static_cast<std::uint64_t>(fd)}};
   const int how = socket.watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-  if (::epoll_ctl(epoll_, how, fd, &event) != 0 && errno == EEXIST) {
-    ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event);
+  if (::epoll_ctl(epoll(), how, fd, &event) != 0 && errno == EEXIST) {
+    ::epoll_ctl(epoll(), EPOLL_CTL_MOD, fd, &event);
   }
   socket.watched = wanted;
 }
@@ -280,7 +154,7 @@ int CurlEngine::on_close_socket(void* engine, curl_socket_t fd) noexcept {
   if (place < self.sockets_.size()) {
     // Said aloud: a forked child may hold the same connection open for a moment.
     const Socket socket = std::exchange(self.sockets_[place], Socket{});
-    if (socket.watched != 0) ::epoll_ctl(self.epoll_, EPOLL_CTL_DEL, fd, nullptr);
+    if (socket.watched != 0) ::epoll_ctl(self.epoll(), EPOLL_CTL_DEL, fd, nullptr);
     const Transfer* const opener = self.find(socket.opener);
     if (opener != nullptr && opener->stage() == Stage::kConnecting) opener->shard->nudge = true;
   }
@@ -302,43 +176,36 @@ Transfer* CurlEngine::find(RequestId id) {
   return found == transfers_.end() ? nullptr : found->second.get();
 }
 
-void CurlEngine::submit(RequestId id, Request request, std::shared_ptr<Handler> handler,
-                        base::Instant at) {
-  auto owned = std::make_unique<Transfer>(*this, id, std::move(request), std::move(handler), at);
+void CurlEngine::begin(Submission submission) {
+  auto owned = std::make_unique<Transfer>(*this, std::move(submission));
   Transfer& transfer = *owned;
-  transfers_.emplace(id, std::move(owned));
+  transfers_.emplace(transfer.id(), std::move(owned));
   if (base::Status wrong = transfer.check(options_); !wrong.ok()) {
     return end(transfer, std::move(wrong));
   }
   rearm(transfer);
-  queue_.push_back(id);
+  queue_.push_back(transfer.id());
 }
 
-void CurlEngine::cancel(RequestId id) {
+void CurlEngine::end_cancelled(RequestId id) {
   if (Transfer* const transfer = find(id)) {
     end(*transfer, {base::Code::kCancelled, "the request was cancelled"});
   }
 }
 
-void CurlEngine::resume(RequestId id) {
+void CurlEngine::go_on(RequestId id) {
   if (Transfer* const transfer = find(id)) transfer->resume(now());
-}
-
-void CurlEngine::run_at(base::Instant at, std::shared_ptr<Work> work) {
-  auto timer = std::make_unique<WorkTimer>(*this, std::move(work));
-  timers_.arm(*timer, at);
-  works_.emplace(timer.get(), std::move(timer));
 }
 
 void CurlEngine::admit() {
   while (!queue_.empty() && running_ < options_.max_connections) {
     const RequestId id = queue_.front();
     queue_.pop_front();
-    if (Transfer* const transfer = find(id)) begin(*transfer);
+    if (Transfer* const transfer = find(id)) connect(*transfer);
   }
 }
 
-void CurlEngine::begin(Transfer& transfer) {
+void CurlEngine::connect(Transfer& transfer) {
   ++running_;
   transfer.begin_connecting(now());
   rearm(transfer);
@@ -346,50 +213,34 @@ void CurlEngine::begin(Transfer& transfer) {
   const std::string host = transfer.name_to_resolve(&port);
   if (host.empty() || !options_.unix_socket.empty()) return launch(transfer);
   transfer.name = host + ":" + std::to_string(port);
-  if (names_.size() > kMostNames) {
-    std::erase_if(names_, [now = now()](const auto& entry) {
-      return !entry.second.pending && entry.second.expires <= now;
-    });
+  if (names_ == nullptr) {  // here and not before: it refers to the shared engine
+    names_ = std::make_unique<NameCache>(
+        options_.look_up,
+        [weak = weak_from_this()](const std::string& name, base::Result<Addresses> result) {
+          const auto self = std::static_pointer_cast<CurlEngine>(weak.lock());
+          if (self == nullptr) return;
+          self->post([self = self.get(), name, result = std::move(result)] {
+            self->resolved(name, result);
+          });
+        });
   }
-  Name& name = names_[host];
-  if (!name.pending && now() < name.expires) {
-    transfer.generation = name.generation;
-    transfer.set_addresses(name.addresses);
-    return launch(transfer);
+  if (const NameCache::Found* const known = names_->find(host, transfer.id(), now())) {
+    transfer.generation = known->generation;
+    transfer.set_addresses(known->addresses);
+    launch(transfer);
   }
-  name.waiting.push_back(transfer.id());
-  if (std::exchange(name.pending, true)) return;
-  resolver_->look_up(host, [weak = weak_from_this(), host](base::Result<Addresses> result) {
-    const auto self = weak.lock();
-    if (self == nullptr) return;
-    self->post(
-        [self = self.get(), host, result = std::move(result)] { self->resolved(host, result); });
-  });
 }
 
 void CurlEngine::resolved(const std::string& host, base::Result<Addresses> result) {
-  Name& name = names_[host];
-  name.pending = false;
-  const std::vector<RequestId> waiting = std::exchange(name.waiting, {});
-  if (result) {
-    name.addresses = *result;
-    name.expires = now() + kNameLife;
-    name.generation = ++generations_;
-  }
-  const Name copy = name;  // a handler's end may lead back here
-  if (!result) names_.erase(host);
-  for (const RequestId id : waiting) {
+  for (const RequestId id : names_->settle(host, result, now())) {
     Transfer* const transfer = find(id);
     if (transfer == nullptr) continue;
     if (!result) {
-      end(*transfer, base::Status(result.error())
-                         .with("host", host)
-                         .with("stage", std::string("resolve"))
-                         .with("tried", std::string()));
+      end(*transfer, NameCache::failure(result.error(), host));
       continue;
     }
-    transfer->generation = copy.generation;
-    transfer->set_addresses(copy.addresses);
+    transfer->generation = names_->generation();
+    transfer->set_addresses(*result);
     launch(*transfer);
   }
 }
@@ -461,7 +312,7 @@ void CurlEngine::launch(Transfer& transfer) {
 
 void CurlEngine::end(Transfer& transfer, base::Status status) {
   const auto node = transfers_.extract(transfer.id());  // dies at the end of this call
-  timers_.disarm(transfer);
+  timers().disarm(transfer);
   if (transfer.stage() != Stage::kQueued) --running_;
   CurlShard* const shard = transfer.shard;
   CURL* const easy = transfer.easy();
@@ -471,7 +322,7 @@ void CurlEngine::end(Transfer& transfer, base::Status status) {
   --shard->active;
   if (easy == nullptr) return;
   Transfer::release(easy);
-  if (shard->spare.size() < kShardRoom) {
+  if (may_be_used_again() && shard->spare.size() < kShardRoom) {
     shard->spare.push_back(easy);
   } else {
     curl_easy_cleanup(easy);
@@ -482,7 +333,7 @@ void CurlEngine::rearm(Transfer& transfer) {
   base::Instant at;
   if (!transfer.next_deadline(&at)) return;
   // A later deadline needs no work now: the timer fires early, finds nothing and goes on.
-  if (!transfer.armed() || at < transfer.at()) timers_.arm(transfer, at);
+  if (!transfer.armed() || at < transfer.at()) timers().arm(transfer, at);
 }
 
 void CurlEngine::expire(Transfer& transfer) {
@@ -491,12 +342,10 @@ void CurlEngine::expire(Transfer& transfer) {
   end(transfer, std::move(late));
 }
 
-void CurlEngine::fail_all(const base::Status& status) {
+void CurlEngine::shut_down(const base::Status& status) {
   queue_.clear();
   while (!transfers_.empty()) end(*transfers_.begin()->second, status);
-}
-
-void CurlEngine::close_shards() {
+  names_.reset();
   for (const auto& shard : shards_) {
     for (CURL* const easy : shard->spare) curl_easy_cleanup(easy);
     curl_multi_cleanup(shard->multi);
@@ -504,14 +353,12 @@ void CurlEngine::close_shards() {
   shards_.clear();
 }
 
-void CurlEngine::abandon() noexcept {
+void CurlEngine::abandon_sockets() noexcept {
   for (std::size_t fd = 0; fd < sockets_.size(); ++fd) {
     const ino_t identity = sockets_[fd].identity;
     const int number = static_cast<int>(fd);
     if (identity != 0 && identity == identity_of(number)) ::close(number);
   }
-  ::close(epoll_);
-  ::close(wake_);
 }
 
 }  // namespace dure::net

@@ -115,6 +115,11 @@ base::Status load() {
 
 }  // namespace
 
+unsigned curl_version_number() noexcept {
+  static const unsigned number = functions.version_info(CURLVERSION_NOW)->version_num;
+  return number;
+}
+
 base::Status load_curl() {
   static const base::Status loaded = load();
   return loaded;

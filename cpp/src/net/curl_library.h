@@ -15,6 +15,8 @@ namespace dure::net {
 // is none, or one older than 7.88. The first answer stands. Thread-safe.
 // REQUIRES: ok before any function named curl_* is called.
 [[nodiscard]] base::Status load_curl();
+// For example 0x075801: 7.88.1. REQUIRES: load_curl() was ok.
+[[nodiscard]] unsigned curl_version_number() noexcept;
 
 }  // namespace dure::net
 

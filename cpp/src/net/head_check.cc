@@ -1,12 +1,18 @@
 #include "net/head_check.h"
 
 #include <algorithm>
+#include <charconv>
+#include <limits>
 #include <string>
+#include <utility>
 
+#include "net/request_check.h"
 #include "net/url.h"
 
 namespace dure::net {
 namespace {
+
+constexpr auto kMostLength = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 
 base::Status malformed(std::string_view what) {
   return base::Status(base::Code::kUpstream,
@@ -14,17 +20,7 @@ base::Status malformed(std::string_view what) {
                           "); the connection was closed, look at the server or proxy in between");
 }
 
-bool is_token_char(char c) noexcept {
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-         kOthers.find(c) != std::string_view::npos;
-}
-
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-
-bool is_text_char(char c) noexcept {
-  return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != '\x7F');
-}
 
 std::string_view trim(std::string_view text) noexcept {
   const auto space = [](char c) { return c == ' ' || c == '\t'; };
@@ -35,16 +31,37 @@ std::string_view trim(std::string_view text) noexcept {
 
 }  // namespace
 
+void HeadCheck::reset(std::uint64_t cap) noexcept {
+  clear_headers();
+  cap_ = cap;
+  bytes_ = length_ = 0;
+  status_ = 0;
+  old_version_ = has_length_ = has_coding_ = says_close_ = says_keep_ = encoded_ = complete_ =
+      false;
+}
+
+void HeadCheck::clear_headers() noexcept {
+  if (spare_.empty()) {
+    spare_.swap(headers_);
+  } else {
+    headers_.clear();
+  }
+}
+
+base::Status HeadCheck::over_cap() const {
+  const std::uint64_t cap = bytes_ > cap_ ? cap_ : kMostLine;
+  return base::Status(base::Code::kUpstream, std::string(bytes_ > cap_ ? "the reply's headers pass"
+                                                                       : "a header line passes") +
+                                                 " the cap of " + std::to_string(cap) + " bytes")
+      .with("cap", std::string("headers"));
+}
+
 base::Status HeadCheck::take(std::string_view line) {
   bytes_ += line.size();
-  if (bytes_ > cap_) {
-    return base::Status(base::Code::kUpstream,
-                        "the reply's headers pass their cap of " + std::to_string(cap_) + " bytes")
-        .with("cap", std::string("headers"));
-  }
+  if (bytes_ > cap_ || line.size() > kMostLine) return over_cap();
   if (!line.ends_with("\r\n")) return malformed("a line does not end in CRLF");
   line.remove_suffix(2);
-  if (!std::ranges::all_of(line, is_text_char)) return malformed("a control character");
+  if (!is_field_text(line)) return malformed("a control character");
   if (complete_) return {};
   if (status_ == 0) return take_status_line(line);
   return line.empty() ? end_of_head() : take_field(line);
@@ -66,19 +83,44 @@ base::Status HeadCheck::take_field(std::string_view line) {
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return malformed("a header line without colon");
   const std::string_view name = line.substr(0, colon);
-  if (name.empty() || !std::ranges::all_of(name, is_token_char)) {
+  if (!is_token(name)) {
     return malformed("a header name with characters that do not belong there");
   }
   const std::string_view value = trim(line.substr(colon + 1));
   if (base::Status status = check_framing(name, value); !status.ok()) return status;
-  headers_.emplace_back(name, value);
+  add(name, value);
   return {};
+}
+
+void HeadCheck::add(std::string_view name, std::string_view value) {
+  if (spare_.empty()) {
+    headers_.emplace_back(name, value);
+    return;
+  }
+  headers_.push_back(std::move(spare_.back()));
+  spare_.pop_back();
+  headers_.back().first.assign(name);
+  headers_.back().second.assign(value);
+}
+
+// Only what differs from the version's default matters.
+void HeadCheck::read_connection(std::string_view value) {
+  while (!value.empty()) {
+    const std::size_t end = std::min(value.find(','), value.size());
+    const std::string_view option = trim(value.substr(0, end));
+    says_close_ = says_close_ || equal_no_case(option, "close");
+    says_keep_ = says_keep_ || equal_no_case(option, "keep-alive");
+    value.remove_prefix(std::min(end + 1, value.size()));
+  }
 }
 
 base::Status HeadCheck::check_framing(std::string_view name, std::string_view value) {
   if (equal_no_case(name, "content-length")) {
     if (has_length_) return malformed("two Content-Length lines");
-    if (value.empty() || value.size() > 19 || !std::ranges::all_of(value, is_digit)) {
+    [[maybe_unused]] const auto [stop, error] =
+        std::from_chars(value.data(), value.data() + value.size(), length_);
+    if (value.empty() || value.size() > 19 || !std::ranges::all_of(value, is_digit) ||
+        error != std::errc() || length_ > kMostLength) {
       return malformed("a Content-Length that is no number");
     }
     has_length_ = true;
@@ -88,6 +130,10 @@ base::Status HeadCheck::check_framing(std::string_view name, std::string_view va
     }
     if (old_version_) return malformed("Transfer-Encoding in HTTP/1.0");
     has_coding_ = true;
+  } else if (equal_no_case(name, "connection")) {
+    read_connection(value);
+  } else if (equal_no_case(name, "content-encoding")) {
+    encoded_ = encoded_ || !(value.empty() || equal_no_case(value, "identity"));
   }
   if (has_length_ && has_coding_) return malformed("Content-Length beside Transfer-Encoding");
   return {};
@@ -99,9 +145,9 @@ base::Status HeadCheck::end_of_head() {
     complete_ = true;
     return {};
   }
-  headers_.clear();  // an interim reply: the final one follows
+  clear_headers();  // an interim reply: the final one follows
   status_ = 0;
-  has_length_ = has_coding_ = false;
+  has_length_ = has_coding_ = says_close_ = says_keep_ = encoded_ = false;
   return {};
 }
 

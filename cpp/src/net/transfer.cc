@@ -13,22 +13,9 @@
 namespace dure::net {
 namespace {
 
-constexpr base::Duration kUnlimited{0};
-
-bool is_token(std::string_view text) noexcept {
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::ranges::all_of(text, [&](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           kOthers.find(c) != std::string_view::npos;
-  });
-}
-
-std::string seconds(base::Duration duration) {
-  std::string text = std::to_string(std::chrono::duration<double>(duration).count());
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.ends_with('.')) text.pop_back();
-  return text + " s";
-}
+// Decompressed bytes for each byte of the wire (reliability: bombs), beyond a first megabyte.
+constexpr std::uint64_t kMostRatio = 100;
+constexpr std::uint64_t kRatioSlack = 1U << 20U;
 
 // A proxy's own name and port; userinfo stays in the URL that libcurl gets and nowhere else.
 base::Status parse_proxy(std::string_view text, std::string* host, int* port, bool* resolves) {
@@ -99,55 +86,9 @@ Transfer::~Transfer() {
   curl_slist_free_all(resolve_);
 }
 
-std::string Transfer::host_text() const {
-  const int usual = url_.scheme == "https" ? 443 : 80;
-  return url_.port == usual ? url_.host : url_.host + ":" + std::to_string(url_.port);
-}
-
-base::Status Transfer::unavailable(std::string_view stage, std::string_view why) const {
-  std::string message = host_text() + " accepted nothing: " + std::string(why);
-  if (!tried_.empty()) message += "; tried " + tried_;
-  return base::Status(base::Code::kUnavailable, std::move(message))
-      .with("host", url_.host)
-      .with("stage", std::string(stage))
-      .with("tried", tried_);
-}
-
 base::Status Transfer::check(const TransportOptions& options) {
-  auto url = parse_url(request_.url);
-  if (!url) return std::move(url.error());
-  url_ = *std::move(url);
-  if (!request_.guarded) {
-    if (base::Status status = check_query(url_.query); !status.ok()) return status;
-  } else if (!EgressGuard::allows_name(url_.host)) {
-    return base::invalid_argument("url", "names of this machine or network are not fetched");
-  }
-  if (!is_token(request_.method)) {
-    return base::invalid_argument("method", "the method is no HTTP token, for example POST");
-  }
-  if (base::Status status = check_headers(); !status.ok()) return status;
+  if (base::Status status = check_request(); !status.ok()) return status;
   return choose_proxy(options);
-}
-
-base::Status Transfer::check_headers() const {
-  for (const auto& [name, value] : request_.headers) {
-    if (!is_token(name)) {
-      return base::invalid_argument("headers", "a header's name holds a space or a control");
-    }
-    const bool sound = std::ranges::all_of(value, [](char c) {
-      return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != '\x7F');
-    });
-    if (!sound) {
-      return base::invalid_argument("headers",
-                                    "header '" + name + "' holds a line end or a control");
-    }
-    for (const char* ours : {"content-length", "transfer-encoding", "connection", "expect"}) {
-      if (equal_no_case(name, ours)) {
-        return base::invalid_argument("headers", "header '" + name + "' is set by the transport");
-      }
-    }
-  }
-  return {};
 }
 
 base::Status Transfer::choose_proxy(const TransportOptions& options) {
@@ -166,12 +107,6 @@ std::string Transfer::name_to_resolve(int* port) const {
   }
   *port = url_.port;
   return url_.literal ? std::string() : url_.host;
-}
-
-void Transfer::begin_connecting(base::Instant now) noexcept {
-  stage_ = Stage::kConnecting;
-  connecting_since_ = now;
-  if (url_.literal) tried_ = url_.host;
 }
 
 void Transfer::set_addresses(const Addresses& addresses) {
@@ -340,31 +275,35 @@ std::size_t Transfer::take_body(std::span<const std::byte> part) {
     return CURL_WRITEFUNC_PAUSE;
   }
   if (part.empty()) return 0;
-  timing_.bytes_in += part.size();
-  if (timing_.bytes_in > request_.caps.body) {
+  if (passes_ratio(part.size())) {
     failure_ = base::Status(base::Code::kUpstream,
-                            "the reply passes its cap of " + std::to_string(request_.caps.body) +
-                                " bytes after decompression; raise the cap if this is expected")
-                   .with("cap", std::string("body"));
+                            "the reply grows more than " + std::to_string(kMostRatio) +
+                                "-fold by decompression, which no honest text does")
+                   .with("cap", std::string("ratio"));
     return 0;
   }
-  last_part_ = engine_.now();
-  if (stage_ != Stage::kBody) {
-    stage_ = Stage::kBody;
-    engine_.rearm(*this);
-  }
-  hold_ = handler_->on_body(part) == Flow::kPause;
+  const bool first = stage_ != Stage::kBody;
+  failure_ = give_body(part, engine_.now());
+  if (!failure_.ok()) return 0;
+  if (first) engine_.rearm(*this);
   return part.size();
+}
+
+// libcurl counts the bytes of the wire up to one buffer late.
+bool Transfer::passes_ratio(std::size_t more) const {
+  const std::uint64_t size = timing_.bytes_in + more;
+  if (size <= kRatioSlack) return false;
+  curl_off_t wire = 0;
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_DOWNLOAD_T, &wire);
+  const auto seen = static_cast<std::uint64_t>(wire) + CURL_MAX_WRITE_SIZE;
+  return size > seen * kMostRatio;
 }
 
 int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
   auto& transfer = *static_cast<Transfer*>(self);
-  if (transfer.stage_ != Stage::kConnecting) return CURL_PREREQFUNC_OK;  // libcurl sends again
-  transfer.stage_ = Stage::kSent;
-  transfer.timing_.sent = transfer.engine_.now();
+  if (!transfer.mark_sent(transfer.engine_.now())) return CURL_PREREQFUNC_OK;  // sent again
   transfer.engine_.addresses_in_use(transfer);
   transfer.engine_.rearm(transfer);
-  transfer.handler_->on_sent();
   return CURL_PREREQFUNC_OK;
 }
 
@@ -399,7 +338,7 @@ curl_socket_t Transfer::on_open_socket(void* self, curlsocktype, curl_sockaddr* 
 
 base::Status Transfer::outcome(CURLcode code) const {
   if (!failure_.ok()) return failure_;
-  if (no_memory_) return {base::Code::kOutOfMemory, "no memory for the reply"};
+  if (no_memory_) return no_memory();
   if (code == CURLE_OK && head_given_) return {};
   const std::string why =
       error_[0] != '\0' ? std::string(error_) : std::string(curl_easy_strerror(code));
@@ -422,63 +361,8 @@ base::Status Transfer::outcome(CURLcode code) const {
                         "a header line of " + host + " passes the cap of 100 kB")
         .with("cap", std::string("headers"));
   }
-  if (code == CURLE_OUT_OF_MEMORY) return {base::Code::kOutOfMemory, "no memory for the reply"};
-  if (head_given_) {
-    return base::Status(base::Code::kTruncated, "the reply of " + host + " was cut after " +
-                                                    std::to_string(timing_.bytes_in) + " bytes")
-        .with("host", url_.host);
-  }
-  return base::Status(base::Code::kUpstream,
-                      host +
-                          " closed the connection after the request had left and before it "
-                          "answered: it may have been carried out")
-      .with("host", url_.host);
-}
-
-bool Transfer::next_deadline(base::Instant* at) const noexcept {
-  const Deadlines& limits = request_.deadlines;
-  bool any = false;
-  const auto take = [&](base::Duration limit, base::Instant since) {
-    if (limit <= kUnlimited) return;
-    const base::Instant end = since + limit;
-    if (!any || end < *at) *at = end;
-    any = true;
-  };
-  take(limits.total, timing_.submitted);
-  if (stage_ == Stage::kConnecting) take(limits.connect, connecting_since_);
-  if (stage_ == Stage::kSent) take(limits.first_byte, timing_.sent);
-  if (stage_ == Stage::kBody && !hold_) take(limits.idle, last_part_);
-  return any;
-}
-
-base::Status Transfer::expired(base::Instant now) const {
-  const Deadlines& limits = request_.deadlines;
-  const auto passed = [now](base::Duration limit, base::Instant since) {
-    return limit > kUnlimited && since + limit <= now;
-  };
-  const auto late = [this](std::string_view stage, base::Duration limit, std::string_view what) {
-    return base::Status(base::Code::kDeadline, host_text() + ": " + std::string(what) + " within " +
-                                                   seconds(limit) + " (stage " +
-                                                   std::string(stage) + ")")
-        .with("stage", std::string(stage))
-        .with("host", url_.host)
-        .with("bytes", static_cast<std::int64_t>(timing_.bytes_in));
-  };
-  if (passed(limits.total, timing_.submitted)) {
-    const bool queued = stage_ == Stage::kQueued;
-    return late(queued ? "queue" : "total", limits.total,
-                queued ? "no connection was free" : "the reply was not complete");
-  }
-  if (stage_ == Stage::kConnecting && passed(limits.connect, connecting_since_)) {
-    return late("connect", limits.connect, "no connection was made");
-  }
-  if (stage_ == Stage::kSent && passed(limits.first_byte, timing_.sent)) {
-    return late("first_byte", limits.first_byte, "no body byte came");
-  }
-  if (stage_ == Stage::kBody && !hold_ && passed(limits.idle, last_part_)) {
-    return late("idle", limits.idle, "nothing more came");
-  }
-  return {};
+  if (code == CURLE_OUT_OF_MEMORY) return no_memory();
+  return cut();
 }
 
 void Transfer::resume(base::Instant now) {

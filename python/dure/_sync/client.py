@@ -305,7 +305,7 @@ class Client(Resource):
             proxy: URL; else what the environment says.
             policy: Policies of services, as `models.load_policies` takes them.
             data: Data folder; else `DURE_DATA`, else the user's.
-            transport: A native handle of `dure.testing`, or `"a"`.
+            transport: A native handle of `dure.testing`; or `"a"` or `"b"`, which forces an engine.
             clock: A native handle of `dure.testing`.
             random: A native handle of `dure.testing`.
 

@@ -56,6 +56,7 @@ class HttpClient:
         timeout: Seconds for a whole request, or an object with `connect`, `first_byte`, `idle`
             and `total`. None: 5 s to connect, 600 s in total.
         traceparent: Called once a request; its result is sent as the header of that name.
+        transport: `"a"` or `"b"` forces an engine. None: B for `http://` without a proxy, else A.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class HttpClient:
         proxy: str | None = None,
         timeout: float | _Timeout | None = None,
         traceparent: Callable[[], str] | None = None,
+        transport: str | None = None,
     ) -> None:
         certificate, key = cert if isinstance(cert, tuple) else (cert, None)
         self._core = _core.net.HttpCore(
@@ -76,6 +78,7 @@ class HttpClient:
             unix_socket=_path(uds),
             proxy=proxy,
             ca_fallbacks=_certifi(),
+            transport=transport or "",
         )
         self._timeouts = _timeouts(timeout, (_CONNECT, 0.0, 0.0, _TOTAL))
         self._traceparent = traceparent

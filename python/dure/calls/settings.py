@@ -125,12 +125,6 @@ class View:
         """
         if isinstance(max_retries, bool) or not 0 <= max_retries < 100:
             raise InvalidArgumentError("max_retries must be 0 to 99", argument="max_retries")
-        if transport == "b":
-            raise InvalidArgumentError(
-                'transport="b" is not in this build: leave it out', argument="transport"
-            )
-        if isinstance(transport, str) and transport != "a":
-            raise InvalidArgumentError('transport must be "a" or "b"', argument="transport")
         native = core.Client.open(str(data_folder(data)), transport, clock, random)
         endpoint = native.endpoint(
             base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,

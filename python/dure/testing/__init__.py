@@ -1,8 +1,8 @@
 """What tests and demonstrations need: fakes for time and chance, a real upstream, documents.
 
 `FakeClock`, `FakeRandom` and `FakeTransport` are native handles: pass them as `clock=`, `random=`
-and `transport=`. `upstream` is a real OpenAI-shaped HTTP server; `documents()` names the Korean
-texts that the demo ingests.
+and `transport=`. `upstream` is a real OpenAI-shaped HTTP server; `FaultServer` one that misbehaves
+on plan; `documents()` names the Korean texts that the demo ingests.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from dure._testing import FakeClock as FakeClock
     from dure._testing import FakeRandom as FakeRandom
     from dure.testing import upstream as upstream
+    from dure.testing.fault_server import FaultServer as FaultServer
 
 _NATIVE = ("FakeClock", "FakeRandom", "FakeTransport")
 
-__all__ = ["FakeClock", "FakeRandom", "documents"]
+__all__ = ["FakeClock", "FakeRandom", "FaultServer", "documents"]
 
 
 def documents() -> list[Path]:
@@ -34,6 +35,10 @@ def __getattr__(name: str) -> object:
         from dure.local import HashEmbedder
 
         return HashEmbedder
+    if name == "FaultServer":
+        from dure.testing.fault_server import FaultServer
+
+        return FaultServer
     if name == "upstream":
         from importlib import import_module
 

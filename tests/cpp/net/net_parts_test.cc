@@ -247,7 +247,8 @@ TEST_F(TrustStoreTest, WhatWasChosenAndIsMissingFailsClosedAndIsNamed) {
 }
 
 TEST(HeadCheck, ReadsAHeadAndDropsTrailers) {
-  HeadCheck head(1000);
+  HeadCheck head;
+  head.reset(1000);
   for (const char* line : {"HTTP/1.1 100 Continue\r\n", "\r\n", "HTTP/1.1 200 OK\r\n", "A:  b \r\n",
                            "Transfer-Encoding: Chunked\r\n", "\r\n", "Trailer: x\r\n"}) {
     ASSERT_TRUE(head.take(line).ok()) << line;
@@ -258,7 +259,8 @@ TEST(HeadCheck, ReadsAHeadAndDropsTrailers) {
 }
 
 TEST(HeadCheck, TheCapCountsAllLines) {
-  HeadCheck head(41);
+  HeadCheck head;
+  head.reset(41);
   ASSERT_TRUE(head.take("HTTP/1.1 200 OK\r\n").ok());
   const base::Status status = head.take("A: 2345678901234567890\r\n");
   ASSERT_TRUE(status.ok()) << status.message();

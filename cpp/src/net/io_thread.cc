@@ -1,0 +1,183 @@
+#include "net/io_thread.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "net/native_thread.h"
+
+namespace dure::net {
+namespace {
+
+constexpr std::uint64_t kWakeTag = ~std::uint64_t{0};
+constexpr std::int64_t kMs = 1'000'000;
+constexpr std::int64_t kFakeTimeSlice = 2 * kMs;
+constexpr std::size_t kKeptRoom = 4096;  // commands
+
+base::Status stopped() {
+  return base::Status(base::Code::kUnavailable,
+                      "the transport was stopped while the request was under way; it may have "
+                      "been carried out")
+      .with("stage", std::string("stop"));
+}
+
+}  // namespace
+
+// Work of the layers above that waits for its time; owned by the thread.
+class IoThread::WorkTimer final : public Timer {
+ public:
+  WorkTimer(IoThread& thread, std::shared_ptr<Work> work)
+      : thread_(thread), work_(std::move(work)) {}
+  void fire() noexcept override {
+    const auto self = thread_.works_.extract(this);  // dies at the end of this call
+    work_->run();
+  }
+
+ private:
+  IoThread& thread_;
+  const std::shared_ptr<Work> work_;
+};
+
+IoThread::IoThread(const base::Clock& clock)
+    : clock_(clock), fake_time_(&clock != &base::system_clock()) {}
+
+IoThread::~IoThread() {
+  if (thread_.joinable()) thread_.detach();  // only if stop() was never called
+  if (epoll_ >= 0) ::close(epoll_);
+  if (wake_ >= 0) ::close(wake_);
+}
+
+base::Status IoThread::start(const std::shared_ptr<IoThread>& self) {
+  if (base::Status ready = self->prepare(); !ready.ok()) return ready;
+  const auto no = [](std::string_view what) {
+    return base::Status(base::Code::kUnavailable,
+                        "the transport cannot start: " + std::string(what) + " (" +
+                            std::strerror(errno) + ")")
+        .with("stage", std::string("start"));
+  };
+  self->epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+  self->wake_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (self->epoll_ < 0 || self->wake_ < 0) return no("no file descriptor is left");
+  // Edge-triggered: every write wakes, and nobody has to read.
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.u64 = kWakeTag}};
+  if (::epoll_ctl(self->epoll_, EPOLL_CTL_ADD, self->wake_, &event) != 0) return no("epoll");
+  try {
+    self->thread_ = start_thread([self] { self->run(); });
+  } catch (const std::system_error&) {
+    return no("no thread is left");
+  }
+  return {};
+}
+
+void IoThread::push(Command command) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(command_mutex_);
+    if (ended_) return;
+    commands_.push_back(std::move(command));
+    wake = std::exchange(asleep_, false);
+    if (!wake) return;
+    const std::uint64_t one = 1;  // under the lock: the descriptor lives as long as !ended_
+    [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
+  }
+}
+
+bool IoThread::stop(base::Duration limit) {
+  post([this] { stopping_ = true; });
+  if (std::this_thread::get_id() == thread_.get_id()) {  // a handler let the transport go
+    thread_.detach();
+    return false;
+  }
+  const std::lock_guard joining(join_mutex_);
+  std::unique_lock lock(command_mutex_);
+  const bool ended = end_seen_.wait_for(lock, limit, [this] { return ended_; });
+  lock.unlock();
+  if (!thread_.joinable()) return ended;
+  ended ? thread_.join() : thread_.detach();
+  return ended;
+}
+
+void IoThread::run() noexcept {
+  std::array<epoll_event, 256> events;
+  std::unique_lock work(work_mutex_);
+  while (!stopping_) {
+    const int timeout = may_sleep() ? timeout_ms() : 0;
+    work.unlock();
+    const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
+    work.lock();
+    for (int at = 0; at < count; ++at) {
+      const epoll_event& event = events[static_cast<std::size_t>(at)];
+      if (event.data.u64 != kWakeTag) ready(event.data.u64, event.events);
+    }
+    run_commands();
+    const base::Instant now = clock_.now();
+    while (Timer* const due = timers_.pop_due(now)) due->fire();
+    after_turn();
+  }
+  shut_down(stopped());
+  works_.clear();
+  const std::lock_guard lock(command_mutex_);
+  ended_ = true;
+  commands_.clear();
+  end_seen_.notify_all();
+}
+
+int IoThread::timeout_ms() const {
+  std::int64_t wait = own_wait();
+  const auto take = [&wait](std::int64_t left) {
+    left = std::max<std::int64_t>(left, 0);
+    if (wait < 0 || left < wait) wait = left;
+  };
+  if (!timers_.empty()) take((timers_.next() - clock_.now()).count());
+  if (fake_time_ && !timers_.empty()) take(kFakeTimeSlice);
+  if (wait < 0) return -1;
+  return static_cast<int>(std::min<std::int64_t>((wait + kMs - 1) / kMs, 60'000));
+}
+
+bool IoThread::may_sleep() {
+  const std::lock_guard lock(command_mutex_);
+  return asleep_ = commands_.empty();
+}
+
+void IoThread::run_commands() {
+  {
+    const std::lock_guard lock(command_mutex_);
+    asleep_ = false;
+    commands_.swap(batch_);
+  }
+  for (Command& command : batch_) execute(command);
+  batch_.clear();
+  if (batch_.capacity() > kKeptRoom) batch_.shrink_to_fit();
+}
+
+void IoThread::execute(Command& command) {
+  if (auto* const submission = std::get_if<Submission>(&command)) {
+    begin(std::move(*submission));
+  } else if (const auto* const cancelled = std::get_if<Cancel>(&command)) {
+    end_cancelled(cancelled->id);
+  } else if (const auto* const resumed = std::get_if<Resume>(&command)) {
+    go_on(resumed->id);
+  } else if (auto* const later = std::get_if<Later>(&command)) {
+    auto timer = std::make_unique<WorkTimer>(*this, std::move(later->work));
+    timers_.arm(*timer, later->at);
+    works_.emplace(timer.get(), std::move(timer));
+  } else {
+    std::get<std::function<void()>>(command)();
+  }
+}
+
+void IoThread::abandon() noexcept {
+  abandon_sockets();
+  ::close(epoll_);
+  ::close(wake_);
+}
+
+}  // namespace dure::net

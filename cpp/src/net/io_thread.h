@@ -1,0 +1,129 @@
+// net/io_thread.h - the thread of an engine: one epoll, one queue of commands, timers, work that
+// waits for its time. What the sockets mean is the business of the engine that derives from it.
+//
+// Thread-safe: submit, cancel, resume, run_at, post, stop and the fork functions. Everything else
+// happens on the thread.
+#ifndef DURE_SRC_NET_IO_THREAD_H_
+#define DURE_SRC_NET_IO_THREAD_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "dure/base/annotations.h"
+#include "dure/base/clock.h"
+#include "dure/base/status.h"
+#include "dure/net/transport.h"
+#include "net/timer_heap.h"
+
+namespace dure::net {
+
+struct Submission {
+  RequestId id = 0;
+  Request request;
+  std::shared_ptr<Handler> handler;
+  base::Instant at;
+};
+
+class IoThread : public std::enable_shared_from_this<IoThread> {
+ public:
+  virtual ~IoThread();
+  IoThread(const IoThread&) = delete;
+  IoThread& operator=(const IoThread&) = delete;
+
+  // Starts the thread, which keeps `self` alive until it ends. Fails with kUnavailable if the
+  // process has no descriptor or thread left.
+  static base::Status start(const std::shared_ptr<IoThread>& self);
+
+  // In order, on the thread. Dropped after the end.
+  void submit(Submission submission) { push(std::move(submission)); }
+  void cancel(RequestId id) { push(Cancel{id}); }
+  void resume(RequestId id) { push(Resume{id}); }
+  void run_at(base::Instant at, std::shared_ptr<Work> work) { push(Later{at, std::move(work)}); }
+  void post(std::function<void()> call) { push(std::move(call)); }
+  // Asks the thread to fail what is pending and to end; waits at most `limit`.
+  bool stop(base::Duration limit);
+
+  // Around fork(). While locked the thread is outside all callbacks, so that the child finds
+  // nothing half done. The child calls abandon() and never touches the engine again.
+  void lock_work() { work_mutex_.lock(); }
+  void unlock_work() { work_mutex_.unlock(); }
+  void lock_commands() { command_mutex_.lock(); }
+  void unlock_commands() { command_mutex_.unlock(); }
+  void abandon() noexcept;
+
+  [[nodiscard]] base::Instant now() const noexcept { return clock_.now(); }
+
+ protected:
+  explicit IoThread(const base::Clock& clock);
+
+  // Before the thread starts. A failure is the failure of start().
+  virtual base::Status prepare() { return {}; }
+  virtual void begin(Submission submission) = 0;
+  virtual void end_cancelled(RequestId id) = 0;
+  virtual void go_on(RequestId id) = 0;
+  // A watched socket is ready; `tag` is what it was watched with.
+  virtual void ready(std::uint64_t tag, std::uint32_t events) = 0;
+  // After each batch of events, commands and timers.
+  virtual void after_turn() = 0;
+  // Nanoseconds until after_turn() must run again at the latest; -1: no matter when.
+  [[nodiscard]] virtual std::int64_t own_wait() const = 0;
+  // The end: every request ends with `status`, every socket is closed.
+  virtual void shut_down(const base::Status& status) = 0;
+  // In the child of a fork: closes the descriptors and nothing else.
+  virtual void abandon_sockets() noexcept = 0;
+
+  TimerHeap& timers() noexcept { return timers_; }
+  [[nodiscard]] int epoll() const noexcept { return epoll_; }
+
+ private:
+  struct Cancel {
+    RequestId id;
+  };
+  struct Resume {
+    RequestId id;
+  };
+  struct Later {
+    base::Instant at;
+    std::shared_ptr<Work> work;
+  };
+  using Command = std::variant<Submission, Cancel, Resume, Later, std::function<void()>>;
+  class WorkTimer;
+
+  void push(Command command);
+  void run() noexcept;
+  [[nodiscard]] int timeout_ms() const;
+  // True if there is nothing to do before something happens outside.
+  bool may_sleep();
+  void run_commands();
+  void execute(Command& command);
+
+  const base::Clock& clock_;
+  const bool fake_time_;  // the clock may jump: look at it every few milliseconds
+  int epoll_ = -1;
+  int wake_ = -1;
+  std::thread thread_;
+
+  std::mutex command_mutex_;
+  std::vector<Command> commands_ DURE_GUARDED_BY(command_mutex_);
+  bool asleep_ DURE_GUARDED_BY(command_mutex_) = false;  // a command must write to wake_
+  bool ended_ DURE_GUARDED_BY(command_mutex_) = false;
+  std::condition_variable end_seen_;
+  std::mutex join_mutex_;  // one stop() at a time joins
+
+  std::mutex work_mutex_;  // held by the thread except while it waits in epoll
+  std::vector<Command> batch_ DURE_GUARDED_BY(work_mutex_);  // keeps its room between turns
+  bool stopping_ DURE_GUARDED_BY(work_mutex_) = false;
+  TimerHeap timers_ DURE_GUARDED_BY(work_mutex_);
+  std::unordered_map<WorkTimer*, std::unique_ptr<WorkTimer>> works_ DURE_GUARDED_BY(work_mutex_);
+};
+
+}  // namespace dure::net
+
+#endif  // DURE_SRC_NET_IO_THREAD_H_

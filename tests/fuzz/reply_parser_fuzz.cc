@@ -1,0 +1,10 @@
+// libFuzzer target: clang++ -fsanitize=fuzzer,address,undefined (see scripts/nightly fuzz).
+#include <cstddef>
+#include <cstdint>
+
+#include "../cpp/net/reply_parser_fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  dure::net::check_reply_parser({reinterpret_cast<const char*>(data), size});
+  return 0;
+}

@@ -1,0 +1,269 @@
+"""R1, the fault storm: what every request may end in, and the run itself.
+
+`python tests/hazard/storm.py REQUESTS [SEED]` prints the table kind x engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dure
+from dure import errors
+from dure.testing import FaultServer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LIMIT = 4.0  # seconds for a whole request
+SLACK = 1.0  # later than limit + slack is late
+AT_ONCE = 256
+CONNECT_KINDS = {"F1", "F2", "F7", "F8", "F9", "F10"}
+
+Unavailable, Upstream = errors.UnavailableError, errors.UpstreamError
+Truncated, Deadline, RateLimit = (
+    errors.TruncatedStreamError,
+    errors.DeadlineError,
+    errors.RateLimitError,
+)
+
+# What HttpClient may raise; a kind that is not here ends in a whole reply.
+OF_TRANSPORT: dict[str, tuple[type[BaseException], ...]] = {
+    **dict.fromkeys(CONNECT_KINDS, (Unavailable,)),
+    "F3": (Upstream,),
+    "F4": (Truncated, Upstream),
+    "F5": (Truncated, Upstream),
+    "F6": (Truncated,),
+    "F16": (Upstream, Truncated),  # only if the reset overtakes the reply
+    "F19": (Truncated,),
+    "F20": (Truncated,),
+    "F25": (Truncated,),
+    "F26": (Upstream,),
+    "F27": (Deadline,),
+    "F28": (Deadline,),
+    "F29": (Upstream,),
+    "F30": (Upstream,),
+}
+
+
+@dataclass
+class Result:
+    """One storm: what each kind ended in, and everything that must not be."""
+
+    ends: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    wrong: list[str] = field(default_factory=list)
+    late: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def native_threads() -> int:
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def ended_in(error: Exception, allowed: tuple[type[BaseException], ...]) -> str:
+    assert isinstance(error, allowed), f"{type(error).__name__}: {error}"
+    return type(error).__name__
+
+
+async def drive(
+    server: FaultServer, prefix: str, count: int, one: Callable[[str], Awaitable[str]]
+) -> Result:
+    """Run `count` requests; `one` returns how it ended, or raises AssertionError."""
+    result = Result(requests=count)
+    names = iter([f"{prefix}-{at}" for at in range(count)])
+
+    async def worker() -> None:
+        for name in names:
+            begin = time.monotonic()
+            kind = server.fault_of(name) or "none"
+            try:
+                result.ends[kind][await one(name)] += 1
+            except AssertionError as wrong:
+                result.wrong.append(f"{name} ({kind}): {wrong}")
+            if time.monotonic() - begin > LIMIT + SLACK:
+                result.late += 1
+
+    begin = time.monotonic()
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+def reconcile(server: FaultServer, names: list[str]) -> list[str]:
+    """Compare the server's log with the client's requests; returns what does not add up."""
+    hits = Counter(line["id"] for line in server.log())
+    wrong = [f"{name}: the server saw what nobody sent" for name in set(hits) - set(names)]
+    for name in names:
+        kind = server.fault_of(name)
+        most = 0 if kind in CONNECT_KINDS else 2 if kind == "F3" else 1  # F3: once more, if stale
+        least = 0 if kind in CONNECT_KINDS else 1
+        if not least <= hits[name] <= most:
+            wrong.append(f"{name} ({kind}): the server saw it {hits[name]} times")
+    return wrong
+
+
+async def transport_storm(engine: str, count: int, seed: int) -> Result:
+    """HttpClient on one engine: exact bytes or the right error, nothing left open."""
+    from dure.aio import HttpClient
+
+    tls = engine == "a"
+    with FaultServer(seed=seed, faults=0.3, tls=tls) as server:
+        await asyncio.to_thread(lambda: None)  # the loop's own threads are there
+        files, threads = open_files(), native_threads()
+        client = HttpClient(transport=engine, ca=server.ca, timeout=LIMIT)
+
+        async def one(name: str) -> str:
+            kind = server.fault_of(name)
+            url = f"{server.url_of(name)}/chat/completions"
+            try:
+                reply = await client.request(
+                    "POST", url, headers={"x-request-id": name}, body=b'{"model":"m"}'
+                )
+            except errors.DureError as error:
+                allowed = OF_TRANSPORT.get(kind or "", ())
+                return ended_in(error, allowed)
+            if kind in (None, "F29"):
+                assert reply.status == 200, reply.status
+                assert reply.content == FaultServer.body_of(name), "not the bytes that were sent"
+            else:
+                unseen = {"F3", "F4", "F5", "F6", "F25", "F26", "F27", "F28", "F30"}
+                assert kind not in unseen | CONNECT_KINDS, f"a whole reply of {kind}"
+            return str(reply.status)
+
+        result = await drive(server, f"t{engine}", count, one)
+        names = [f"t{engine}-{at}" for at in range(count)]
+        result.wrong += reconcile(server, names)
+        await client.aclose()
+        for _ in range(100):
+            if open_files() <= files and native_threads() <= threads:
+                break
+            await asyncio.sleep(0.1)
+        if open_files() > files:
+            result.wrong.append(f"{open_files() - files} descriptors are left")
+        if native_threads() > threads:
+            result.wrong.append(f"{native_threads() - threads} threads are left")
+    return result
+
+
+# What AsyncClient may raise; all others must end in the exact answer.
+OF_CLIENT: dict[str, tuple[type[BaseException], ...]] = {
+    **dict.fromkeys(CONNECT_KINDS, (Unavailable,)),
+    "F3": (Upstream, Unavailable),
+    "F4": (Truncated, Upstream),
+    "F5": (Truncated, Upstream),
+    "F6": (Truncated, Upstream),
+    "F11": (RateLimit,),
+    **dict.fromkeys(("F12", "F13", "F15", "F17"), (Upstream, Unavailable)),
+    "F14": (Unavailable, Upstream),
+    "F16": (Upstream, RateLimit, errors.InvalidArgumentError),
+    **dict.fromkeys(("F18", "F19", "F20"), (Truncated, Upstream)),
+    **dict.fromkeys(("F21", "F22", "F23", "F24", "F26"), (Upstream,)),
+    "F25": (Truncated, Upstream),
+    "F27": (Deadline,),
+    "F28": (Deadline,),
+    "F29": (Upstream,),
+    "F30": (Upstream,),
+}
+
+
+async def client_storm(engine: str, count: int, seed: int, data: Path) -> Result:
+    """AsyncClient on one engine: the exact answer or a typed error, and the account adds up."""
+    with FaultServer(seed=seed, faults=0.3, tls=engine == "a") as server:
+        if server.ca is not None:
+            os.environ["SSL_CERT_FILE"] = str(server.ca)
+        clients: dict[str, dure.AsyncClient] = {}
+
+        def client_for(url: str) -> dure.AsyncClient:
+            if url not in clients:
+                clients[url] = dure.AsyncClient(
+                    base_url=url, api_key="sk-storm", data=data, transport=engine, timeout=LIMIT
+                )
+            return clients[url]
+
+        async def one(name: str) -> str:
+            kind = server.fault_of(name)
+            client = client_for(server.url_of(name))
+            stream = kind in ("F18", "F19", "F20", "F21") or int(name.split("-")[1]) % 4 == 0
+            text = ""
+            try:
+                answer: Any = await client.chat.completions.create(
+                    model="gpt-4o-mini",
+                    messages=[{"role": "user", "content": name}],
+                    max_tokens=50,
+                    stream=stream,
+                    extra_headers={"x-request-id": name},
+                    dure=dure.Call(org="storm", max_attempts=1),
+                )
+                if stream:
+                    async for chunk in answer:
+                        if chunk.choices and chunk.choices[0].delta.content:
+                            text += chunk.choices[0].delta.content
+                else:
+                    text = answer.choices[0].message.content or ""
+                    assert answer.usage.total_tokens == 60, "another usage"
+            except errors.DureError as error:
+                allowed = OF_CLIENT.get(kind or "", ())
+                return ended_in(error, allowed)
+            assert kind in (None, "F29"), f"an answer of {kind}"
+            assert text == FaultServer.text_of(name), "not the text that was sent"
+            return "answer"
+
+        result = await drive(server, f"c{engine}", count, one)
+        budget = await client_for(server.url).budgets.read("org:storm")
+        if budget.held != 0:
+            result.wrong.append(f"{budget.held} dollars are still held")
+        for client in clients.values():
+            await client.aclose()
+        os.environ.pop("SSL_CERT_FILE", None)
+    report = dure.verify_ledger(data)
+    if not report.ok:
+        result.wrong.append(f"the ledger does not add up: {report}")
+    return result
+
+
+def table(results: dict[str, Result]) -> str:
+    """Kind x run: how requests of each kind ended."""
+    kinds = sorted({kind for r in results.values() for kind in r.ends}, key=lambda k: (len(k), k))
+    lines = [f"| kind | {' | '.join(results)} |", "|---" * (len(results) + 1) + "|"]
+    for kind in kinds:
+        cells = [
+            ", ".join(f"{end} {count}" for end, count in r.ends[kind].most_common())
+            for r in results.values()
+        ]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(requests: int, seed: int) -> int:
+    import tempfile
+
+    results: dict[str, Result] = {}
+    for engine in ("a", "b"):
+        results[f"HttpClient {engine}"] = asyncio.run(transport_storm(engine, requests // 4, seed))
+        with tempfile.TemporaryDirectory() as data:
+            run = client_storm(engine, requests // 4, seed, Path(data))
+            results[f"AsyncClient {engine}"] = asyncio.run(run)
+    lines = [table(results), ""]
+    for name, result in results.items():
+        lines.append(
+            f"{name}: {result.requests} requests in {result.seconds:.1f} s, "
+            f"{len(result.wrong)} wrong, {result.late} late"
+        )
+        lines += result.wrong[:20]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 1 if any(r.wrong or r.late for r in results.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))
