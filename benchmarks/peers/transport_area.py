@@ -25,6 +25,9 @@ ROUNDS = 5
 CLIENTS = (
     ("dure create", "", 6000),
     ("dure create+uvloop", "", 6000),
+    ("dure create, engine a", "", 4000),
+    ("dure HttpClient bytes", "", 8000),
+    ("dure HttpClient json", "", 6000),
     ("dure map", "", 10000),
     ("dure map_raw", "", 10000),
     ("pycurl", "pycurl", 4000),
@@ -78,6 +81,12 @@ def measure(concurrency: int, delay_ms: int, share: float) -> list[Table]:
         table = Table(f"{title}: {unit}", unit, "less is better")
         mine = [s[key] for s in samples["dure create"] if key in s]
         base = statistics.median(mine) if mine else float("nan")
+        floor = statistics.median(sample[key] for sample in samples["raw epoll floor"])
+        table.note += "; over the floor: " + ", ".join(
+            f"{name} {statistics.median(values) / floor:.2f}x"
+            for name, _, _ in CLIENTS
+            if (values := [sample[key] for sample in samples[name] if key in sample])
+        )
         for name, package, _ in (("raw epoll floor", "", 0), *CLIENTS):
             values = [sample[key] for sample in samples[name] if key in sample]
             if not values:
@@ -97,5 +106,22 @@ def measure(concurrency: int, delay_ms: int, share: float) -> list[Table]:
     return tables
 
 
+def memory() -> Table:
+    """RSS growth for each of 2,000 requests in flight, one asyncio task each included."""
+    table = Table("2,000 in flight: memory", "bytes/req", "less is better")
+    with server(3000) as port:
+        values = [client("dure memory", port, 64, 2000)["bytes_each"] for _ in range(3)]
+    middle = statistics.median(values)
+    table.rows.append(Row("dure", middle, min(values), max(values), middle, 1.0, True))
+    table.show()
+    return table
+
+
 def run() -> list[Table]:
-    return measure(64, 0, 1.0) + measure(1, 0, 0.2) + measure(1000, 200, 1.0)
+    return [
+        *measure(64, 0, 1.0),
+        *measure(1, 0, 0.2),
+        *measure(1000, 200, 1.0),
+        *measure(4000, 200, 2.0),
+        memory(),
+    ]

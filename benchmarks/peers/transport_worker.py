@@ -11,6 +11,8 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,14 +39,18 @@ def cpu_us() -> float:
 
 
 async def drive(call: Callable[[], Awaitable[int]], concurrency: int, total: int) -> dict[str, Any]:
-    """Run `total` calls with `concurrency` workers; each returns the prompt tokens it parsed."""
+    """Run `total` calls with `concurrency` workers; each returns the prompt tokens it parsed.
+
+    The first wave, when all workers send at once, is left out of the latencies.
+    """
     left, latencies, answers = iter(range(total)), [], set()
 
     async def worker() -> None:
-        for _ in left:
+        for number in left:
             start = time.perf_counter()
             answers.add(await call())
-            latencies.append(time.perf_counter() - start)
+            if number >= concurrency:
+                latencies.append(time.perf_counter() - start)
 
     await asyncio.gather(
         *(call() for _ in range(concurrency))
@@ -61,11 +67,57 @@ async def drive(call: Callable[[], Awaitable[int]], concurrency: int, total: int
     }
 
 
-async def dure_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+async def dure_http(url: str, concurrency: int, total: int, *, parse: bool) -> dict[str, Any]:
+    """The low-level face: bytes in, bytes out; `parse` adds the JSON of aiohttp's row."""
+    from dure.aio import HttpClient
+
+    body = json.dumps(BODY).encode()
+    headers = {"Content-Type": "application/json"}
+    async with HttpClient() as client:
+
+        async def call() -> int:
+            sent = json.dumps(BODY).encode() if parse else body
+            reply = await client.request("POST", f"{url}/v1/x", headers=headers, body=sent)
+            content = reply.content
+            return int(json.loads(content)["usage"]["prompt_tokens"]) if parse else reply.status
+
+        return await drive(call, concurrency, total)
+
+
+async def dure_memory(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    """RSS growth for each request in flight, its task included; `total` says how many."""
+    from dure.aio import HttpClient
+
+    body = json.dumps(BODY).encode()
+    async with HttpClient() as client:
+
+        async def call() -> None:
+            await client.request("POST", f"{url}/v1/x", body=body)
+
+        await asyncio.gather(*(call() for _ in range(concurrency)))
+        before = resident_bytes()
+        tasks = [asyncio.ensure_future(call()) for _ in range(total)]
+        await asyncio.sleep(1.0)
+        grown = resident_bytes() - before
+        assert not any(task.done() for task in tasks), "the server is too quick for this"
+        await asyncio.gather(*tasks)
+        return {"bytes_each": grown / total, "answers": [200]}
+
+
+async def dure_calls(
+    url: str, concurrency: int, total: int, *, engine: str | None = None
+) -> dict[str, Any]:
     import dure
 
     with tempfile.TemporaryDirectory() as data:
-        async with dure.AsyncClient(base_url=f"{url}/v1", api_key="sk-bench", data=data) as client:
+        async with dure.AsyncClient(
+            base_url=f"{url}/v1", api_key="sk-bench", data=data, transport=engine
+        ) as client:
 
             async def call() -> int:
                 reply = await client.chat.completions.create(**BODY)
@@ -88,6 +140,8 @@ async def dure_map(url: str, concurrency: int, total: int) -> dict[str, Any]:
 
 async def dure_map_raw(url: str, concurrency: int, total: int) -> dict[str, Any]:
     import dure
+
+    concurrency = max(concurrency, 256)
 
     body = json.dumps(BODY).encode()
     with tempfile.TemporaryDirectory() as data:
@@ -161,6 +215,10 @@ async def pycurl_calls(url: str, concurrency: int, total: int) -> dict[str, Any]
 
 CLIENTS = {
     "dure create": dure_calls,
+    "dure create, engine a": partial(dure_calls, engine="a"),
+    "dure HttpClient bytes": partial(dure_http, parse=False),
+    "dure HttpClient json": partial(dure_http, parse=True),
+    "dure memory": dure_memory,
     "dure map": dure_map,
     "dure map_raw": dure_map_raw,
     "aiohttp": aiohttp_calls,

@@ -319,7 +319,7 @@ void bind_http_core(py::module_& room) {
                     const std::optional<std::string>&, std::vector<std::string>,
                     const std::string&>(),
            py::arg("ca"), py::arg("certificate"), py::arg("key"), py::arg("unix_socket"),
-           py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport"))
+           py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport") = "")
       .def("request", &HttpCore::request, py::arg("method"), py::arg("url"), py::arg("headers"),
            py::arg("body"), py::arg("timeouts"))
       .def("request_sync", &HttpCore::request_sync, py::arg("method"), py::arg("url"),

@@ -167,7 +167,7 @@ async def test_cancel_at_each_stage(stub_url: str) -> None:
 
 
 def test_a_sync_call_inside_a_running_loop(stub_url: str) -> None:
-    core = _core.net.HttpCore("", "", "", "", "", [], "")
+    core = _core.net.HttpCore("", "", "", "", "", [])
 
     async def inside() -> bytes:
         return core.request_sync("POST", f"{stub_url}/echo", [], b"hi", (5, 0, 0, 5)).content

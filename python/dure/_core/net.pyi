@@ -29,7 +29,7 @@ class HttpCore:
         unix_socket: str,
         proxy: str | None,
         ca_fallbacks: Sequence[str],
-        transport: str,
+        transport: str = "",
     ) -> None: ...
     def request(
         self,
