@@ -191,6 +191,8 @@ async def client_storm(engine: str, count: int, seed: int, data: Path) -> Result
                 )
             return clients[url]
 
+        await client_for(server.url).budgets.set("org:storm", limit="1000", window="lifetime")
+
         async def one(name: str) -> str:
             kind = server.fault_of(name)
             client = client_for(server.url_of(name))
