@@ -1,5 +1,5 @@
 // The property that a fuzzer attacks: bytes fed whole and fed in pieces mean the same. Used by the
-// libFuzzer target (tests/fuzz/reply_parser_fuzz.cc) and by the replay of its corpus.
+// libFuzzer target (tests/cpp/fuzz/reply_parser_fuzz.cc) and by the replay of its corpus.
 #ifndef DURE_TESTS_NET_REPLY_PARSER_FUZZ_H_
 #define DURE_TESTS_NET_REPLY_PARSER_FUZZ_H_
 
