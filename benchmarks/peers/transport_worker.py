@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 # Prose, 1,000 characters: a caller that counts tokens exactly pays for real words.
 PROSE = (
@@ -213,7 +213,7 @@ async def pycurl_calls(url: str, concurrency: int, total: int) -> dict[str, Any]
         return await drive(call, concurrency, total)
 
 
-CLIENTS = {
+CLIENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, Any]]]] = {
     "dure create": dure_calls,
     "dure create, engine a": partial(dure_calls, engine="a"),
     "dure HttpClient bytes": partial(dure_http, parse=False),
