@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import storm
+
+from tests.hazard import storm
 
 if TYPE_CHECKING:
     from pathlib import Path
