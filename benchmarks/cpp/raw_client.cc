@@ -108,7 +108,8 @@ int main(int argc, char** argv) {
   }
   const double spent = cpu_us() - cpu;
   std::sort(latency.begin(), latency.end());
-  std::printf("%.3f %.3f %.3f\n", spent / static_cast<double>(total), latency.empty() ? 0.0 : latency[latency.size() / 2],
+  std::printf("%.3f %.3f %.3f\n", spent / static_cast<double>(total),
+              latency.empty() ? 0.0 : latency[latency.size() / 2],
               latency.empty() ? 0.0 : latency[latency.size() * 99 / 100]);
   return 0;
 }

@@ -212,3 +212,14 @@ def test_no_thread_before_the_first_request() -> None:
     before = threading.active_count(), threads()
     HttpClient()
     assert (threading.active_count(), threads()) == before
+
+
+async def test_a_download_is_a_whole_file_or_none(stub_url: str, tmp_path: Path) -> None:
+    target = tmp_path / "model.bin"
+    async with HttpClient() as client:
+        assert await client.download(f"{stub_url}/big", target) == 8_388_608
+        assert target.read_bytes() == b"x" * 8_388_608
+        with pytest.raises(TruncatedStreamError):
+            await client.download(f"{stub_url}/cut", target)
+    assert target.stat().st_size == 8_388_608
+    assert list(tmp_path.iterdir()) == [target]

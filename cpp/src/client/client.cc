@@ -104,8 +104,10 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
     net::Flow on_body(std::span<const std::byte> part) noexcept override {
       return current() ? call_->on_body(part) : net::Flow::kGo;
     }
-    void on_end(base::Status status, const net::Timing& /*timing*/) noexcept override {
-      if (current()) call_->on_end(std::move(status));
+    void on_end(base::Status status, const net::Timing& timing) noexcept override {
+      if (!current()) return;
+      if (timing.resent) call_->count_ambiguous();
+      call_->on_end(std::move(status));
     }
 
    private:
@@ -126,6 +128,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void apply_cancel();
 
   void on_sent();
+  void count_ambiguous();
   void on_head(int status, net::HeaderView headers);
   net::Flow on_body(std::span<const std::byte> part);
   void on_event(std::string_view data);
@@ -356,6 +359,7 @@ void CallImpl::send() {
   request.body = shrunk ? with_output_limit(prepared_->body, hold_.admission().max_output_tokens)
                         : prepared_->body;
   request.stream = prepared_->stream;
+  request.resend = plan_.options.resend_ambiguous;
   request.proxy = plan_.endpoint->proxy();
   request.deadlines = plan_.options.deadlines;
   request.deadlines.total = budget_.time_left(now());
@@ -370,6 +374,12 @@ void CallImpl::on_sent() {
   sent_at_ = services_.clock->wall();
   // A full disk is met again at settling, where the account keeps what it could not write.
   if (hold_.open()) (void)hold_.sent();
+}
+
+// The upstream may have carried out a request that was sent again.
+void CallImpl::count_ambiguous() {
+  ++record_.ambiguous;
+  ++client_->counters().ambiguous;
 }
 
 void CallImpl::on_head(int status, net::HeaderView headers) {
@@ -565,10 +575,7 @@ void CallImpl::failed(const Verdict& verdict, base::Status status) {
   }
   if (!wait) return finish(std::move(status));
   ++client_->counters().retries;
-  if (verdict.resend == Resend::kAmbiguous) {
-    ++record_.ambiguous;
-    ++client_->counters().ambiguous;
-  }
+  if (verdict.resend == Resend::kAmbiguous) count_ambiguous();
   post(&CallImpl::begin, now() + *wait);
 }
 

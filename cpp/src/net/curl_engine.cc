@@ -19,9 +19,7 @@ constexpr std::size_t kShardRoom = 64;  // connections; D5
 // Before 8.0.0 a handle that is used again keeps a pointer to the last header of its last reply,
 // and a reply whose first header line is folded makes libcurl write there, freed as it is: each
 // request gets a handle of its own then.
-bool may_be_used_again() noexcept {
-  return curl_version_number() >= 0x080000;
-}
+bool may_be_used_again() noexcept { return curl_version_number() >= 0x080000; }
 
 base::Instant machine_now() noexcept { return base::system_clock().now(); }
 

@@ -130,7 +130,7 @@ base::Status HttpExchange::take_body(std::string_view part) {
 }
 
 bool HttpExchange::may_be_resent() const noexcept {
-  return reused && !resent_ && timing_.first_byte.ns == 0;
+  return request_.resend && reused && !resent_ && timing_.first_byte.ns == 0;
 }
 
 void HttpExchange::begin_again(base::Instant now) noexcept {
@@ -147,6 +147,7 @@ bool HttpExchange::release(base::Instant now) noexcept {
 void HttpExchange::end(base::Status status, base::Instant now) noexcept {
   timing_.ended = now;
   timing_.reused_connection = reused && !resent_;
+  timing_.resent = resent_;
   handler_->on_end(std::move(status), timing_);
 }
 

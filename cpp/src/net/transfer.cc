@@ -301,7 +301,10 @@ bool Transfer::passes_ratio(std::size_t more) const {
 
 int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
   auto& transfer = *static_cast<Transfer*>(self);
-  if (!transfer.mark_sent(transfer.engine_.now())) return CURL_PREREQFUNC_OK;  // sent again
+  if (!transfer.mark_sent(transfer.engine_.now())) {  // libcurl found a stale connection
+    transfer.timing_.resent = transfer.request_.resend;
+    return transfer.request_.resend ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+  }
   transfer.engine_.addresses_in_use(transfer);
   transfer.engine_.rearm(transfer);
   return CURL_PREREQFUNC_OK;

@@ -149,6 +149,55 @@ class HttpClient:
             events,
         )
 
+    async def download(
+        self,
+        url: str,
+        path: str | PathLike[str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | _Timeout | None = None,
+    ) -> int:
+        """Get a URL into a file and return how many bytes it has.
+
+        The file appears, replacing what was there, only when all of it has come; memory stays
+        bounded whatever its size. The network and the file are waited for, never the loop.
+
+        Args:
+            url: `http` or `https`, without user information.
+            path: Where the file goes; its folder exists.
+            headers: Names and values.
+            timeout: As for the client; it replaces the client's.
+
+        Raises:
+            UpstreamError: The status is not 2xx.
+            TruncatedStreamError: The reply was cut.
+            OSError: The file cannot be written.
+        """
+        import asyncio
+        from pathlib import Path
+        from tempfile import NamedTemporaryFile
+
+        from dure.errors import UpstreamError
+
+        target = Path(path)
+        async with self.stream("GET", url, headers=headers, timeout=timeout) as stream:
+            if not 200 <= stream.status < 300:
+                raise UpstreamError(
+                    f"the download was answered with status {stream.status}",
+                    status_code=stream.status,
+                )
+            with NamedTemporaryFile(dir=target.parent, prefix=".dure-", delete=False) as part:
+                try:
+                    async for piece in stream:
+                        await asyncio.to_thread(part.write, piece)
+                    part.close()
+                    size = Path(part.name).stat().st_size
+                    Path(part.name).replace(target)
+                except BaseException:
+                    Path(part.name).unlink()
+                    raise
+        return size
+
     def close(self) -> None:
         """End the thread and its connections; what is pending fails with `UnavailableError`."""
         self._core.close()

@@ -1,8 +1,8 @@
 // libFuzzer target: clang++ -fsanitize=fuzzer,address,undefined (scripts/fuzz-replies).
+#include "../net/reply_parser_fuzz.h"
+
 #include <cstddef>
 #include <cstdint>
-
-#include "../net/reply_parser_fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   dure::net::check_reply_parser({reinterpret_cast<const char*>(data), size});

@@ -404,7 +404,12 @@ TEST_F(HttpTransportTest, AStaleConnectionIsReplacedOnceIfNothingWasAnswered) {
   };
   const auto resent = send("/once");
   EXPECT_EQ(resent->body, "again") << resent->end.message();
+  EXPECT_TRUE(resent->timing.resent);
   EXPECT_EQ(requests, 3);
+  ASSERT_TRUE(run({.url = server.url("/warm")})->end.ok());
+  requests = 1;
+  EXPECT_EQ(run({.url = server.url("/once"), .resend = false})->end.code(), base::Code::kUpstream);
+  EXPECT_EQ(requests, 2);
   EXPECT_EQ(send("/never")->end.code(), base::Code::kUpstream);
   EXPECT_EQ(requests, 3);
   EXPECT_EQ(send("/half")->end.code(), base::Code::kUpstream);

@@ -36,8 +36,11 @@ struct Request {
   std::string body{};
   Deadlines deadlines{};
   Caps caps{};
-  bool stream = false;   // SSE expected: no compression is asked for
-  std::string proxy{};   // URL; empty: what the transport's own rules say
+  bool stream = false;  // SSE expected: no compression is asked for
+  std::string proxy{};  // URL; empty: what the transport's own rules say
+  // On a kept connection that the server closed meanwhile, with no byte of an answer come: sent
+  // once more on a new one. The server may have read it the first time; false reports the failure.
+  bool resend = true;
   bool guarded = false;  // the URL came from outside: EgressGuard decides, own connections
 };
 

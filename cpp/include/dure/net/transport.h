@@ -41,6 +41,7 @@ struct Timing {
   base::Instant first_byte;  // zero if no reply byte came
   base::Instant ended;
   bool reused_connection = false;
+  bool resent = false;  // see Request::resend; the server may have seen the request twice
   std::uint64_t bytes_in = 0;
 };
 
