@@ -189,6 +189,7 @@ class HttpClient:
             with NamedTemporaryFile(dir=target.parent, prefix=".dure-", delete=False) as part:
                 try:
                     async for piece in stream:
+                        assert isinstance(piece, bytes)  # not events
                         await asyncio.to_thread(part.write, piece)
                     part.close()
                     size = Path(part.name).stat().st_size
