@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "dure/base/completion_queue.h"
 #include "net/native_thread.h"
 
 namespace dure::net {
@@ -84,10 +85,11 @@ void IoThread::push(Command command) {
     if (ended_) return;
     commands_.push_back(std::move(command));
     wake = std::exchange(asleep_, false);
-    if (!wake) return;
-    const std::uint64_t one = 1;  // under the lock: the descriptor lives as long as !ended_
-    [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
   }
+  if (!wake) return;
+  // Outside the lock, which the woken thread takes first; the caller keeps the engine alive.
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
 }
 
 bool IoThread::stop(base::Duration limit) {
@@ -113,6 +115,7 @@ void IoThread::run() noexcept {
     work.unlock();
     const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
     work.lock();
+    const base::WakeBatch batch;  // what ends in this turn is told at its end
     for (int at = 0; at < count; ++at) {
       const epoll_event& event = events[static_cast<std::size_t>(at)];
       if (event.data.u64 != kWakeTag) ready(event.data.u64, event.events);

@@ -301,9 +301,11 @@ bool Transfer::passes_ratio(std::size_t more) const {
 
 int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
   auto& transfer = *static_cast<Transfer*>(self);
-  if (!transfer.mark_sent(transfer.engine_.now())) {  // libcurl found a stale connection
-    transfer.timing_.resent = transfer.request_.resend;
-    return transfer.request_.resend ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+  if (!transfer.mark_sent(transfer.engine_.now())) {
+    // libcurl found a stale connection and sends again, by itself up to five times: once is enough.
+    const bool again = transfer.request_.resend && !transfer.timing_.resent;
+    transfer.timing_.resent = true;
+    return again ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   }
   transfer.engine_.addresses_in_use(transfer);
   transfer.engine_.rearm(transfer);
