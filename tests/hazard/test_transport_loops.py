@@ -4,12 +4,13 @@ import asyncio
 import gc
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from dure import _core
-from dure.aio import HttpClient, HttpEvent
+from dure import _core, aio
+from dure.aio import HttpEvent
 from dure.errors import (
     DeadlineError,
     InvalidArgumentError,
@@ -17,6 +18,17 @@ from dure.errors import (
     UnavailableError,
     UnsupportedError,
 )
+
+engine = "b"
+
+
+@pytest.fixture(autouse=True, params=["a", "b"])
+def both_engines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "engine", request.param)
+
+
+def HttpClient(*, traceparent: Callable[[], str] | None = None) -> aio.HttpClient:
+    return aio.HttpClient(traceparent=traceparent, transport=engine)
 
 
 def open_files() -> int:
@@ -33,7 +45,7 @@ def resident_kb() -> int:
     )
 
 
-async def echo(client: HttpClient, url: str, count: int, tag: str = "") -> None:
+async def echo(client: aio.HttpClient, url: str, count: int, tag: str = "") -> None:
     bodies = [f"{tag}{at}".encode() for at in range(count)]
     replies = await asyncio.gather(*(client.request("POST", url, body=body) for body in bodies))
     assert [reply.content for reply in replies] == bodies
