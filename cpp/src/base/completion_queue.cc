@@ -58,9 +58,7 @@ Result<std::shared_ptr<CompletionQueue>> CompletionQueue::create() {
   return std::shared_ptr<CompletionQueue>(new CompletionQueue(fd));
 }
 
-CompletionQueue::~CompletionQueue() {
-  if (fd_ >= 0) ::close(fd_);
-}
+CompletionQueue::~CompletionQueue() { close(); }
 
 void CompletionQueue::wake() const noexcept {
   const std::uint64_t one = 1;
@@ -69,41 +67,13 @@ void CompletionQueue::wake() const noexcept {
 }
 
 bool CompletionQueue::push(std::unique_ptr<Completion> done) noexcept {
-  bool first = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) {
-      ++dropped_;
-      return false;
-    }
-    first = waiting_.empty();
-    waiting_.append(std::move(done));
+  const std::lock_guard lock(mutex_);
+  if (closed_) {
+    ++dropped_;
+    return false;
   }
-  if (first && !WakeBatch::defer(*this)) wake();
-  return true;
-}
-
-namespace {
-thread_local WakeBatch* current_batch = nullptr;
-}  // namespace
-
-WakeBatch::WakeBatch() noexcept { current_batch = this; }
-
-WakeBatch::~WakeBatch() {
-  current_batch = nullptr;
-  for (std::size_t at = 0; at < count_; ++at) queues_[at]->wake();
-}
-
-bool WakeBatch::defer(CompletionQueue& queue) noexcept {
-  WakeBatch* const batch = current_batch;
-  if (batch == nullptr) return false;
-  for (std::size_t at = 0; at < batch->count_; ++at) {
-    if (batch->queues_[at].get() == &queue) return true;
-  }
-  if (batch->count_ == kMost) return false;
-  batch->queues_[batch->count_] = queue.weak_from_this().lock();
-  if (batch->queues_[batch->count_] == nullptr) return false;
-  ++batch->count_;
+  waiting_.append(std::move(done));
+  if (waiting_.size() == 1) wake();
   return true;
 }
 
@@ -126,6 +96,8 @@ void CompletionQueue::close() noexcept {
   closed_ = true;
   lost.swap(waiting_);
   dropped_ += lost.size();
+  ::close(fd_);
+  fd_ = -1;
 }
 
 void CompletionQueue::abandon_in_child() noexcept { ::close(std::exchange(fd_, -1)); }

@@ -115,7 +115,7 @@ void IoThread::run() noexcept {
     work.unlock();
     const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
     work.lock();
-    const base::WakeBatch batch;  // what ends in this turn is told at its end
+    const base::WakeScope turn;
     for (int at = 0; at < count; ++at) {
       const epoll_event& event = events[static_cast<std::size_t>(at)];
       if (event.data.u64 != kWakeTag) ready(event.data.u64, event.events);

@@ -6,8 +6,6 @@
 #ifndef DURE_BASE_COMPLETION_QUEUE_H_
 #define DURE_BASE_COMPLETION_QUEUE_H_
 
-#include <array>
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -67,8 +65,7 @@ class CompletionSink {
 };
 
 // One per event loop. push() from any thread; drain() and close() by the loop's thread.
-class CompletionQueue final : public CompletionSink,
-                              public std::enable_shared_from_this<CompletionQueue> {
+class CompletionQueue final : public CompletionSink {
  public:
   static constexpr std::size_t kBatch = 512;  // most that one drain takes: the loop stays lively
 
@@ -79,13 +76,12 @@ class CompletionQueue final : public CompletionSink,
   CompletionQueue& operator=(const CompletionQueue&) = delete;
 
   // Readable whenever drain() has something to take. -1 after close().
-  [[nodiscard]] int fd() const noexcept { return closed_ ? -1 : fd_; }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
 
   bool push(std::unique_ptr<Completion> done) noexcept override;
   // At most kBatch completions, oldest first; if more are left the descriptor stays readable.
   [[nodiscard]] CompletionList drain() noexcept;
-  // What is queued, and all that comes later, is dropped and counted. Idempotent. The descriptor
-  // stays open, unused, until the last producer has let go.
+  // What is queued, and all that comes later, is dropped and counted. Idempotent.
   void close() noexcept;
   [[nodiscard]] std::uint64_t dropped() const noexcept;
 
@@ -94,34 +90,14 @@ class CompletionQueue final : public CompletionSink,
   void abandon_in_child() noexcept;
 
  private:
-  friend class WakeBatch;
   explicit CompletionQueue(int fd) noexcept : fd_(fd) {}
   void wake() const noexcept;
 
   mutable std::mutex mutex_;
-  int fd_;  // an eventfd; written outside the mutex: who is woken must not find it locked
+  int fd_;  // an eventfd; written by producers under the mutex, closed by the owner under it
   CompletionList waiting_ DURE_GUARDED_BY(mutex_);
   std::uint64_t dropped_ DURE_GUARDED_BY(mutex_) = 0;
-  std::atomic<bool> closed_{false};  // written under the mutex
-};
-
-// While one lives, the queues that this thread pushes to are woken at its end, once each: a thread
-// that finishes many things in one turn wakes each loop once, and holds no lock then. Not nested.
-class WakeBatch {
- public:
-  WakeBatch() noexcept;
-  ~WakeBatch();
-  WakeBatch(const WakeBatch&) = delete;
-  WakeBatch& operator=(const WakeBatch&) = delete;
-
- private:
-  friend class CompletionQueue;
-  // False if this thread has no batch, or no memory to remember the queue.
-  static bool defer(CompletionQueue& queue) noexcept;
-
-  static constexpr std::size_t kMost = 16;  // loops; those beyond are woken at once
-  std::array<std::shared_ptr<CompletionQueue>, kMost> queues_;
-  std::size_t count_ = 0;
+  bool closed_ DURE_GUARDED_BY(mutex_) = false;
 };
 
 // One completion for one waiting thread. Thread-safe.
