@@ -49,6 +49,32 @@ void CompletionList::swap(CompletionList& other) noexcept {
   std::swap(size_, other.size_);
 }
 
+namespace {
+thread_local WakeScope* scope = nullptr;
+}  // namespace
+
+WakeScope::WakeScope() noexcept { scope = this; }
+
+WakeScope::~WakeScope() {
+  scope = nullptr;
+  for (const auto& queue : queues_) queue->wake_if_waiting();
+}
+
+bool CompletionQueue::put_off() noexcept {
+  if (scope == nullptr) return false;
+  try {
+    scope->queues_.push_back(shared_from_this());
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
+}
+
+void CompletionQueue::wake_if_waiting() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!closed_ && !waiting_.empty()) wake();
+}
+
 Result<std::shared_ptr<CompletionQueue>> CompletionQueue::create() {
   const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (fd < 0) {
@@ -73,7 +99,7 @@ bool CompletionQueue::push(std::unique_ptr<Completion> done) noexcept {
     return false;
   }
   waiting_.append(std::move(done));
-  if (waiting_.size() == 1) wake();
+  if (waiting_.size() == 1 ? !put_off() : waiting_.size() == WakeScope::kMost) wake();
   return true;
 }
 

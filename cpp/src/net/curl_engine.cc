@@ -14,7 +14,7 @@
 namespace dure::net {
 namespace {
 
-constexpr std::size_t kShardRoom = 64;  // connections; D5
+constexpr std::size_t kShardRoom = 16;  // connections; D5
 
 // Before 8.0.0 a handle that is used again keeps a pointer to the last header of its last reply,
 // and a reply whose first header line is folded makes libcurl write there, freed as it is: each

@@ -126,6 +126,20 @@ void Transfer::set_addresses(const Addresses& addresses) {
   if (request_.guarded) connect_to_.insert(0, "+");
 }
 
+namespace {
+
+// libcurl looks for some headers among those it is given (it would add or drop its own), and it
+// pays for each line of its list: a print, a copy, a dozen comparisons. The headers named here it
+// never looks for, so they travel behind the content type, in the same line of the list. Their
+// values hold no line end: check_headers() refuses it.
+bool is_unseen(std::string_view name) noexcept {
+  constexpr std::string_view kUnseen[] = {"user-agent", "authorization", "x-client-request-id",
+                                          "openai-organization", "openai-project", "traceparent"};
+  return std::ranges::any_of(kUnseen, [name](auto one) { return equal_no_case(name, one); });
+}
+
+}  // namespace
+
 base::Status Transfer::set_headers() {
   const auto add = [this](const std::string& line) {
     curl_slist* const longer = curl_slist_append(headers_, line.c_str());
@@ -135,12 +149,23 @@ base::Status Transfer::set_headers() {
   bool has_type = false;
   bool has_encoding = false;
   bool room = add("Expect:");
+  std::string behind;  // the content type
+  std::string type;
   for (const auto& [name, value] : request_.headers) {
-    has_type = has_type || equal_no_case(name, "content-type");
     has_encoding = has_encoding || equal_no_case(name, "accept-encoding");
-    room = room && add(value.empty() ? name + ";" : name + ": " + value);
+    const bool is_type = equal_no_case(name, "content-type");
+    has_type = has_type || is_type;
+    if (is_type && !value.empty() && type.empty()) {
+      type = name + ": " + value;
+    } else if (!value.empty() && is_unseen(name)) {
+      behind.append("\r\n").append(name).append(": ").append(value);
+    } else {
+      room = room && add(value.empty() ? name + ";" : name + ": " + value);
+    }
   }
   if (!has_type) room = room && add("Content-Type:");
+  if (type.empty() && !behind.empty()) behind.erase(0, 2);
+  if (!type.empty() || !behind.empty()) room = room && add(type + behind);
   if (request_.stream && !has_encoding) room = room && add("Accept-Encoding: identity");
   if (!room) return base::Status(base::Code::kOutOfMemory, "no memory for the headers");
   const bool compressed = !request_.stream && !has_encoding;

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -54,13 +56,57 @@ TEST(CompletionQueue, AClosedQueueDropsAndCounts) {
   EXPECT_EQ(queue->fd(), -1);
 }
 
+TEST(WakeScope, PutsTheWakeUpOffToTheEndOfTheTurn) {
+  const auto queue = CompletionQueue::create().value();
+  const auto other = CompletionQueue::create().value();
+  {
+    const WakeScope turn;
+    queue->push(numbered(1));
+    queue->push(numbered(2));
+    EXPECT_FALSE(readable(*queue));
+    std::thread([&] { other->push(numbered(3)); }).join();
+    EXPECT_TRUE(readable(*other)) << "another thread is in no turn";
+  }
+  EXPECT_TRUE(readable(*queue));
+  EXPECT_EQ(queue->drain().size(), 2U);
+  queue->push(numbered(4));
+  EXPECT_TRUE(readable(*queue)) << "no turn: at once";
+}
+
+TEST(WakeScope, ALongTurnWakesAllTheSame) {
+  const auto queue = CompletionQueue::create().value();
+  const WakeScope turn;
+  for (std::size_t at = 1; at < WakeScope::kMost; ++at) queue->push(numbered(at));
+  EXPECT_FALSE(readable(*queue));
+  queue->push(numbered(WakeScope::kMost));
+  EXPECT_TRUE(readable(*queue));
+}
+
+TEST(WakeScope, WakesNobodyWhoHasTakenAllOrClosed) {
+  const auto taken = CompletionQueue::create().value();
+  const auto closed = CompletionQueue::create().value();
+  auto gone = CompletionQueue::create().value();
+  {
+    const WakeScope turn;
+    for (const auto& queue : {taken, closed, gone}) queue->push(numbered(1));
+    EXPECT_EQ(taken->drain().size(), 1U);
+    closed->close();
+    gone.reset();  // the turn keeps it until its end
+  }
+  EXPECT_FALSE(readable(*taken));
+}
+
 TEST(CompletionQueue, LosesNoWakeUpAmongThreads) {
   const auto queue = CompletionQueue::create().value();
   constexpr std::uint64_t kEach = 20'000;
   std::vector<std::thread> producers;
   for (int producer = 0; producer < 4; ++producer) {
-    producers.emplace_back([&] {
-      for (std::uint64_t at = 0; at < kEach; ++at) queue->push(numbered(at));
+    producers.emplace_back([&, in_turns = producer % 2 == 1] {
+      for (std::uint64_t at = 0; at < kEach;) {
+        const std::uint64_t end = std::min(kEach, at + at % 7 + 1);
+        const auto turn = in_turns ? std::make_unique<WakeScope>() : nullptr;
+        for (; at < end; ++at) queue->push(numbered(at));
+      }
     });
   }
   std::uint64_t got = 0;

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -163,6 +164,45 @@ TEST_P(TransportTest, MovesBytesExactly) {
   EXPECT_EQ(seen.find("Content-Type"), std::string::npos);
   EXPECT_EQ(seen.find("Expect"), std::string::npos);
   EXPECT_TRUE(seen.ends_with(body));
+}
+
+TEST_F(CurlTransportTest, EveryHeaderArrivesOnceAndAlone) {
+  std::vector<std::string> lines;
+  StubServer server([&](Connection& connection, const std::string& request) {
+    lines.clear();
+    const std::string head = request.substr(0, request.find("\r\n\r\n") + 2);
+    for (std::size_t at = head.find("\r\n") + 2; at < head.size();) {
+      const std::size_t end = head.find("\r\n", at);
+      lines.push_back(head.substr(at, end - at));
+      at = end + 2;
+    }
+    connection.send(sized_reply("ok"));
+    return true;
+  });
+  const Headers all{{"User-Agent", "dure/1"},     {"authorization", "Bearer k"},
+                    {"Accept", "text/x"},         {"X-Client-Request-Id", "7"},
+                    {"OpenAI-Project", "p"},      {"X-Other", "a: b"},
+                    {"OpenAI-Organization", ""},  {"Accept-Encoding", "identity"},
+                    {"traceparent", "00-1-2-01"}, {"Content-Type", "application/json"}};
+  for (const bool typed : {true, false, true}) {  // on one connection and one handle
+    for (const std::size_t count : {all.size() - 1, std::size_t{2}, std::size_t{0}}) {
+      Headers headers(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count));
+      if (typed) headers.push_back(all.back());
+      EXPECT_TRUE(run({.url = server.url(), .headers = headers, .body = "{}"})->end.ok());
+      std::multiset<std::string> want{"Host: 127.0.0.1:" + std::to_string(server.port()),
+                                      "Content-Length: 2"};
+      for (const auto& [name, value] : headers) {
+        want.insert(value.empty() ? name + ":" : name + ": " + value);
+      }
+      std::multiset<std::string> have(lines.begin(), lines.end());
+      if (count < 3) std::erase_if(have, [](const auto& line) { return line == "Accept: */*"; });
+      if (count < 8) {
+        std::erase_if(have, [](const auto& line) { return line.starts_with("Accept-Encoding:"); });
+      }
+      EXPECT_EQ(have, want) << count << typed;
+    }
+  }
+  EXPECT_EQ(server.connections(), 1);
 }
 
 TEST_P(TransportTest, MethodsWithAndWithoutBody) {

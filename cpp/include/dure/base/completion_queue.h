@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "dure/base/annotations.h"
 #include "dure/base/clock.h"
@@ -64,8 +65,27 @@ class CompletionSink {
   virtual bool push(std::unique_ptr<Completion> done) noexcept = 0;
 };
 
+class CompletionQueue;
+
+// One turn of a thread that completes many things. While it lives, a queue that this thread pushes
+// to is woken when it ends and not with its first completion (at once, if kMost of them wait): the
+// reader finds a batch, and its processor is not taken from a turn that is not over. Not nested.
+class WakeScope {
+ public:
+  static constexpr std::size_t kMost = 64;
+  WakeScope() noexcept;
+  ~WakeScope();
+  WakeScope(const WakeScope&) = delete;
+  WakeScope& operator=(const WakeScope&) = delete;
+
+ private:
+  friend class CompletionQueue;
+  std::vector<std::shared_ptr<CompletionQueue>> queues_;
+};
+
 // One per event loop. push() from any thread; drain() and close() by the loop's thread.
-class CompletionQueue final : public CompletionSink {
+class CompletionQueue final : public CompletionSink,
+                              public std::enable_shared_from_this<CompletionQueue> {
  public:
   static constexpr std::size_t kBatch = 512;  // most that one drain takes: the loop stays lively
 
@@ -75,7 +95,8 @@ class CompletionQueue final : public CompletionSink {
   CompletionQueue(const CompletionQueue&) = delete;
   CompletionQueue& operator=(const CompletionQueue&) = delete;
 
-  // Readable whenever drain() has something to take. -1 after close().
+  // Readable whenever drain() has something to take (a WakeScope may put it off). -1 after
+  // close().
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
   bool push(std::unique_ptr<Completion> done) noexcept override;
@@ -90,8 +111,12 @@ class CompletionQueue final : public CompletionSink {
   void abandon_in_child() noexcept;
 
  private:
+  friend class WakeScope;
   explicit CompletionQueue(int fd) noexcept : fd_(fd) {}
   void wake() const noexcept;
+  // True if a scope of this thread will wake the reader later.
+  [[nodiscard]] bool put_off() noexcept;
+  void wake_if_waiting() noexcept;
 
   mutable std::mutex mutex_;
   int fd_;  // an eventfd; written by producers under the mutex, closed by the owner under it
