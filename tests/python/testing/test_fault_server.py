@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import ssl
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -32,15 +33,16 @@ def name_of(server: FaultServer, kind: str, *, skip: int = 0) -> str:
 
 
 def talk(server: FaultServer, name: str, body: bytes = b"{}", seconds: float = 5.0) -> bytes:
-    """Everything that one request brings, byte for byte, up to the end or a second of silence."""
+    """What one request brings, byte for byte, up to the end, silence, or far too much."""
     place = urlsplit(server.url_of(name))
     data = b""
+    until = monotonic() + seconds
     with socket.create_connection((str(place.hostname), int(place.port or 0)), seconds) as end:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nX-Request-Id: {name}\r\n"
         end.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         end.settimeout(0.5)
         try:
-            while part := end.recv(1 << 16):
+            while (part := end.recv(1 << 16)) and monotonic() < until:
                 data += part
         except TimeoutError:
             pass
