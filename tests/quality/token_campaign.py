@@ -12,6 +12,7 @@ import argparse
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,20 +125,31 @@ def blocks_of(texts: Iterable[tuple[str, bool]], size: int) -> Iterator[tuple[st
     yield "\n".join(parts), other
 
 
-def run_scalars(oracle: Oracle, names: list[str], size: float) -> None:
-    del size  # all or nothing
+class Clock:
+    """Says when the time is over: `fuzz` and `text` then stop and say how far they came."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def over(self) -> bool:
+        return time.monotonic() > self._end
+
+
+def run_scalars(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
+    del size, clock  # all or nothing
     for name in names:
         say(f"{name}: {compare_scalars(name, oracle[name]):,} strings of scalars, 0 differences")
 
 
-def run_fuzz(oracle: Oracle, names: list[str], size: float) -> None:
+def run_fuzz(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
     block = 250_000
-    rounds = max(1, round(10_000_000 * size / block))
-    for seed in range(1000, 1000 + rounds):
-        texts = short_strings(block, seed=seed)
+    done = 0
+    while done < 10_000_000 * size and not clock.over():
+        texts = short_strings(block, seed=1000 + done // block)
         for name in names:
             compare_many(name, oracle[name], texts)
-    say(f"{', '.join(names)}: {rounds * block:,} short strings each, 0 differences")
+        done += block
+    say(f"{', '.join(names)}: {done:,} short strings each, 0 differences")
 
 
 def compare_bytes(name: str, theirs: tiktoken.Encoding, number: int, seed: int) -> None:
@@ -179,7 +191,8 @@ def compare_unstable(name: str, theirs: tiktoken.Encoding, number: int, seed: in
             raise Difference(f"{name}: unstable ends of {text!r}")
 
 
-def run_rest(oracle: Oracle, names: list[str], size: float) -> None:
+def run_rest(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
+    del clock
     number = int(300_000 * size)
     for name in names:
         compare_bytes(name, oracle[name], number, seed=61)
@@ -191,13 +204,15 @@ def run_rest(oracle: Oracle, names: list[str], size: float) -> None:
     )
 
 
-def run_text(oracle: Oracle, names: list[str], size: float) -> None:
+def run_text(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
     done = foreign = 0
     for block, other in blocks_of(corpora.distinct_text(int(1.05e9 * size), share=0.45), 4_000_000):
         for name in names:
             compare_long(name, oracle[name], block)
         done += len(block.encode("utf-8", "replace"))
         foreign += other
+        if clock.over():
+            break
     say(
         f"{', '.join(names)}: {done / 1e6:,.0f} MB of text each, {foreign / 1e6:,.0f} MB of it "
         "in other scripts than Latin, 0 differences"
@@ -217,12 +232,13 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--encoding", action="append", choices=NAMES, help="default: all")
     parser.add_argument("--size", type=float, default=1.0, help="of the whole; 0.1 is a tenth")
+    parser.add_argument("--seconds", type=float, default=86_400, help="for each of fuzz and text")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         oracle = tiktoken_oracle.load(Path(folder))
     try:
         for part in given.parts or PARTS:
-            PARTS[part](oracle, given.encoding or NAMES, given.size)
+            PARTS[part](oracle, given.encoding or NAMES, given.size, Clock(given.seconds))
     except Difference as error:
         say(f"DIFFERENCE {error}")
         return 1
