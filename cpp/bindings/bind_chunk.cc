@@ -19,6 +19,7 @@
 #include "dure/text/utf8.h"
 #include "dure/tokenize/encoding.h"
 #include "gil.h"
+#include "interruptible.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -101,7 +102,7 @@ auto column_getter() {
 template <typename Work>
 decltype(auto) run(const chunk::Chunker& chunker, Work&& work) {
   if (chunker.options().count) return work();
-  return without_gil(std::forward<Work>(work));
+  return interruptible(std::forward<Work>(work));
 }
 
 Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
@@ -208,10 +209,12 @@ std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
       bytes.push_back(static_cast<char>(value >> shift & 0xFF));
     return bytes;
   };
-  return without_gil([&] {
+  return interruptible([&] {
     std::unordered_map<std::string, std::uint64_t> seen;
     std::vector<std::string> out;
+    base::CancelTick<64> tick;
     for (std::size_t i = 0; i < chunks.size(); ++i) {
+      tick();
       const base::Sha256Digest digest = base::sha256(chunks.embedded(source, i));
       const std::string content(reinterpret_cast<const char*>(digest.data()), digest.size());
       const std::string key = u64(document.size()) + document + content + u64(seen[content]++);
@@ -225,7 +228,7 @@ py::array_t<std::int64_t> sentences(const py::object& text, bool korean) {
   const Text held(text);
   const std::string_view view = held.view();
   std::vector<std::int64_t> spans;
-  without_gil([&] {
+  interruptible([&] {
     const std::size_t valid = text::valid_prefix(view);
     if (valid != view.size())
       throw StatusException(base::invalid_argument(
@@ -312,7 +315,7 @@ void bind_columns(py::module_& room) {
             const Text held(text);
             const std::string_view view = held.view();
             const auto work = [&] { return chunk::count_tokens(self, view, count); };
-            ok_or_throw(std::holds_alternative<std::string>(tokenizer) ? without_gil(work)
+            ok_or_throw(std::holds_alternative<std::string>(tokenizer) ? interruptible(work)
                                                                        : work());
           },
           py::arg("text"), py::arg("tokenizer"), "Fills token_count.")
@@ -322,7 +325,7 @@ void bind_columns(py::module_& room) {
           [](const Chunks& self, const py::object& text, std::optional<double> jaccard) {
             const Text held(text);
             const std::string_view view = held.view();
-            return without_gil(
+            return interruptible(
                 [&] { return chunk::select(self, chunk::unique_chunks(self, view, jaccard)); });
           },
           py::arg("text"), py::arg("jaccard"), "Without duplicates.");

@@ -18,6 +18,7 @@
 #include "dure/index/store.h"
 #include "dure/index/words.h"
 #include "gil.h"
+#include "interruptible.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -48,8 +49,10 @@ py::array_t<float> embed_all(const index::HashEmbedder& embedder, const py::sequ
   const std::vector<std::string_view> views = views_of(kept);
   py::array_t<float> out({views.size(), embedder.dim()});
   float* rows = out.mutable_data();
-  without_gil([&] {
+  interruptible([&] {
+    base::CancelTick<64> tick;
     for (std::size_t i = 0; i < views.size(); ++i) {
+      tick();
       embedder.embed(views[i], rows + i * embedder.dim());
     }
   });
@@ -239,7 +242,7 @@ py::list query_batch(const index::Collection& col, const Floats& vectors, std::i
   in.ef = ef;
   const std::vector<float> values = floats_of(vectors);
   const auto dim = static_cast<std::size_t>(vectors.shape(1));
-  const auto all = value_or_throw(without_gil([&] { return col.query_batch(values, dim, in); }));
+  const auto all = value_or_throw(interruptible([&] { return col.query_batch(values, dim, in); }));
   py::list out;
   for (const index::QueryOut& one : all) out.append(hits_of(one.hits, false));
   return out;

@@ -21,6 +21,7 @@
 #include "dure/tokenize/units.h"
 #include "dure/tokenize/unstable.h"
 #include "gil.h"
+#include "interruptible.h"
 #include "loop_bridge.h"
 #include "py_ids.h"
 #include "py_text.h"
@@ -36,10 +37,13 @@ using tokenize::SpecialFilter;
 
 constexpr std::size_t kKeepGil = 4096;  // shorter texts cost less than giving up the lock
 
+constexpr std::size_t kInterruptible = 262'144;  // shorter texts are done before a signal is seen
+
 template <typename Work>
 decltype(auto) off_gil(std::size_t size, Work&& work) {
   if (size <= kKeepGil) return work();
-  return without_gil(std::forward<Work>(work));
+  if (size <= kInterruptible) return without_gil(std::forward<Work>(work));
+  return interruptible(std::forward<Work>(work));
 }
 
 // An encoding of the library's, or one that the caller made.
@@ -167,6 +171,8 @@ std::size_t count(const Handle& handle, py::handle value) {
   return (*handle).count(Utf8Text(code_units(mended, "text")).view());
 }
 
+constexpr std::size_t kLookEvery = 65'536;  // objects made or read between looks at signals
+
 // The strs of a list, held so that another thread may change the list meanwhile.
 struct Batch {
   explicit Batch(const py::sequence& texts) {
@@ -175,6 +181,7 @@ struct Batch {
     }
     const py::list items(texts);  // a sequence may make its items as it is asked for them
     for (const py::handle item : items) {
+      if (held.size() % kLookEvery == kLookEvery - 1) check_signals();
       py::object text = py::reinterpret_borrow<py::object>(item);
       CodeUnits units = code_units(text, "texts");
       if (!units.ascii && has_surrogate(units)) {
@@ -207,9 +214,11 @@ void in_threads(std::size_t count, std::size_t threads, Work work) {
   std::atomic<std::size_t> next{0};
   std::exception_ptr failure;
   std::once_flag failed;
-  const auto loop = [&] {
+  const auto loop = [&, check = base::current_cancel_check()] {
+    const base::CancelScope scope(check);
+    base::CancelTick<16> tick;
     try {
-      for (std::size_t i; (i = next.fetch_add(1)) < count;) work(i);
+      for (std::size_t i; (i = next.fetch_add(1)) < count; tick()) work(i);
     } catch (...) {
       std::call_once(failed, [&] { failure = std::current_exception(); });
       next.store(count);
@@ -240,7 +249,7 @@ py::array count_batch(const Handle& handle, const py::sequence& texts, py::handl
   const Batch batch(texts);
   std::vector<std::int64_t> counts(batch.all.size());
   const std::size_t workers = threads_of(threads, batch.size);
-  without_gil([&] {
+  off_gil(batch.size + batch.all.size(), [&] {
     in_threads(counts.size(), workers, [&](std::size_t i) {
       counts[i] = static_cast<std::int64_t>(tokenize::count_units(*handle, batch.all[i]).value());
     });
@@ -252,7 +261,7 @@ std::vector<std::vector<Rank>> encode_all(const Handle& handle, const Batch& bat
                                           py::handle threads) {
   std::vector<std::vector<Rank>> ids(batch.all.size());
   const std::size_t workers = threads_of(threads, batch.size);
-  without_gil([&] {
+  off_gil(batch.size + batch.all.size(), [&] {
     in_threads(ids.size(), workers,
                [&](std::size_t i) { (void)tokenize::encode_units(*handle, batch.all[i], ids[i]); });
   });
@@ -296,7 +305,7 @@ py::list encode_batch(const Handle& handle, const py::sequence& texts, py::handl
   const auto accept = [&](std::string_view special) { return allowed.has(special); };
   std::atomic<std::size_t> refused{batch.all.size()};  // the first text with a token not allowed
   const std::size_t workers = threads_of(threads, batch.size);
-  without_gil([&] {
+  off_gil(batch.size + batch.all.size(), [&] {
     in_threads(ids.size(), workers, [&](std::size_t i) {
       if (i > refused.load()) return;
       const Utf8Text utf8(batch.all[i]);
@@ -513,8 +522,8 @@ class OwnedPrefixCounts {
   OwnedPrefixCounts(const Handle& handle, py::handle value)
       : text_(with_utf8(value, Surrogates::kReplace,
                         [](std::string_view t) { return std::string(t); })),
-        offsets_(text_),
-        counts_(*handle, text_) {}
+        offsets_(off_gil(text_.size(), [&] { return text::CharOffsets(text_); })),
+        counts_(off_gil(text_.size(), [&] { return tokenize::PrefixCounts(*handle, text_); })) {}
   [[nodiscard]] std::size_t count(std::int64_t start, std::int64_t end) const {
     check(start, end, offsets_.size());
     return counts_.count(offsets_.to_byte(static_cast<std::size_t>(start)),

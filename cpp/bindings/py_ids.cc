@@ -3,12 +3,15 @@
 #include <limits>
 #include <string>
 
+#include "gil.h"
+
 namespace dure::bindings {
 namespace {
 
 using tokenize::Rank;
 
-constexpr std::size_t kShared = 201'088;  // the largest known vocabulary
+constexpr std::size_t kLookEvery = 1'048'576;  // ints between looks at signals
+constexpr std::size_t kShared = 201'088;       // the largest known vocabulary
 
 // One int object for each id, made when the id first appears; kept for ever.
 PyObject* shared_int(Rank id) {
@@ -32,6 +35,7 @@ PyObject* shared_int(Rank id) {
 py::list id_list(std::span<const Rank> ids) {
   py::list list(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (i % kLookEvery == kLookEvery - 1) check_signals();
     PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), shared_int(ids[i]));
   }
   return list;

@@ -9,6 +9,7 @@
 #include "chunk/lines.h"
 #include "chunk/outline.h"
 #include "chunk/planner.h"
+#include "dure/base/cancel.h"
 #include "dure/text/utf8.h"
 
 namespace dure::chunk {
@@ -103,7 +104,7 @@ base::Result<Mode> mode_of(std::string_view name) {
       "mode", "mode=\"" + std::string(name) + "\" is unknown: use one of " + known));
 }
 
-Mode detect_mode(std::string_view text) noexcept {
+Mode detect_mode(std::string_view text) {
   const std::string_view probe = text.substr(0, kProbe);
   if (looks_like_html(probe)) return Mode::kHtml;
   if (looks_like_jsonl(probe)) return Mode::kJsonl;
@@ -161,9 +162,11 @@ std::vector<base::Result<Chunks>> Chunker::chunk_many(std::span<const std::strin
                                                       std::size_t threads) const {
   std::vector<base::Result<Chunks>> results(texts.size());
   std::atomic<std::size_t> next = 0;
-  const auto work = [&]() noexcept {
+  const auto work = [&, check = base::current_cancel_check()]() noexcept {
+    const base::CancelScope scope(check);
     for (std::size_t i = next++; i < texts.size(); i = next++) {
       try {
+        base::check_cancel();
         results[i] = chunk(texts[i]);
       } catch (const std::bad_alloc&) {
         results[i] = base::fail(base::Code::kOutOfMemory, "not enough memory: pass fewer texts");

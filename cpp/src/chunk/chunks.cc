@@ -1,5 +1,7 @@
 #include "dure/chunk/chunks.h"
 
+#include "dure/base/cancel.h"
+
 namespace dure::chunk {
 
 std::string_view Chunks::span(std::string_view source, std::size_t i) const noexcept {
@@ -14,7 +16,9 @@ std::string Chunks::embedded(std::string_view source, std::size_t i) const {
 base::Status count_tokens(Chunks& chunks, std::string_view source, const CountFunction& count) {
   std::vector<std::int64_t> counts;
   counts.reserve(chunks.size());
+  base::CancelTick<16> tick;
   for (std::size_t i = 0; i < chunks.size(); ++i) {
+    tick();
     auto tokens = chunks.prefixes[chunks.prefix[i]].text.empty()
                       ? count(chunks.span(source, i))
                       : count(chunks.embedded(source, i));

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "dure/base/cancel.h"
 #include "dure/base/hash.h"
 #include "dure/text/utf8.h"
 
@@ -107,7 +108,9 @@ std::vector<std::size_t> unique_chunks(const Chunks& chunks, std::string_view so
   std::vector<std::size_t> keep;
   std::unordered_set<std::uint64_t> hashes;
   Kept kept(chunks, source, jaccard.value_or(1.0));
+  base::CancelTick<16> tick;
   for (std::size_t i = 0; i < chunks.size(); ++i) {
+    tick();
     if (!hashes.insert(chunks.hash64[i]).second) continue;
     if (jaccard && kept.has_like(i)) continue;
     keep.push_back(i);

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <string_view>
 
+#include "dure/base/cancel.h"
+
 namespace dure::chunk {
 
 struct Line {
@@ -21,6 +23,7 @@ class Lines {
 
   bool next(Line& line) {
     if (at_ >= text_.size()) return false;
+    tick_();
     const std::size_t feed = text_.find('\n', at_);
     std::size_t end = feed == std::string_view::npos ? text_.size() : feed;
     line.start = at_;
@@ -39,6 +42,7 @@ class Lines {
  private:
   std::string_view text_;
   std::size_t at_ = 0;
+  base::CancelTick<1024> tick_;
 };
 
 // Without spaces and line ends at both ends.

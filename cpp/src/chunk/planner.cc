@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "dure/base/cancel.h"
 #include "dure/base/hash.h"
 #include "dure/text/sentences.h"
 
@@ -42,7 +43,9 @@ Planner::Planner(const Options& options, Mode mode, std::string_view text, const
 base::Result<Chunks> Planner::run(std::size_t start, bool final) {
   std::size_t previous_body = start;
   std::size_t body = start;
+  base::CancelTick<16> tick;
   while (body < text_.size()) {
+    tick();
     if (options_.trim) body = trim_start(body);
     if (body == text_.size()) break;
     auto piece = next_piece(body, previous_body);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "dure/base/cancel.h"
 #include "dure/base/hash.h"
 #include "dure/text/sentences.h"
 #include "dure/text/utf8.h"
@@ -18,7 +19,9 @@ class Verifier {
   base::Result<std::vector<std::string>> run() {
     if (!text::is_valid(text_)) return std::vector<std::string>{"the text is not UTF-8"};
     std::size_t covered = 0;  // bytes and code points until the last body's end
+    base::CancelTick<16> tick;
     for (std::size_t i = 0; i < chunks_.size() && in_range(i); ++i) {
+      tick();
       check_cover(i, covered);
       covered = at(chunks_.byte_end, i);
       check_offsets(i);
@@ -84,10 +87,14 @@ class Verifier {
 
   // A cut inside a grapheme is right only where that grapheme alone is larger than the cap.
   void check_cut(std::size_t i, std::size_t offset, const char* what) {
-    if (text::is_grapheme_boundary(text_, offset)) return;
-    const std::size_t start = text::grapheme_floor(text_, offset);
-    const auto size = size_of(text_.substr(start, text::next_grapheme(text_, start) - start));
-    if (size && *size <= options_.max) broken(i, std::string(what) + " inside a grapheme");
+    if (offset <= grapheme_.start || offset >= grapheme_.end) {
+      if (text::is_grapheme_boundary(text_, offset)) return;
+      grapheme_.start = text::grapheme_floor(text_, offset);
+      grapheme_.end = text::next_grapheme(text_, grapheme_.start);
+      const auto size = size_of(text_.substr(grapheme_.start, grapheme_.end - grapheme_.start));
+      grapheme_.fits = size && *size <= options_.max;
+    }
+    if (grapheme_.fits) broken(i, std::string(what) + " inside a grapheme");
   }
 
   base::Result<std::size_t> size_of(std::string_view text) const {
@@ -126,6 +133,11 @@ class Verifier {
   std::string_view text_;
   const Options& options_;
   std::vector<std::string> broken_;
+  struct {  // the last one that was cut: many cuts of a long one cost one look
+    std::size_t start = 0;
+    std::size_t end = 0;
+    bool fits = false;
+  } grapheme_;
   std::size_t last_byte_ = 0;
   std::size_t last_char_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "dure/base/cancel.h"
 #include "dure/index/words.h"
 #include "json/reader.h"
 #include "store_core.h"
@@ -309,6 +310,7 @@ base::Result<std::vector<QueryOut>> Collection::query_batch(const std::vector<fl
   const std::size_t count = dim == 0 ? 0 : vectors.size() / dim;
   QueryIn one = common;
   for (std::size_t i = 0; i < count; ++i) {
+    base::check_cancel();
     const auto begin = vectors.begin() + static_cast<std::ptrdiff_t>(i * dim);
     one.vector.emplace(begin, begin + static_cast<std::ptrdiff_t>(dim));
     auto out = search(**core, tenant_, name_, one);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "dure/base/cancel.h"
 #include "text/break_classes.h"
 
 namespace dure::text {
@@ -369,7 +370,8 @@ std::size_t SentenceScanner::next(std::size_t from) noexcept {
 std::vector<std::size_t> sentence_ends(std::string_view text, SentenceRules rules) {
   std::vector<std::size_t> ends;
   SentenceScanner scanner(text, rules);
-  for (std::size_t at = 0; at < text.size();) ends.push_back(at = scanner.next(at));
+  base::CancelTick<256> tick;
+  for (std::size_t at = 0; at < text.size(); tick()) ends.push_back(at = scanner.next(at));
   return ends;
 }
 

@@ -4,6 +4,7 @@
 #include <queue>
 #include <utility>
 
+#include "dure/base/cancel.h"
 #include "tokenize/merge.h"
 #include "tokenize/merge_cache.h"
 
@@ -41,7 +42,9 @@ class LongMerge {
   }
 
   void run(std::vector<Rank>& out) {
+    base::CancelTick<4096> tick;
     while (!queue_.empty()) {
+      tick();
       const Candidate best = queue_.top();
       queue_.pop();
       if (rank_[best.start] == best.rank) merge(best.start);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "dure/base/cancel.h"
 #include "dure/text/unicode_class.h"
 #include "dure/text/utf8.h"
 #include "tokenize/token_row.h"
@@ -152,7 +153,9 @@ PrefixCounts::PrefixCounts(const Encoding& encoding, std::string_view text, std:
   Walk<Sums> walker(encoding.vocab(), text, sink);
   std::array<std::size_t, Walk<Sums>::kBatch> ends;
   std::size_t at = 0;
+  base::CancelTick<256> tick;
   while (at < text.size()) {
+    tick();
     const std::size_t known = ends_.size();
     const std::size_t count = split(encoding.grammar(), text, at, ends);
     walker.pieces(at, std::span(ends.data(), count));
@@ -224,7 +227,11 @@ std::size_t PrefixCounts::furthest(std::size_t start, std::size_t limit) const {
     }
   }
   end = text::char_start(text_, end);
-  while (end > start && count(start, end) > limit) end = text::char_start(text_, end - 1);
+  base::CancelTick<16> tick;
+  while (end > start && count(start, end) > limit) {
+    tick();
+    end = text::char_start(text_, end - 1);
+  }
   return end;
 }
 
@@ -277,6 +284,7 @@ base::Result<std::vector<std::pair<std::size_t, std::size_t>>> split_at(const En
   std::size_t done = 0;   // what the spans so far cover
   std::size_t piece = 0;  // pieces that end before `from`
   while (done < text.size()) {
+    base::check_cancel();
     std::size_t end = counts.furthest(from, limit);
     if (end <= done) {
       from = done;  // the overlap leaves no room to go on

@@ -3,12 +3,18 @@
 #include <algorithm>
 #include <array>
 
+#include "dure/base/cancel.h"
+
 namespace dure::tokenize {
 
 void TokenRow::extend(PairMemo& memo, std::string_view piece) {
   merged_ = {};  // of a buffer that may be gone
   starts_.clear();
-  while (end_ < piece.size()) lengthen(memo, piece);
+  base::CancelTick<64> tick;
+  while (end_ < piece.size()) {
+    tick();
+    lengthen(memo, piece);
+  }
   merged_ = {};
 }
 

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string_view>
 
+#include "dure/base/cancel.h"
+
 namespace dure::tokenize {
 namespace {
 
@@ -49,6 +51,7 @@ bool in_windows(Grammar grammar, const text::CodeUnits& units, Work work) {
   Window window;
   std::size_t step = kWindow;
   for (std::size_t from = 0; from < units.size;) {
+    base::check_cancel();
     const std::size_t count = std::min(step, units.size - from);
     if (!window.read(units, from, count)) return false;
     from += count;

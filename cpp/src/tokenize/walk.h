@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dure/base/cancel.h"
 #include "dure/tokenize/pretokenizer.h"
 #include "tokenize/merge.h"
 #include "tokenize/merge_cache.h"
@@ -226,7 +227,9 @@ template <typename Sink, typename Enough>
 void walk(const Vocab& vocab, Grammar grammar, std::string_view text, Sink& sink, Enough enough) {
   Walk<Sink> walker(vocab, text, sink);
   std::array<std::size_t, Walk<Sink>::kBatch> ends;
+  base::CancelTick<256> tick;
   for (std::size_t at = 0; at < text.size() && !enough();) {
+    tick();
     const std::size_t count = split(grammar, text, at, ends);
     walker.pieces(at, std::span(ends.data(), count));
     at = ends[count - 1];

@@ -59,7 +59,7 @@ struct Options {
 // "text", "markdown", ... Fails with kInvalidArgument, naming all.
 [[nodiscard]] base::Result<Mode> mode_of(std::string_view name);
 // What the text looks like: reads at most its first 64 KB.
-[[nodiscard]] Mode detect_mode(std::string_view text) noexcept;
+[[nodiscard]] Mode detect_mode(std::string_view text);
 
 class Chunker {
  public:

@@ -1,0 +1,67 @@
+"""Ctrl-C ends every long native computation at once; what comes after works as ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import dure
+import pytest
+from dure import chunks, tokens
+from dure.testing import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+GRANTED_SECONDS = 0.8
+ENGLISH = "The quick brown fox jumps over the lazy dog; it's 12,345 times as quick. " * 1_500_000
+KOREAN = documents()[0].read_text(encoding="utf-8") * 6_000
+SHORT = [ENGLISH[i : i + 300] for i in range(0, 30_000, 7)] * 120
+CODING = tokens.get_encoding("o200k_base")
+CHUNKER = dure.Chunker(max_tokens=64)
+CHUNKS = CHUNKER.chunk(ENGLISH[:30_000_000])
+
+
+LONG: dict[str, Callable[[], object]] = {
+    "count": lambda: CODING.count(ENGLISH),
+    "count of one endless word": lambda: CODING.count("a" * 60_000_000),
+    "count of Korean": lambda: CODING.count(KOREAN * 3),
+    "count_batch": lambda: CODING.count_batch(SHORT * 4),
+    "count_batch on one thread": lambda: CODING.count_batch(SHORT * 2, threads=1),
+    "encode": lambda: CODING.encode(ENGLISH),
+    "encode_batch": lambda: CODING.encode_batch(SHORT),
+    "truncate": lambda: CODING.truncate(ENGLISH, 10**9),
+    "split_at": lambda: CODING.split_at(ENGLISH, 100, overlap=10),
+    "split_at of one endless word": lambda: CODING.split_at("a" * 300_000, 100),
+    "prefix counts": lambda: tokens.PrefixCounts(ENGLISH),
+    "chunk": lambda: CHUNKER.chunk(ENGLISH),
+    "chunk of Korean": lambda: dure.Chunker(512, mode="markdown").chunk(KOREAN),
+    "chunk_many": lambda: CHUNKER.chunk_many([ENGLISH[:2_000_000]] * 60),
+    "verify": lambda: CHUNKS.verify(ENGLISH[:30_000_000]),
+    "sentences": lambda: chunks.sentences(KOREAN * 2),
+    "embed": lambda: dure.local.HashEmbedder().embed_documents(SHORT * 2),
+}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", LONG)
+def test_an_interrupt_is_heard(name: str) -> None:
+    sent = [0.0]
+
+    def interrupt() -> None:
+        sent[0] = time.monotonic()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.15, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - or just after, on a fast machine
+        LONG[name]()
+        timer.join()
+        time.sleep(1)
+    assert time.monotonic() - sent[0] < GRANTED_SECONDS
+    assert CODING.count("still exact") == 2
+    assert CHUNKER.chunk("Still whole.").verify("Still whole.") == []
