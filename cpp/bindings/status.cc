@@ -4,6 +4,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 namespace dure::bindings {
 namespace {
@@ -34,8 +35,23 @@ py::object exception_class(const base::Status& status) {
   return module.attr(name);
 }
 
+// Messages may quote damaged files: what is no UTF-8 is replaced.
+py::str readable(const std::string& text) {
+  PyObject* made =
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(made);
+}
+
 py::object to_python(const base::Status::Value& value) {
-  return std::visit([](const auto& held) -> py::object { return py::cast(held); }, value);
+  const auto cast = [](const auto& held) -> py::object {
+    if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::string>) {
+      return readable(held);
+    } else {
+      return py::cast(held);
+    }
+  };
+  return std::visit(cast, value);
 }
 
 }  // namespace
@@ -43,7 +59,7 @@ py::object to_python(const base::Status::Value& value) {
 void set_errors_module(py::module_ errors) { errors_module() = errors.release().ptr(); }
 
 py::object to_exception(const base::Status& status) {
-  py::object error = exception_class(status)(status.message());
+  py::object error = exception_class(status)(readable(status.message()));
   if (status.code() == base::Code::kCancelled) return error;
   error.attr("http_status") = status.http_status();
   if (status.retry_after()) error.attr("retry_after") = *status.retry_after();

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from dure import _core
+from dure._check import integer, optional_integer
 from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -353,6 +354,7 @@ class Chunker:
                 an unknown mode, sentence rule, tokenizer or thing to keep.
         """
         unit, cap = _cap({"max_tokens": max_tokens, "max_chars": max_chars, "max_bytes": max_bytes})
+        overlap = integer(overlap, "overlap")
         if overlap < 0 or overlap >= cap:
             raise InvalidArgumentError(
                 f"overlap={overlap} has to be at least 0 and below the cap of {cap}",
@@ -477,6 +479,7 @@ def _cap(given: dict[str, int | None]) -> tuple[str, int]:
         names = " and ".join(f"{name}={value}" for name, value in caps.items())
         raise InvalidArgumentError(f"{names}: give one cap", argument=next(iter(caps)))
     ((name, value),) = caps.items()
+    value = integer(value, name)
     if value < 1:
         raise InvalidArgumentError(f"{name}={value} has to be at least 1", argument=name)
     return _CAPS[name], value
@@ -490,6 +493,7 @@ def _known(argument: str, value: str, names: Sequence[str]) -> None:
 
 
 def _threads(threads: int | None) -> int:
+    threads = optional_integer(threads, "threads")
     if threads is not None and threads < 1:
         raise InvalidArgumentError(f"threads={threads} has to be at least 1", argument="threads")
     return threads or 0

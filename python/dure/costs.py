@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, cast
 
 from dure import _core
+from dure._check import refuse
 from dure._dollars import to_dollars
 from dure._price_files import ImportedPrices, import_prices
 from dure.errors import InvalidArgumentError, NotFoundError, UnsupportedError
@@ -83,6 +84,8 @@ def to_us(at: datetime | None, argument: str = "at") -> int:
     """
     if at is None:
         return _core.money.wall_us()
+    if not isinstance(at, datetime):
+        refuse(at, argument, "datetime")
     if at.tzinfo is None:
         raise InvalidArgumentError(
             f"{argument} needs a time zone: datetime(..., tzinfo=UTC)", argument=argument

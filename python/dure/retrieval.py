@@ -22,11 +22,13 @@ import asyncio
 import atexit
 import hashlib
 import json
+import math
 import os
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 from dure import _core, errors
+from dure._check import integer, optional_integer, optional_text, text
 from dure.errors import InvalidArgumentError, ModelMismatchError
 
 if TYPE_CHECKING:
@@ -244,7 +246,7 @@ class Store:
             dir: A folder on a local file system.
             durability: `"full"`: a commit survives power loss. `"normal"`: it survives the death
                 of the process, and is faster.
-            read_only: Never write; the folder must exist.
+            read_only: Never write; the folder must exist, and may be on a read-only disk.
 
         Raises:
             StoreVersionError: written by a newer dure, or not a store; left untouched.
@@ -255,7 +257,7 @@ class Store:
             raise InvalidArgumentError(
                 f'durability is "full" or "normal", not {durability!r}', argument="durability"
             )
-        return cls(_core.index.Store.open(os.fspath(dir), durability, read_only))
+        return cls(_core.index.Store.open(_path(dir, "dir"), durability, bool(read_only)))
 
     @classmethod
     async def aopen(
@@ -291,7 +293,14 @@ class Store:
             DimensionMismatchError: it holds vectors of another length.
             InvalidArgumentError: it has another metric.
         """
-        wanted = dim if dim is not None else (embedder.dim if embedder is not None else 0)
+        text(name, "name")
+        text(metric, "metric")
+        optional_text(tenant, "tenant")
+        wanted = optional_integer(dim, "dim")
+        if wanted is None:
+            wanted = embedder.dim if embedder is not None else 0
+        elif wanted < 0:
+            raise InvalidArgumentError(f"dim={dim} has to be at least 0", argument="dim")
         core = self._core.collection(name, tenant or "", wanted, metric)
         return Collection(core, embedder)
 
@@ -301,7 +310,8 @@ class Store:
 
     def collections(self, *, tenant: str | None = None) -> list[str]:
         """Return the names of a tenant's collections, sorted."""
-        return [str(one["name"]) for one in self._core.collections(tenant or "")]
+        found = _sound(self._core.collections, tenant or "")
+        return [str(one["name"]) for one in found]
 
     async def acollections(self, *, tenant: str | None = None) -> list[str]:
         """The coroutine of `collections`."""
@@ -325,7 +335,7 @@ class Store:
 
         Raises: StorageError: the file exists already, or the disk refused.
         """
-        self._core.backup(os.fspath(path))
+        self._core.backup(_path(path, "path"))
 
     async def abackup(self, path: str | os.PathLike[str]) -> None:
         """The coroutine of `backup`."""
@@ -582,7 +592,7 @@ class Collection:
 
     def documents(self) -> list[StoredDocument]:
         """Return what was given as `document=`, ordered by id."""
-        return [_document(one) for one in self._core.documents()]
+        return [_document(one) for one in _sound(self._core.documents)]
 
     async def adocuments(self) -> list[StoredDocument]:
         """The coroutine of `documents`."""
@@ -590,7 +600,7 @@ class Collection:
 
     def document(self, id: str) -> StoredDocument | None:
         """Return one document, None if there is none."""
-        found = self._core.document(id)
+        found = _sound(self._core.document, id)
         return None if found is None else _document(found)
 
     async def adocument(self, id: str) -> StoredDocument | None:
@@ -697,7 +707,14 @@ class Collection:
         rerank: Callable[[str, list[Hit]], Sequence[float]] | None,
         explain: bool,
     ) -> Hits:
-        found, plan = self._core.query(
+        top_k, ef = integer(top_k, "top_k"), optional_integer(ef, "ef")
+        optional_text(group_by, "group_by")
+        if min_score is not None and math.isnan(min_score):
+            raise InvalidArgumentError(
+                "min_score is nan: nothing compares to it", argument="min_score"
+            )
+        found, plan = _sound(
+            self._core.query,
             question.vector,
             question.text,
             question.mode,
@@ -734,7 +751,8 @@ class Collection:
     ) -> list[list[Hit]]:
         """Search for each row of `array` (float32 [n, dim]) in one crossing."""
         vectors = _matrix(array, "array")
-        found = self._core.query_batch(vectors, top_k, _filter(where), ef or 0)
+        top_k, ef = integer(top_k, "top_k"), optional_integer(ef, "ef")
+        found = _sound(self._core.query_batch, vectors, top_k, _filter(where), ef or 0)
         return [[_hit(one) for one in hits] for hits in found]
 
     async def aquery_batch(
@@ -753,7 +771,7 @@ class Collection:
 
         Raises: NotFoundError: names the first id that is not there.
         """
-        found = self._core.get(_strings(ids, "ids"), _wants_vectors(include))
+        found = _sound(self._core.get, _strings(ids, "ids"), _wants_vectors(include))
         return [_row(one) for one in found]
 
     async def aget(self, ids: Sequence[str], *, include: Sequence[str] | None = None) -> list[Row]:
@@ -777,7 +795,10 @@ class Collection:
         include: Sequence[str] | None = None,
     ) -> Page:
         """Return rows in the order of their ids, from behind `after`."""
-        rows, following = self._core.scroll(after, limit, _filter(where), _wants_vectors(include))
+        limit, after = integer(limit, "limit"), optional_text(after, "after")
+        rows, following = _sound(
+            self._core.scroll, after, limit, _filter(where), _wants_vectors(include)
+        )
         return Page([_row(one) for one in rows], following)
 
     async def ascroll(
@@ -1085,6 +1106,13 @@ def _json(value: Mapping[str, Any], row: int = 0) -> str:
     try:
         text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
+    except RecursionError:
+        raise InvalidArgumentError(
+            f"the metadata of row {row} is nested too deep: flatten it",
+            argument="metadata",
+            path=f"metadata[{row}]",
+            row=row,
+        ) from None
     except (TypeError, ValueError) as wrong:
         raise InvalidArgumentError(
             f"the metadata of row {row} is no JSON: {wrong}", argument="metadata", row=row
@@ -1158,6 +1186,13 @@ def _filter(where: Where | None) -> str | None:
 def _required_filter(where: Where | None) -> str:
     try:
         return json.dumps(where, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise errors.FilterError(
+            "the filter is nested too deep: flatten it",
+            argument="where",
+            position=0,
+            reason="nested too deep",
+        ) from None
     except (TypeError, ValueError) as wrong:
         raise errors.FilterError(
             f"the filter is no JSON: {wrong}", argument="where", position=0, reason=str(wrong)
@@ -1197,19 +1232,50 @@ def _document_argument(document: object) -> tuple[str, str | None, int | None, b
     return (name, None, None, b"", _json(getattr(document, "metadata", None) or {}))
 
 
+def _sound(read: Callable[..., _T], *arguments: Any) -> _T:  # noqa: ANN401
+    """Return `read(*arguments)`; stored text that is no UTF-8 is damage, not the caller's."""
+    try:
+        return read(*arguments)
+    except UnicodeDecodeError as damaged:
+        raise _damaged(f"a text in it is no UTF-8 ({damaged.reason})") from None
+
+
+def _stored_json(metadata: str) -> dict[str, Any]:
+    try:
+        found = json.loads(metadata)
+    except (ValueError, RecursionError) as damaged:
+        raise _damaged(f"the metadata of a row is no JSON ({damaged})") from None
+    if not isinstance(found, dict):
+        raise _damaged("the metadata of a row is no JSON object")
+    return found
+
+
+def _damaged(why: str) -> errors.StoreCorruptError:
+    return errors.StoreCorruptError(
+        f"store.db is damaged: {why}: restore a backup, or ingest into a new folder"
+    )
+
+
+def _path(path: str | os.PathLike[str], argument: str) -> str:
+    name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else None
+    if not name or "\0" in name:
+        raise InvalidArgumentError(f"{argument} is a path, not {path!r}", argument=argument)
+    return name
+
+
 def _row(one: tuple[Any, ...]) -> Row:
     id, document, text, metadata, vector = one
-    return Row(id, text, json.loads(metadata), document, vector)
+    return Row(id, text, _stored_json(metadata), document, vector)
 
 
 def _hit(one: tuple[Any, ...]) -> Hit:
     id, score, document, text, metadata, vector = one
-    return Hit(id, score, text, json.loads(metadata), document, vector)
+    return Hit(id, score, text, _stored_json(metadata), document, vector)
 
 
 def _document(one: tuple[Any, ...]) -> StoredDocument:
     id, source, size, content, metadata, chunks = one
-    return StoredDocument(id, source, size, content, json.loads(metadata), chunks)
+    return StoredDocument(id, source, size, content, _stored_json(metadata), chunks)
 
 
 def _check_format(format: str) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import random
+import sqlite3
 import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dure
@@ -13,10 +19,11 @@ import numpy as np
 import pytest
 from dure import errors, retrieval
 from dure._core import index as core
+from dure.errors import FilterError, InvalidArgumentError
+from dure.retrieval import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -374,3 +381,146 @@ def test_scroll_pages_through_long_ids(store: dure.Store) -> None:
             break
         after = page.next
     assert seen == ids
+
+
+# Damage, read-only folders, wrong arguments
+
+
+def filled(folder: Path, rows: int = 200) -> None:
+    with Store.open(folder) as store:
+        texts = [f"row {n} speaks of moons and salt" for n in range(rows)]
+        store.collection("c").upsert(
+            ids=[f"id{n}" for n in range(rows)], texts=texts, metadata={"year": 2024}
+        )
+
+
+def test_an_emptied_store_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    filled(tmp_path / "s")
+    (tmp_path / "s" / "store.db").write_bytes(b"")
+    for read_only in (False, True):
+        with pytest.raises(errors.StoreCorruptError, match=r"store\.db was emptied.*backup"):
+            Store.open(tmp_path / "s", read_only=read_only)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "store.db").write_bytes(b"")  # another process is about to make it
+    Store.open(tmp_path / "new").close()
+
+
+def test_flipped_bits_are_typed_errors_or_right_answers(tmp_path: Path) -> None:
+    filled(tmp_path / "s")
+    whole = (tmp_path / "s" / "store.db").read_bytes()
+    chance = random.Random(7)
+    told = 0
+    for round in range(120):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 8, 64))):
+            damaged[chance.randrange(100, len(damaged))] ^= 1 << chance.randrange(8)
+        folder = tmp_path / f"d{round}"
+        folder.mkdir()
+        (folder / "store.db").write_bytes(damaged)
+        try:
+            with Store.open(folder) as store:
+                for name in store.collections():
+                    col = store.collection(name)
+                    col.query("moons", mode="bm25", top_k=300)
+                    col.query(vector=np.ones(col.dim or 384, np.float32), include=["vector"])
+                    col.scroll(limit=1000, include=["vector"])
+                    col.documents()
+                    col.count(where={"year": 2024})
+        except errors.DureError:
+            told += 1
+    assert told > 0
+
+
+def test_stored_text_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    for number, change in enumerate(
+        ("text = CAST(x'ff00' AS TEXT)", "meta = '{broken'", "meta = '[1]'")
+    ):
+        folder = tmp_path / str(number)
+        filled(folder, 3)
+        base = sqlite3.connect(folder / "store.db")
+        base.execute(f"UPDATE chunk SET {change} WHERE ext_id = 'id1'")
+        base.commit()
+        base.close()
+        with Store.open(folder) as store:
+            col = store.collection("c")
+            with pytest.raises(errors.StoreCorruptError, match="restore a backup"):
+                col.get(["id1"])
+            with pytest.raises(errors.StoreCorruptError, match="restore a backup"):
+                col.scroll()
+
+
+READ_ONLY = """
+import os, sys
+import dure
+from dure import errors, rag
+from dure.retrieval import Store
+twin, folder = sys.argv[1:]
+
+def search(folder):
+    with Store.open(folder, read_only=True) as store:
+        col = store.collection("c")
+        assert col.count() == 200
+        assert len(col.query("moons")) == 5
+        try:
+            col.upsert(ids=["x"], texts=["y"])
+        except errors.StorageError as refused:
+            assert "read-only" in str(refused)
+        else:
+            raise AssertionError("it was written")
+    assert rag.ask("What of moons?", store=folder, collection="c").sources
+
+search(twin)  # loads what there is to load
+if os.geteuid() == 0:
+    os.seteuid(65534)
+assert not os.access(folder, os.W_OK, effective_ids=True)
+search(folder)
+try:
+    Store.open(folder)
+except errors.StorageError as refused:
+    assert "read_only=True" in str(refused), refused
+else:
+    raise AssertionError("it was opened for writing")
+print("done")
+"""
+
+
+def test_a_read_only_folder_is_searched(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as place:  # one that others may enter
+        folder = Path(place) / "s"
+        filled(folder)
+        filled(tmp_path / "twin")
+        Path(place).chmod(0o755)
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        folder.chmod(0o555)
+        command = [sys.executable, "-c", READ_ONLY, str(tmp_path / "twin"), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        folder.chmod(0o755)
+    assert done.stdout == "done\n", done.stderr
+
+
+def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with Store.open(tmp_path / "s") as store:
+        col = store.collection("c")
+        wrong: list[tuple[type[Exception], str, Callable[[], object]]] = [
+            (InvalidArgumentError, "path", lambda: store.backup("")),
+            (InvalidArgumentError, "path", lambda: store.backup("a\0b")),
+            (InvalidArgumentError, "dir", lambda: Store.open("")),
+            (InvalidArgumentError, "dir", lambda: Store.open("a\0b")),
+            (InvalidArgumentError, "min_score", lambda: col.query("x", min_score=float("nan"))),
+            (TypeError, "name must be str, not int", lambda: store.collection(5)),  # type: ignore[arg-type]
+            (TypeError, "dim must be int, not str", lambda: store.collection("d", dim="3")),  # type: ignore[arg-type]
+            (TypeError, "top_k must be int, not float", lambda: col.query("x", top_k=1.5)),  # type: ignore[arg-type]
+            (
+                InvalidArgumentError,
+                "row 0",
+                lambda: col.upsert(ids=["a"], texts=["b"], metadata=deep),
+            ),
+            (FilterError, "too deep", lambda: col.query("x", where=deep)),
+        ]
+        for kind, said, call in wrong:
+            with pytest.raises(kind, match=said):
+                call()

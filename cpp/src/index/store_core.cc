@@ -55,10 +55,14 @@ base::Result<std::unique_ptr<StoreCore>> StoreCore::open(const std::string& fold
   if (!options.read_only) {
     DURE_RETURN_IF_ERROR(core->files_.create_folder(folder));
     auto made = core->files_.open_lock(folder + kOpenLock);  // two that create it at once
-    if (!made) return base::fail(std::move(made.error()));
+    if (!made) {
+      return base::fail(made.error().code(),
+                        made.error().message() + ": open it read-only (read_only=True) to search");
+    }
     lock = std::move(*made);
     DURE_RETURN_IF_ERROR(lock->acquire());
   }
+  DURE_RETURN_IF_ERROR(core->check_not_emptied());
   if (options.read_only && !core->files_.open_read(folder + "/store.db")) {
     return base::fail(base::Code::kNotFound,
                       "there is no store in " + folder + ": open it without read_only to make one");
@@ -70,6 +74,26 @@ base::Result<std::unique_ptr<StoreCore>> StoreCore::open(const std::string& fold
   DURE_RETURN_IF_ERROR(core->poll_->take_status());
   if (!options.read_only) core->remove_strays();
   return core;
+}
+
+// A store.db of no bytes is one that is being made, unless something shows that it was one before.
+base::Status StoreCore::check_not_emptied() {
+  const std::string path = folder_ + "/store.db";
+  const auto file = files_.open_read(path);
+  if (!file) return {};
+  const auto size = (*file)->size();
+  if (!size || *size != 0) return {};
+  const auto names = files_.list(folder_);
+  if (!names) return {};
+  const bool was_store = std::any_of(names->begin(), names->end(), [](const std::string& name) {
+    return "/" + name == kSealLock || (name.starts_with("seg-") && name.ends_with(".dure"));
+  });
+  if (!was_store) return {};
+  return base::Status(base::Code::kCorrupt,
+                      path +
+                          " was emptied (0 bytes) beside what was built from it: restore a "
+                          "backup as store.db, or remove the folder and ingest again")
+      .with("path", path);
 }
 
 // Segment files that a killed process wrote and did not register.

@@ -106,6 +106,7 @@ class StoreCore {
   [[nodiscard]] base::Status compact(StoreDb& db, Loaded loaded);
   [[nodiscard]] std::vector<std::int64_t> loaded_collections();
   void remove_strays();
+  [[nodiscard]] base::Status check_not_emptied();
 
   const std::string folder_;
   const StoreOptions options_;

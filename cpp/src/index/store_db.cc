@@ -1,5 +1,9 @@
 #include "store_db.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <unordered_set>
@@ -54,6 +58,15 @@ base::Status version_error(std::string message) {
   return base::Status(base::Code::kIo, std::move(message))
       .as("StoreVersionError")
       .with_provider_code("store_version");
+}
+
+// SQLite reads a WAL database by files that it makes beside it; where it cannot make them, the
+// database is complete in itself unless a WAL was left.
+sql::OpenMode reading_mode(const std::string& folder) {
+  if (::faccessat(AT_FDCWD, folder.c_str(), W_OK, AT_EACCESS) == 0) return sql::OpenMode::kReadOnly;
+  struct stat wal{};
+  const bool left = ::stat((folder + "/store.db-wal").c_str(), &wal) == 0 && wal.st_size > 0;
+  return left ? sql::OpenMode::kReadOnly : sql::OpenMode::kImmutable;
 }
 
 std::string_view as_bytes(const float* values, std::size_t count) noexcept {
@@ -155,7 +168,7 @@ base::Result<StoreDb> StoreDb::open(const std::string& folder, Durability durabi
                                     bool read_only) {
   const std::string path = folder + "/store.db";
   auto database = sql::Database::open(
-      path, read_only ? sql::OpenMode::kReadOnly : sql::OpenMode::kReadWrite, kPatienceMs);
+      path, read_only ? reading_mode(folder) : sql::OpenMode::kReadWrite, kPatienceMs);
   if (!database) return base::fail(std::move(database.error()));
   StoreDb db(std::move(*database));
   const auto application = db.database_.integer("PRAGMA application_id");
@@ -247,7 +260,8 @@ Row row_of(const Cursor& at, bool with_vector) {
   if (with_vector) {
     const std::string_view bytes = at.blob(4);
     row.vector.resize(bytes.size() / sizeof(float));
-    if (!row.vector.empty()) std::memcpy(row.vector.data(), bytes.data(), bytes.size());
+    if (!row.vector.empty())
+      std::memcpy(row.vector.data(), bytes.data(), row.vector.size() * sizeof(float));
   }
   return row;
 }

@@ -39,6 +39,26 @@ base::Status failure(sqlite3* handle, int code) {
   }
 }
 
+std::string immutable_uri(const std::string& path) {
+  std::string uri = path.starts_with('/') ? "file://" : "file:";
+  for (const char c : path) {
+    switch (c) {
+      case '%':
+        uri += "%25";
+        break;
+      case '?':
+        uri += "%3f";
+        break;
+      case '#':
+        uri += "%23";
+        break;
+      default:
+        uri += c;
+    }
+  }
+  return uri + "?immutable=1";
+}
+
 const char* not_null(std::string_view bytes) noexcept {
   return bytes.data() != nullptr ? bytes.data() : "";
 }
@@ -107,11 +127,13 @@ bool Statement::is_null(int column) const {
 }
 
 base::Result<Database> Database::open(const std::string& path, OpenMode mode, int patience_ms) {
-  const int flags = (mode == OpenMode::kReadOnly ? SQLITE_OPEN_READONLY
-                                                 : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
-                    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int flags = (mode == OpenMode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                                  : SQLITE_OPEN_READONLY) |
+                    (mode == OpenMode::kImmutable ? SQLITE_OPEN_URI : 0) | SQLITE_OPEN_NOMUTEX |
+                    SQLITE_OPEN_EXRESCODE;
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  const std::string name = mode == OpenMode::kImmutable ? immutable_uri(path) : path;
+  const int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   Database database(handle);
   if (code != SQLITE_OK) return base::fail(failure(handle, code));
   sqlite3_busy_timeout(handle, patience_ms);

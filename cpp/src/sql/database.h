@@ -56,11 +56,13 @@ class Statement {
   sqlite3_stmt* statement_ = nullptr;
 };
 
-enum class OpenMode : std::uint8_t { kReadWrite, kReadOnly };
+// kImmutable: read-only, of a file that nobody changes meanwhile, in a folder where none can be
+// made.
+enum class OpenMode : std::uint8_t { kReadWrite, kReadOnly, kImmutable };
 
 class Database {
  public:
-  // Creates the file unless kReadOnly. A lock held by others is waited for up to `patience_ms`.
+  // Creates the file only with kReadWrite. A lock held by others is waited for up to `patience_ms`.
   [[nodiscard]] static base::Result<Database> open(const std::string& path, OpenMode mode,
                                                    int patience_ms);
   Database() = default;

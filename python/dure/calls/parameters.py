@@ -6,14 +6,14 @@ CreateEmbeddingRequest). Values are the provider's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dure.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["OF_BATCH", "OF_CALL", "PARAMETERS", "check_names"]
+__all__ = ["OF_BATCH", "OF_CALL", "PARAMETERS", "check_names", "split_body"]
 
 PARAMETERS: dict[str, frozenset[str]] = {
     "chat.completions": frozenset(
@@ -82,6 +82,24 @@ def check_names(
     for name in given:
         if name not in api and name not in ours:
             raise unknown(str(name), to, api | ours, path)
+
+
+def split_body(body: dict[str, Any], to: str) -> dict[str, Any]:
+    """Return the arguments of `to`.create for a body off the wire.
+
+    What the API's description does not have (a vendor's own parameters) goes into `extra_body`, so
+    it reaches the provider as it came; the provider says what it thinks of it.
+
+    Raises:
+        InvalidArgumentError: the body has a name of our own arguments, which callers may not set.
+    """
+    known = PARAMETERS[to]
+    for name in body:
+        if name in OF_CALL:
+            raise InvalidArgumentError(f"{to} has no parameter {name!r}", argument=name)
+    arguments = {name: value for name, value in body.items() if name in known}
+    extra = {name: value for name, value in body.items() if name not in known}
+    return arguments | ({"extra_body": extra} if extra else {})
 
 
 def unknown(name: str, to: str, known: frozenset[str], path: str | None) -> InvalidArgumentError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dure import local, prompts
+from dure._check import integer, optional_integer, text
 from dure.errors import InvalidArgumentError, NotFoundError
 
 from ._answer import Answer, AnswerStream, AsyncAnswerStream, Draft, Usage
@@ -182,7 +183,8 @@ def opened(store: Store | str | os.PathLike[str], *, must_exist: bool) -> Iterat
     folder = Path(store)
     if must_exist and not (folder.is_dir() and any(folder.iterdir())):
         raise NotFoundError(f"no store at {folder}: ingest something first")
-    with Store.open(folder) as own:
+    read_only = must_exist and not os.access(folder, os.W_OK, effective_ids=True)
+    with Store.open(folder, read_only=read_only) as own:
         yield own
 
 
@@ -197,7 +199,7 @@ def _retrieve(
     mode: str,
     where: Where | None,
 ) -> list[Hit]:
-    if not question.strip():
+    if not text(question, "question").strip():
         raise InvalidArgumentError("the question is empty", argument="question")
     with opened(store, must_exist=True) as own:
         if collection not in own.collections(tenant=tenant):
@@ -209,7 +211,7 @@ def _retrieve(
         elif embedder is None:
             embedder = recorded_embedder(own, collection, tenant, client, way_out=ASK_WORDS)
         col: Collection = own.collection(collection, tenant=tenant, embedder=embedder)
-        found = col.query(text=question, top_k=top_k, mode=mode, where=where)
+        found = col.query(text=question, top_k=integer(top_k, "top_k"), mode=mode, where=where)
         return [hit for hit in found if hit.text]
 
 
@@ -224,7 +226,7 @@ def _prompt(
     call: Call | None,
 ) -> _Prompt:
     model = model or DEFAULT_MODEL
-    most = max_context_tokens or DEFAULT_CONTEXT_TOKENS
+    most = optional_integer(max_context_tokens, "max_context_tokens") or DEFAULT_CONTEXT_TOKENS
     messages = prompts.fit(question, found, model=model, max_tokens=most)
     used = len(prompts.question_and_sources(messages)[1])
     extra = {} if call is None else {"dure": call}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dure._check import integer, optional_integer
 from dure._core import tokenize as _native
 from dure.errors import DisallowedSpecialTokenError, InvalidArgumentError, UnsupportedError
 
@@ -226,7 +227,7 @@ class Encoding:
 
         Special tokens are plain text. `ids[offsets[i]:offsets[i + 1]]` are those of text i.
         """
-        return self._native.encode_to_numpy_batch(texts, threads)
+        return self._native.encode_to_numpy_batch(texts, optional_integer(threads, "threads"))
 
     def encode_with_unstable(
         self,
@@ -269,7 +270,7 @@ class Encoding:
         self, texts: Sequence[str], *, threads: int | None = None
     ) -> npt.NDArray[np.int64]:
         """Return the count of each text, worked out in parallel (`threads`: None is all cores)."""
-        return self._native.count_batch(texts, threads)
+        return self._native.count_batch(texts, optional_integer(threads, "threads"))
 
     async def acount(self, text: str) -> int:
         """Return `count(text)`; a long text is counted by a thread of the core's."""
@@ -281,19 +282,19 @@ class Encoding:
         self, texts: Iterable[str], *, threads: int | None = None
     ) -> npt.NDArray[np.int64]:
         """Return `count_batch(texts)`; they are counted by threads of the core's."""
-        return await self._native.acount_batch(_listed(texts), threads)
+        return await self._native.acount_batch(_listed(texts), optional_integer(threads, "threads"))
 
     def count_up_to(self, text: str, max_tokens: int) -> int | None:
         """Return `count(text)` if it is at most `max_tokens`, else None; stops early."""
-        return self._native.count_up_to(text, max_tokens)
+        return self._native.count_up_to(text, integer(max_tokens, "max_tokens"))
 
     def fits(self, text: str, max_tokens: int) -> bool:
         """Say whether `text` has at most `max_tokens` tokens; stops early."""
-        return self._native.count_up_to(text, max_tokens) is not None
+        return self.count_up_to(text, max_tokens) is not None
 
     def truncate(self, text: str, max_tokens: int) -> str:
         """Return the longest start of `text` within `max_tokens`, never cut inside a character."""
-        return self._native.truncate(text, max_tokens)
+        return self._native.truncate(text, integer(max_tokens, "max_tokens"))
 
     def split_at(self, text: str, max_tokens: int, *, overlap: int = 0) -> list[str]:
         """Cut `text` into parts of at most `max_tokens` tokens, each as long as possible.
@@ -307,7 +308,8 @@ class Encoding:
             InvalidArgumentError: `overlap` is not less than `max_tokens`, or one character has
                 more than `max_tokens` tokens.
         """
-        return self._native.split_at(text, max_tokens, overlap)
+        most, shared = integer(max_tokens, "max_tokens"), integer(overlap, "overlap")
+        return self._native.split_at(text, most, shared)
 
     # Decoding
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dure._check import text
 from dure._core import tokenize as _native
 from dure.errors import InvalidArgumentError
 from dure.tokens.model import choose_encoding
@@ -32,7 +33,7 @@ class TokenCount(NamedTuple):
 
 
 def _encoding_of(model: str) -> tuple[Encoding, bool, str]:
-    name, known, source = choose_encoding(model)
+    name, known, source = choose_encoding(text(model, "model"))
     return get_encoding(name), known, "" if known else f"; encoding: {source}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dure._check import refuse
+from dure._check import text as check_text
 from dure.errors import InvalidArgumentError
 from dure.tokens.model import encoding_for_model
 from dure.tokens.registry import ENCODINGS, get_encoding
@@ -23,10 +25,12 @@ def resolve(encoding: str | Encoding | None, model: str | None) -> Encoding:
     if model is not None:
         if encoding is not None:
             raise InvalidArgumentError("give encoding= or model=, not both", argument="encoding")
-        return encoding_for_model(model)
+        return encoding_for_model(check_text(model, "model"))
     if encoding is None:
         encoding = _DEFAULT
     if not isinstance(encoding, str):
+        if not hasattr(encoding, "encode_ordinary"):
+            refuse(encoding, "encoding", "the name of an encoding or an Encoding")
         return encoding
     return ENCODINGS.get(encoding) or get_encoding(encoding)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from dure.aio import AsyncClient
-from dure.calls.parameters import check_names
+from dure.calls.parameters import split_body
 from dure.errors import DureError, InvalidArgumentError
 from dure.service.errors import body_of
 from dure.service.kit import sse
@@ -19,11 +19,11 @@ __all__ = ["complete", "openai_events", "parse", "pieces", "reply"]
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """Read an OpenAI-shaped body.
+    """Read an OpenAI-shaped body into arguments; a vendor's parameters are passed through.
 
     Raises:
-        InvalidArgumentError: it is no JSON object with a model and messages, or it has a
-            parameter that the API has not.
+        InvalidArgumentError: it is no JSON object with a model and messages, or it names one of
+            our own arguments.
     """
     try:
         value = json.loads(body)
@@ -37,8 +37,7 @@ def parse(body: bytes) -> dict[str, Any]:
         raise InvalidArgumentError(
             "'messages' is not a list with at least one message", argument="messages"
         )
-    check_names(value, "chat.completions")  # also keeps our own arguments out of callers' hands
-    return value
+    return split_body(value, "chat.completions")
 
 
 async def complete(client: AsyncClient, body: dict[str, Any]) -> dict[str, Any]:

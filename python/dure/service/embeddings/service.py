@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from dure.aio import AsyncClient
-from dure.calls.parameters import check_names
+from dure.calls.parameters import split_body
 from dure.errors import InvalidArgumentError
 from dure.service.settings import Settings
 
@@ -19,8 +19,8 @@ async def complete(client: AsyncClient, body: bytes) -> dict[str, Any]:
     """Return the provider's answer to an OpenAI-shaped body.
 
     Raises:
-        InvalidArgumentError: it is no JSON object with a model and an input, or it has a parameter
-            that the API has not.
+        InvalidArgumentError: it is no JSON object with a model and an input, or it names one of our
+            own arguments.
     """
     try:
         value = json.loads(body)
@@ -31,8 +31,7 @@ async def complete(client: AsyncClient, body: bytes) -> dict[str, Any]:
     for name in ("model", "input"):
         if not value.get(name):
             raise InvalidArgumentError(f"you must provide a {name} parameter", argument=name)
-    check_names(value, "embeddings")  # also keeps our own arguments out of callers' hands
-    answer = await client.embeddings.create(**value)
+    answer = await client.embeddings.create(**split_body(value, "embeddings"))
     found: dict[str, Any] = answer.to_dict()
     return found
 

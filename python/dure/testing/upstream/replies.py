@@ -80,6 +80,7 @@ class _Made:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     stream: bool = False
+    parameters: tuple[str, ...] = ()
 
 
 class OpenAIShaped:
@@ -132,6 +133,7 @@ class OpenAIShaped:
                 "fault": fault,
                 "model": made.model,
                 "stream": made.stream,
+                "parameters": made.parameters,
                 "prompt_tokens": made.prompt_tokens,
                 "completion_tokens": made.completion_tokens,
             }
@@ -166,7 +168,10 @@ class OpenAIShaped:
         if request.path in self._posts:
             if request.method != "POST":
                 raise _ApiError(405, f"{request.path} wants POST, not {request.method}.")
-            return self._posts[request.path](_json_object(request.body))
+            body = _json_object(request.body)
+            made = self._posts[request.path](body)
+            made.parameters = tuple(body)
+            return made
         if request.method != "GET":
             raise _ApiError(404, f"Unknown request URL: {request.method} {request.path}.")
         if request.path == "/v1/models":
