@@ -262,3 +262,18 @@ def test_strangers_do_not_enter_without_keys(service: str) -> None:
     assert call(service + "/api/models", **{"X-Forwarded-For": "203.0.113.9"})[0] == 403
     assert call(service + "/api/models", Host="evil.example")[0] == 403
     assert call(service + "/api/models", Origin="https://evil.example")[0] == 403
+
+
+def test_every_example_of_the_api_pages_can_be_sent(service: str) -> None:
+    schema = json.loads(call(service + "/openapi.json")[1])
+    components = schema["components"]["schemas"]
+    sent = 0
+    for path, operations in schema["paths"].items():
+        content = operations.get("post", {}).get("requestBody", {}).get("content", {})
+        for body in content.values():
+            name = body["schema"].get("$ref", "").rpartition("/")[2]
+            example = body.get("example") or components[name]["example"]
+            assert call(service + path, example)[0] == 200, path
+            sent += 1
+    assert sent >= 4
+    assert schema["info"]["description"]

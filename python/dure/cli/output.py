@@ -63,11 +63,12 @@ def dollars(amount: Decimal | int) -> str:
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[object]]) -> None:
-    """Print right-aligned columns."""
+    """Print right-aligned columns; the last, which holds names, left-aligned."""
     lines = [list(head), *([str(cell) for cell in line] for line in body)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for number, line in enumerate(lines):
-        text = "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
+        cells = [f"{cell:>{width}}" for cell, width in zip(line[:-1], widths, strict=False)]
+        text = "  ".join([*cells, str(line[-1])])
         say("  " + (dim(text) if number == 0 else text))
 
 
@@ -87,5 +88,5 @@ def green(text: str) -> str:
 
 
 def _style(code: str, text: str) -> str:
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    plain = not text or not sys.stdout.isatty() or "NO_COLOR" in os.environ
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"

@@ -202,10 +202,10 @@ def _retrieve(
     if not text(question, "question").strip():
         raise InvalidArgumentError("the question is empty", argument="question")
     with opened(store, must_exist=True) as own:
-        if collection not in own.collections(tenant=tenant):
-            raise NotFoundError(
-                f"no collection {collection!r} in {own.path}: ingest something first"
-            )
+        names = own.collections(tenant=tenant)
+        if collection not in names:
+            known = f"there are {', '.join(names)}" if names else "ingest something first"
+            raise NotFoundError(f"no collection {collection!r} in {own.path}: {known}")
         if mode == "bm25":
             embedder = None  # words alone need no vectors
         elif embedder is None:

@@ -44,7 +44,12 @@ def mount(app: FastAPI) -> None:
 def openapi_with_aliases(app: FastAPI) -> dict[str, Any]:
     """Return the schema; aliases are listed under the tag `alias`."""
     if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
         paths: dict[str, Any] = schema["paths"]
         for path in list(paths):
             for alias in _aliases_of(path):

@@ -17,6 +17,11 @@ from dure.service.settings import Settings
 
 __all__ = ["create_app"]
 
+_ABOUT = """An OpenAI-shaped gateway: point any OpenAI client at `/v1`.
+
+With `DURE_API_KEYS` set, send one of the keys as `Authorization: Bearer KEY`. Errors have OpenAI's
+shape everywhere. The paths under *alias* are other names for those above."""
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the application; `settings=None` reads the environment.
@@ -36,7 +41,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await client.close()
 
     app = FastAPI(
-        title="dure", version=dure.__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="dure",
+        version=dure.__version__,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
     )
     errors.install(app)
     pages.install(app)

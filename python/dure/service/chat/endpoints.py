@@ -24,10 +24,25 @@ _BODY: dict[str, Any] = {
                     "required": ["model", "messages"],
                     "properties": {
                         "model": {"type": "string"},
-                        "messages": {"type": "array", "items": {"type": "object"}},
-                        "stream": {"type": "boolean"},
+                        "messages": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["role", "content"],
+                                "properties": {
+                                    "role": {"type": "string"},
+                                    "content": {"type": "string"},
+                                },
+                            },
+                        },
+                        "stream": {"type": "boolean", "default": False},
                     },
-                }
+                    "additionalProperties": True,
+                },
+                "example": {
+                    "model": "gpt-4o-mini",
+                    "messages": [{"role": "user", "content": "Say hello."}],
+                },
             }
         },
     }
@@ -36,7 +51,10 @@ _BODY: dict[str, Any] = {
 
 @router.post("/v1/chat/completions", openapi_extra=_BODY)
 async def create_completion(request: Request) -> Response:
-    """Answer as OpenAI does, streamed or whole."""
+    """Answer as OpenAI does, streamed or whole.
+
+    Every parameter of OpenAI's API, and any other of the provider's, is passed on as it is.
+    """
     body = service.parse(await request.body())
     client = state_of(request).client
     if body.get("stream"):

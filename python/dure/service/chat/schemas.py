@@ -12,7 +12,12 @@ __all__ = ["ChatRequest", "ChatResponse"]
 class ChatRequest(BaseModel):
     """`{messages, max_tokens}`, and what the seed lacks."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 64}
+        },
+    )
 
     messages: list[dict[str, Any]] = Field(min_length=1)
     max_tokens: int | None = Field(default=None, ge=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -11,9 +13,34 @@ from . import service
 from .schemas import EmbedRequest, EmbedResponse
 
 router = APIRouter(tags=["embeddings"])
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["model", "input"],
+                    "properties": {
+                        "model": {"type": "string"},
+                        "input": {
+                            "anyOf": [
+                                {"type": "string"},
+                                {"type": "array", "items": {"type": "string"}},
+                            ]
+                        },
+                        "dimensions": {"type": "integer", "minimum": 1},
+                    },
+                    "additionalProperties": True,
+                },
+                "example": {"model": "text-embedding-3-small", "input": ["Say hello."]},
+            }
+        },
+    }
+}
 
 
-@router.post("/v1/embeddings")
+@router.post("/v1/embeddings", openapi_extra=_BODY)
 async def create_embeddings(request: Request) -> Response:
     """Embed as OpenAI does."""
     return JSONResponse(await service.complete(state_of(request).client, await request.body()))

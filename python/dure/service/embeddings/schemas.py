@@ -10,7 +10,9 @@ __all__ = ["EmbedRequest", "EmbedResponse"]
 class EmbedRequest(BaseModel):
     """`{texts}`; optional the model."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"texts": ["Say hello."]}}
+    )
 
     texts: list[str] = Field(min_length=1, max_length=2048)
     model: str | None = None

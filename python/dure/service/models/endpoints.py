@@ -16,7 +16,7 @@ async def list_models() -> ModelListResponse:
     return service.catalogue()
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", summary="List models as OpenAI does")
 async def list_openai_models() -> OpenAIModelList:
     """List the catalogue as OpenAI does."""
     return OpenAIModelList(
@@ -24,7 +24,7 @@ async def list_openai_models() -> OpenAIModelList:
     )
 
 
-@router.get("/v1/models/{model_id:path}")
+@router.get("/v1/models/{model_id:path}", summary="Get one model as OpenAI does")
 async def get_openai_model(model_id: str) -> OpenAIModel:
     """Return one model as OpenAI does."""
     return OpenAIModel(id=service.known(model_id).model_id)
