@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "text/transcode_wide.h"
+
 namespace dure::text {
 namespace {
 
@@ -33,6 +35,13 @@ Transcoded transcode(const Unit* at, std::size_t count, char* out) noexcept {
   return {static_cast<std::size_t>(at - begin), static_cast<std::size_t>(to - out)};
 }
 
+Transcoded transcode_units16(const std::uint16_t* at, std::size_t count, char* out) noexcept {
+  Transcoded done{0, 0};
+  if (has_transcode_wide()) done = transcode_wide(at, count, out);
+  const Transcoded rest = transcode(at + done.read, count - done.read, out + done.written);
+  return {done.read + rest.read, done.written + rest.written};
+}
+
 }  // namespace
 
 Transcoded to_utf8(const CodeUnits& units, std::size_t from, std::size_t count,
@@ -45,7 +54,7 @@ Transcoded to_utf8(const CodeUnits& units, std::size_t from, std::size_t count,
     case 1:
       return transcode(static_cast<const std::uint8_t*>(units.data) + from, count, out);
     case 2:
-      return transcode(static_cast<const std::uint16_t*>(units.data) + from, count, out);
+      return transcode_units16(static_cast<const std::uint16_t*>(units.data) + from, count, out);
     default:
       return transcode(static_cast<const std::uint32_t*>(units.data) + from, count, out);
   }

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "dure/text/utf8.h"
+#include "text/transcode_wide.h"
 
 namespace dure::text {
 namespace {
@@ -32,6 +34,25 @@ TEST(Transcode, EveryCodePointOfTwoBytesAtEveryPlaceOfEight) {
     std::size_t read = 0;
     EXPECT_EQ(transcoded(units, read), wanted);
     EXPECT_EQ(read, units.size());
+  }
+}
+
+TEST(Transcode, SixteenAtATimeAreTheSameBytes) {
+  if (!has_transcode_wide()) GTEST_SKIP() << "this machine cannot, or DURE_SIMD says no";
+  std::mt19937 chance(2);
+  for (int round = 0; round < 2'000; ++round) {
+    std::vector<std::uint16_t> units;
+    std::string wanted;
+    const std::size_t size = chance() % 100;
+    for (std::size_t i = 0; i < size; ++i) {
+      const std::uint32_t most = 1U << (1 + chance() % 15);
+      units.push_back(static_cast<std::uint16_t>(chance() % most));
+    }
+    std::vector<char> room(3 * size);
+    const Transcoded done = transcode_wide(units.data(), size, room.data());
+    EXPECT_GE(done.read + 22, std::min<std::size_t>(size, 22));
+    for (std::size_t i = 0; i < done.read; ++i) append_utf8(units[i], wanted);
+    EXPECT_EQ(std::string(room.data(), done.written), wanted);
   }
 }
 
