@@ -93,6 +93,7 @@ class Engines:
         make = partial(gigatoken.Tokenizer.from_tiktoken, folder / f"{name}.tiktoken")
         self.make_gigatoken = make  # its cache cannot be wiped
         self.gigatoken = make().as_tiktoken()
+        self.gigatoken_arrays = make()
 
     def lists(self) -> list[Contender]:
         return [
@@ -117,7 +118,7 @@ class Engines:
             Contender(named("tiktoken", "list"), self.tiktoken.encode_ordinary, integers),
             Contender(
                 named("gigatoken", "numpy, seen"),
-                partial(self.gigatoken.encode_to_numpy, disallowed_special=()),
+                self.gigatoken_arrays.encode,
                 integers,
             ),
         ]
@@ -129,8 +130,8 @@ def unseen_by_gigatoken(name: str, language: str, engines: Engines) -> Table:
     size = len(text.encode()) / 1e6
 
     def pair() -> tuple[str, Any]:
-        tokenizer = engines.make_gigatoken().as_tiktoken()
-        tokenizer.encode_ordinary("hello world")
+        tokenizer = engines.make_gigatoken()
+        tokenizer.encode("hello world")
         return fresh(text), tokenizer
 
     return side_by_side(
@@ -143,7 +144,7 @@ def unseen_by_gigatoken(name: str, language: str, engines: Engines) -> Table:
             ),
             Contender(
                 named("gigatoken", "numpy, unseen"),
-                lambda given: given[1].encode_to_numpy(given[0], disallowed_special=()),
+                lambda given: given[1].encode(given[0]),
                 integers,
             ),
         ],
