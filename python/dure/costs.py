@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = [
+    "Alert",
     "AsyncBudgets",
     "Budget",
     "Budgets",
@@ -529,6 +530,18 @@ class Budget:
         return plain
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The use of a budget reached `percent` of its limit; dollars, tokens or requests by `unit`."""
+
+    scope: str
+    unit: str
+    window: str
+    percent: int
+    used: Decimal | int
+    limit: Decimal | int
+
+
 def window_edges(window: str, zone: str, now: datetime) -> list[int]:
     """Return the UTC starts of the running window and of those of the next 400 days.
 
@@ -639,7 +652,7 @@ class Budgets:
             on_limit: What happens to a call that does not fit: `block` (429), `approval` (403,
                 lifted by `grant`), `shrink` (a smaller answer if the call gave no maximum, else
                 block), `warn` (admitted and marked).
-            alerts: Percentages at which an alert is due.
+            alerts: Percentages of the limit at which `alerts()` tells it, once a window.
 
         Raises:
             InvalidArgumentError: Bad scope, zone, limit or window.
@@ -723,6 +736,28 @@ class Budgets:
             amount=amount_in_unit(amount, chosen, "amount"),
             until_us=to_us(until, "until"),
         )
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts that calls of this process set off since the last time.
+
+        Each percentage of a budget is told once a window among all processes on the data folder;
+        `ALERT` records of the ledger keep them all.
+        """
+        found = []
+        for alert in self._account.take_alerts():
+            usd = alert["unit"] == "usd"
+            used, limit = alert["used"], alert["limit"]
+            found.append(
+                Alert(
+                    scope=alert["scope"],
+                    unit=alert["unit"],
+                    window=alert["window"],
+                    percent=alert["percent"],
+                    used=to_dollars(used) if usd else used,
+                    limit=to_dollars(limit) if usd else limit,
+                )
+            )
+        return tuple(found)
 
     def _renew(self) -> None:
         now = _to_datetime(_core.money.wall_us())
@@ -841,6 +876,12 @@ class AsyncBudgets:
         await asyncio.to_thread(
             lambda: self._budgets().grant(scope, amount=amount, until=until, unit=unit)
         )
+
+    async def alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts since the last time; see `Budgets.alerts`."""
+        import asyncio
+
+        return await asyncio.to_thread(lambda: self._budgets().alerts())
 
 
 # Ledger ------------------------------------------------------------------------------------------

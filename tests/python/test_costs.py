@@ -250,6 +250,23 @@ def test_set_read_grant(account: _core.money.Account) -> None:
     assert budgets.read("org:acme").to_dict()["granted"] == "50"
 
 
+async def test_alerts_are_told_once(account: _core.money.Account) -> None:
+    budgets = Budgets(account)
+    budgets.set("org:acme", limit="1", window="lifetime", alerts=(50, 90))
+    budgets.set("user:7", limit=100, unit="tokens", window="lifetime", alerts=(1,))
+    for _ in range(2):
+        call = account.reserve(
+            ["org:acme", "user:7"],
+            input_pico=300_000_000_000, input_tokens=1, output_rate=0, max_output=0,
+        )  # fmt: skip
+        account.sent(call)
+        account.settle(call, pico=300_000_000_000, input_tokens=1, output_tokens=0)
+    money = costs.Alert("org:acme", "usd", "lifetime", 50, Decimal("0.6"), Decimal(1))
+    tokens = costs.Alert("user:7", "tokens", "lifetime", 1, 1, 100)
+    assert budgets.alerts() == (tokens, money)
+    assert await AsyncBudgets(account).alerts() == ()
+
+
 def test_larger_than_the_limit(account: _core.money.Account) -> None:
     Budgets(account).set("org:acme", limit=1, window="lifetime")
     with pytest.raises(RequestExceedsLimitError) as refused:
