@@ -115,13 +115,14 @@ class Registry {
 
 CallOptions make_options(std::vector<std::string> scopes, std::string service, int max_attempts,
                          std::optional<std::int64_t> max_cost, bool resend_ambiguous,
-                         const std::array<double, 4>& timeouts) {
+                         const std::array<double, 4>& timeouts, bool metered) {
   CallOptions options;
   options.scopes = std::move(scopes);
   options.service = std::move(service);
   options.max_attempts = max_attempts;
   options.max_cost = max_cost;
   options.resend_ambiguous = resend_ambiguous;
+  options.metered = metered;
   options.deadlines.connect = duration(timeouts[0]);
   options.deadlines.first_byte = duration(timeouts[1]);
   options.deadlines.idle = duration(timeouts[2]);
@@ -278,7 +279,8 @@ void bind_client(py::module_& core) {
   bind_call_objects(room);
   py::class_<CallOptions, std::shared_ptr<CallOptions>>(room, "Options", "Limits of one call.")
       .def(py::init(&make_options), py::arg("scopes"), py::arg("service"), py::arg("max_attempts"),
-           py::arg("max_cost"), py::arg("resend_ambiguous"), py::arg("timeouts"));
+           py::arg("max_cost"), py::arg("resend_ambiguous"), py::arg("timeouts"),
+           py::arg("metered") = true);
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
       .def_property_readonly("host", &Endpoint::host);

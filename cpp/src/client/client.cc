@@ -1,6 +1,7 @@
 #include "dure/client/client.h"
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "client/progress_pace.h"
@@ -78,6 +79,26 @@ std::string usage_json(const WireUsage& usage) {
 }
 
 double in_seconds(base::Duration duration) { return static_cast<double>(duration.count()) / 1e9; }
+
+// Adds `header`, in the place of those of the same name.
+void put_header(net::Headers& headers, const net::Headers::value_type& header) {
+  std::erase_if(headers, [&](const auto& had) {
+    return std::equal(
+        had.first.begin(), had.first.end(), header.first.begin(), header.first.end(),
+        [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
+  });
+  headers.push_back(header);
+}
+
+// What the plan asks for; only a POST costs money.
+base::Result<Prepared> understand(Plan& plan) {
+  if (!plan.options.metered || plan.method != "POST") {
+    Prepared free;
+    free.body = std::move(plan.body);
+    return free;
+  }
+  return prepare(plan.path, std::move(plan.body), PolicyFinder(plan.options.service));
+}
 
 // One call. All but cancel and resume run on the I/O thread.
 class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl> {
@@ -354,7 +375,7 @@ void CallImpl::send() {
   request.headers = plan_.endpoint->headers(key_);
   request.headers.emplace_back("X-Client-Request-Id",
                                record_.call_id + "-" + std::to_string(attempt_));
-  for (const auto& header : plan_.headers) request.headers.push_back(header);
+  for (const auto& header : plan_.headers) put_header(request.headers, header);
   const bool shrunk = hold_.open() && hold_.admission().shrunk;
   request.body = shrunk ? with_output_limit(prepared_->body, hold_.admission().max_output_tokens)
                         : prepared_->body;
@@ -387,7 +408,7 @@ void CallImpl::on_head(int status, net::HeaderView headers) {
   reply_headers_ = headers.all();
   const bool success = status >= 200 && status < 300;
   if (!success || !prepared_->stream || !is_event_stream(headers)) return;
-  chunks_.emplace(plan_.whole);
+  chunks_.emplace(plan_.whole, prepared_->operation);
   sse_.emplace([this](const net::SseEvent& event) { on_event(event.data); });
 }
 
@@ -683,8 +704,7 @@ std::shared_ptr<Client> Client::create(Services services) {
 
 std::shared_ptr<Call> Client::start(Plan plan, std::shared_ptr<Observer> observer) {
   ++counters_.calls;
-  const PolicyFinder models(plan.options.service);
-  auto prepared = prepare(plan.path, std::move(plan.body), models);
+  auto prepared = understand(plan);
   auto call = std::make_shared<CallImpl>(shared_from_this(), std::move(plan), std::move(prepared),
                                          std::move(observer));
   call->launch();

@@ -47,8 +47,10 @@ class InputCount {
 };
 
 void count_image_part(const Value& part, InputCount& input) {
-  // The size is not on the wire: the largest that the detail allows is taken.
-  const std::string_view detail = part["image_url"]["detail"].string_or("auto");
+  // The size is not on the wire: the largest that the detail allows is taken. Responses write the
+  // detail beside the URL.
+  const Value there = part["image_url"]["detail"];
+  const std::string_view detail = (there.missing() ? part["detail"] : there).string_or("auto");
   const bool low = detail == "low";
   const std::int64_t side = low ? 512 : 2048;
   const auto image = tokenize::count_image(input.model().id, side, side, low ? "low" : "high");
@@ -64,7 +66,8 @@ void count_content(const Value& content, InputCount& input) {
   for (const Value& part : content.items()) {
     if (const auto text = part["text"].string()) {
       input.text(*text);
-    } else if (part["type"].string_or("") == "image_url") {
+    } else if (const auto type = part["type"].string_or("");
+               type == "image_url" || type == "input_image") {
       count_image_part(part, input);
     } else {
       input.text(part.text());
@@ -117,6 +120,45 @@ base::Status count_chat(const Value& root, InputCount& input) {
     ++index;
   }
   count_definitions(root, input);
+  return {};
+}
+
+// What Responses bills beyond its items is not published, and parts of the prompt may be stored at
+// the provider: a guess in every case.
+base::Status count_responses(const Value& root, InputCount& input) {
+  input.guess();
+  const tokenize::MessageFormula formula = tokenize::message_formula(input.model().id);
+  input.tokens(formula.per_reply);
+  if (const auto instructions = root["instructions"].string()) {
+    input.tokens(formula.per_message + 1);
+    input.text(*instructions);
+  }
+  const Value given = root["input"];
+  if (const auto text = given.string()) {
+    input.tokens(formula.per_message + 1);
+    input.text(*text);
+  } else if (given.is_array()) {
+    for (const Value& item : given.items()) {
+      if (!item.is_object()) return wrong("input", "an item of input must be an object");
+      count_message(item, formula, input);
+    }
+  } else if (!given.absent()) {
+    return wrong("input", "input must be text or a list of items");
+  }
+  for (const char* name : {"tools", "text"}) {
+    const Value value = root[name];
+    if (!value.absent()) input.text(value.text());
+  }
+  return {};
+}
+
+// What would run on, or be billed, after the answer has come.
+base::Status check_response(const Value& root) {
+  if (root["background"].boolean().value_or(false)) {
+    return wrong("background",
+                 "background=true goes on after the answer, so its cost cannot be held: leave it "
+                 "out, or send it with Call(metered=False)");
+  }
   return {};
 }
 
@@ -200,6 +242,9 @@ std::string ask_for_usage(std::string body, const Value& root) {
 }
 
 Operation operation_of(std::string_view path) {
+  path = path.substr(0, path.find('?'));
+  while (path.ends_with('/')) path.remove_suffix(1);
+  if (path == "/responses") return Operation::kResponses;
   if (path == "/chat/completions") return Operation::kChat;
   if (path == "/embeddings") return Operation::kEmbeddings;
   return Operation::kUnmetered;
@@ -207,8 +252,15 @@ Operation operation_of(std::string_view path) {
 
 base::Status understand(const Value& root, const catalog::Model& model, Prepared& out) {
   InputCount input(model);
-  base::Status status =
-      out.operation == Operation::kChat ? count_chat(root, input) : count_embeddings(root, input);
+  base::Status status;
+  if (out.operation == Operation::kChat) {
+    status = count_chat(root, input);
+  } else if (out.operation == Operation::kResponses) {
+    status = check_response(root);
+    if (status.ok()) status = count_responses(root, input);
+  } else {
+    status = count_embeddings(root, input);
+  }
   if (!status.ok()) return status;
   out.input_tokens = input.tokens();
   out.input_kind = input.kind();
@@ -249,8 +301,9 @@ base::Result<Prepared> prepare(std::string_view path, std::string body, const Mo
     json::append_quoted(quoted, out.model);
     named = rewrite(*root, "model", quoted);
   }
-  out.stream = out.operation == Operation::kChat && (*root)["stream"].boolean().value_or(false);
-  if (!out.stream) {
+  out.stream =
+      out.operation != Operation::kEmbeddings && (*root)["stream"].boolean().value_or(false);
+  if (!out.stream || out.operation == Operation::kResponses) {
     out.body = std::move(named);
     return out;
   }
@@ -271,8 +324,10 @@ std::string with_output_limit(std::string_view body, std::int64_t tokens) {
   const auto root = parser.parse(body);
   if (!root) return std::string(body);
   const std::string digits = std::to_string(tokens);
-  const bool old_name = !(*root)["max_tokens"].missing();
-  return rewrite(*root, old_name ? "max_tokens" : "max_completion_tokens", digits);
+  std::string_view name = "max_completion_tokens";
+  if (!(*root)["max_tokens"].missing()) name = "max_tokens";
+  if ((*root)["messages"].missing() && !(*root)["input"].missing()) name = "max_output_tokens";
+  return rewrite(*root, name, digits);
 }
 
 std::int64_t count_output_tokens(const catalog::Model& model, std::string_view text) {

@@ -1,4 +1,4 @@
-// The reply side of OpenAI's wire: buffered replies, and chat streams put together again.
+// The reply side of OpenAI's wire: buffered replies, and streams put together again.
 #include <algorithm>
 
 #include "client/usage_json.h"
@@ -10,6 +10,24 @@ namespace dure::client {
 
 using json::Value;
 
+namespace {
+
+// The list that a success reply of an operation holds.
+std::string_view promised(Operation operation) {
+  switch (operation) {
+    case Operation::kChat:
+      return "choices";
+    case Operation::kResponses:
+      return "output";
+    case Operation::kEmbeddings:
+    case Operation::kUnmetered:
+      break;
+  }
+  return "data";
+}
+
+}  // namespace
+
 ReplyFacts read_reply(Operation operation, std::string_view body) {
   ReplyFacts facts;
   json::Parser parser;
@@ -19,7 +37,7 @@ ReplyFacts read_reply(Operation operation, std::string_view body) {
     return facts;
   }
   if (!root || !root->is_object()) return facts;
-  facts.usable = (*root)[operation == Operation::kChat ? "choices" : "data"].is_array();
+  facts.usable = (*root)[promised(operation)].is_array();
   facts.usage = usage_of((*root)["usage"]);
   facts.service_tier = (*root)["service_tier"].string_or("");
   return facts;
@@ -43,6 +61,9 @@ struct ChatAssembler::State {
   std::map<std::int64_t, Choice> choices;
   std::string id, model, fingerprint, usage_text;
   std::int64_t created = 0;
+  // Of a stream of responses.
+  std::string response_text, response_billed, response;
+  bool response_ended = false;
 
   void take_head(const Value& root);
   void take_choice(const Value& value);
@@ -99,7 +120,8 @@ void ChatAssembler::State::take_choice(const Value& value) {
   }
 }
 
-ChatAssembler::ChatAssembler(bool whole) : state_(std::make_unique<State>(whole)) {}
+ChatAssembler::ChatAssembler(bool whole, Operation operation)
+    : operation_(operation), state_(std::make_unique<State>(whole)) {}
 ChatAssembler::~ChatAssembler() = default;
 
 ChatAssembler::Event ChatAssembler::feed(std::string_view data) {
@@ -107,6 +129,7 @@ ChatAssembler::Event ChatAssembler::feed(std::string_view data) {
   const auto root = state_->parser.parse(data);
   if (!root || !root->is_object()) return {};
   if ((*root)["error"].is_object()) return {Event::Kind::kError, {}};
+  if (operation_ == Operation::kResponses) return feed_response(*root);
   const Value choices = (*root)["choices"];
   const Value usage = (*root)["usage"];
   if (!choices.is_array() && usage.absent()) return {};
@@ -120,20 +143,42 @@ ChatAssembler::Event ChatAssembler::feed(std::string_view data) {
   return {Event::Kind::kChunk, state_->piece};
 }
 
+// Every event that ends in ".delta" adds billed output; the last event carries the response.
+ChatAssembler::Event ChatAssembler::feed_response(const Value& root) {
+  const auto type = root["type"].string();
+  if (!type) return {};
+  if (*type == "error") return {Event::Kind::kError, {}};
+  if (type->ends_with(".delta")) {
+    state_->piece = root["delta"].string_or("");
+    state_->response_billed += state_->piece;
+    if (*type == "response.output_text.delta") state_->response_text += state_->piece;
+  }
+  if (*type == "response.completed" || *type == "response.incomplete" ||
+      *type == "response.failed") {
+    const Value response = root["response"];
+    state_->response_ended = true;
+    usage_.merge(usage_of(response["usage"]));
+    keep_last(service_tier_, response["service_tier"]);
+    if (state_->whole) state_->response = response.text();
+  }
+  return {Event::Kind::kChunk, state_->piece};
+}
+
 bool ChatAssembler::finished() const noexcept {
+  if (operation_ == Operation::kResponses) return state_->response_ended;
   return !state_->choices.empty() &&
          std::all_of(state_->choices.begin(), state_->choices.end(),
                      [](const auto& entry) { return !entry.second.finish_reason.empty(); });
 }
 
 std::string ChatAssembler::text() const {
-  std::string out;
+  std::string out = state_->response_text;
   for (const auto& [index, choice] : state_->choices) out += choice.content;
   return out;
 }
 
 std::string ChatAssembler::billed_text() const {
-  std::string out;
+  std::string out = state_->response_billed;
   for (const auto& [index, choice] : state_->choices) {
     out += choice.reasoning + choice.content + choice.refusal;
     for (const auto& [at, tool] : choice.tools) out += tool.name + tool.arguments;
@@ -142,6 +187,7 @@ std::string ChatAssembler::billed_text() const {
 }
 
 std::string ChatAssembler::whole() const {
+  if (operation_ == Operation::kResponses) return state_->response;
   json::Writer out(512);
   out.begin_object();
   out.key("id");

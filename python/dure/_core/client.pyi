@@ -18,6 +18,7 @@ class Options:
         max_cost: int | None,
         resend_ambiguous: bool,
         timeouts: tuple[float, float, float, float],
+        metered: bool = True,
     ) -> None: ...
 
 class Endpoint:

@@ -63,6 +63,10 @@ class Call:
         resend: `all`, or `proven`: never after a failure that the provider may have billed.
         hedge: A second copy of a slow call; not supported yet.
         cache: Exact cache; not supported yet.
+        metered: False: no model is looked up, nothing is priced, held or recorded. For a server
+            whose models cost nothing, and for what the provider bills later.
+        price: Dollars that this one call costs, for what has no price in the book (an image, a
+            minute of speech): held before it is sent, settled by how it ends.
 
     Raises:
         InvalidArgumentError: a value is out of range.
@@ -82,6 +86,8 @@ class Call:
     resend: str = "all"
     hedge: bool = False
     cache: bool | None = None
+    metered: bool = True
+    price: str | int | Decimal | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= 100:
@@ -93,6 +99,7 @@ class Call:
         if self.resend not in RESENDS:
             raise InvalidArgumentError(f"resend must be one of {RESENDS}", argument="resend")
         pico_of_dollars(self.max_cost, argument="max_cost")
+        pico_of_dollars(self.price, argument="price")
         for name in ("fallbacks", "hedge", "cache"):
             if getattr(self, name):
                 raise UnsupportedError(

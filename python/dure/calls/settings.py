@@ -173,6 +173,7 @@ class View:
                 timeout.idle or 0.0,
                 total or 1e9,
             ),
+            call is None or call.metered,
         )
 
 

@@ -117,6 +117,70 @@ TEST(WithOutputLimit, ReplacesTheNameTheCallerUsed) {
   EXPECT_EQ(with_output_limit(R"({"max_tokens":50,"model":"m"})", 7),
             R"({"model":"m","max_tokens":7})");
   EXPECT_EQ(with_output_limit(R"({"model":"m"})", 7), R"({"model":"m","max_completion_tokens":7})");
+  EXPECT_EQ(with_output_limit(R"({"input":"x"})", 7), R"({"input":"x","max_output_tokens":7})");
+}
+
+TEST(Prepare, ResponsesInputOfEveryForm) {
+  const auto responses = [](std::string body) { return prepare("/responses", body, Builtin{}); };
+  const auto text = responses(R"({"model":"gpt-4o","input":"hi","max_output_tokens":20})");
+  ASSERT_TRUE(text) << text.error().message();
+  EXPECT_EQ(text->operation, Operation::kResponses);
+  EXPECT_EQ(text->input_tokens, 8);
+  EXPECT_EQ(text->input_kind, money::BoundKind::kGuess);
+  EXPECT_EQ(text->max_output_tokens, 20);
+  const auto items = responses(
+      R"({"model":"gpt-4o","input":[{"role":"user","content":[{"type":"input_text","text":"hi"}]},)"
+      R"({"role":"user","content":[{"type":"input_image","detail":"low","image_url":"data:"}]}],)"
+      R"("instructions":"be brief","stream":true})");
+  ASSERT_TRUE(items) << items.error().message();
+  EXPECT_GT(items->input_tokens, text->input_tokens + 85);
+  EXPECT_TRUE(items->stream);
+  EXPECT_FALSE(items->hide_usage);
+  EXPECT_EQ(items->body.find("include_usage"), std::string::npos);
+  EXPECT_EQ(path_of(responses(R"({"model":"gpt-4o","input":5})").error()), "input");
+  EXPECT_EQ(path_of(responses(R"({"model":"gpt-4o","input":"x","background":true})").error()),
+            "background");
+}
+
+TEST(Prepare, AQueryDoesNotHideWhatCostsMoney) {
+  const std::string body = R"({"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]})";
+  for (const char* path : {"/chat/completions?a=b", "/chat/completions/", "/chat/completions"}) {
+    const auto prepared = prepare(path, body, Builtin{});
+    ASSERT_TRUE(prepared) << path;
+    EXPECT_EQ(prepared->operation, Operation::kChat) << path;
+  }
+}
+
+TEST(ChatAssembler, ReadsAStreamOfResponses) {
+  using Kind = ChatAssembler::Event::Kind;
+  ChatAssembler events(true, Operation::kResponses);
+  EXPECT_EQ(events.feed(R"({"type":"response.created","response":{"id":"r","usage":null}})").kind,
+            Kind::kChunk);
+  EXPECT_EQ(events.feed(R"({"type":"response.output_text.delta","delta":"Hel"})").text, "Hel");
+  events.feed(R"({"type":"response.output_text.delta","delta":"lo"})");
+  events.feed(R"({"type":"response.function_call_arguments.delta","delta":"{}"})");
+  EXPECT_FALSE(events.finished());
+  EXPECT_EQ(events.text(), "Hello");
+  EXPECT_EQ(events.billed_text(), "Hello{}");
+  events.feed(
+      R"({"type":"response.completed","response":{"id":"r","service_tier":"flex","usage":)"
+      R"({"input_tokens":9,"output_tokens":4,"output_tokens_details":{"reasoning_tokens":1}}}})");
+  EXPECT_TRUE(events.finished());
+  EXPECT_EQ(events.usage().prompt_tokens, 9);
+  EXPECT_EQ(events.usage().completion_tokens, 4);
+  EXPECT_EQ(events.usage().reasoning_tokens, 1);
+  EXPECT_EQ(events.service_tier(), "flex");
+  EXPECT_TRUE(events.whole().starts_with(R"({"id":"r")"));
+  EXPECT_EQ(events.feed(R"({"type":"error","code":"x","message":"broken"})").kind, Kind::kError);
+  EXPECT_EQ(events.feed(R"({"delta":"no type"})").kind, Kind::kGarbage);
+}
+
+TEST(ReadReply, AResponseHasOutputAndItsOwnNamesOfUsage) {
+  const auto facts = read_reply(Operation::kResponses,
+                                R"({"output":[],"usage":{"input_tokens":3,"output_tokens":2}})");
+  EXPECT_TRUE(facts.usable);
+  EXPECT_EQ(facts.usage.prompt_tokens, 3);
+  EXPECT_FALSE(read_reply(Operation::kResponses, R"({"choices":[]})").usable);
 }
 
 TEST(ChatAssembler, PutsToolCallsTogether) {

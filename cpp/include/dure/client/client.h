@@ -86,6 +86,7 @@ struct CallOptions {
   int max_attempts = 3;
   std::optional<money::Pico> max_cost;
   bool resend_ambiguous = true;
+  bool metered = true;       // false: no model is looked up, nothing is priced or held
   net::Deadlines deadlines;  // total: of the whole call, resends and waits included
 };
 

@@ -1,4 +1,4 @@
-// dure/client/dialect.h - the wire of OpenAI's chat completions and embeddings.
+// dure/client/dialect.h - the wire of OpenAI's chat completions, responses and embeddings.
 //
 // Reads what a request needs for admission (model, exact input tokens, output bound), makes the
 // body that is really sent, and reads replies and streams: text, usage, how they ended. A further
@@ -21,11 +21,16 @@
 #include "dure/client/usage.h"
 #include "dure/money/cost.h"
 
+namespace dure::json {
+class Value;
+}  // namespace dure::json
+
 namespace dure::client {
 
 enum class Operation : std::uint8_t {
   kChat,
   kEmbeddings,
+  kResponses,
   kUnmetered,  // lists and the like: no model, no price, no hold
 };
 
@@ -46,10 +51,10 @@ struct Prepared {
   std::string service_tier;            // empty: not given
 };
 
-// Understands the JSON object `body` for `path` ("/chat/completions", "/embeddings", else
-// unmetered). `find_model` resolves and checks the model (policy, catalogue); an empty name asks
-// for the service's default. Fails with kInvalidArgument (detail "path": where in the body), or as
-// `find_model` does.
+// Understands the JSON object `body` for `path` ("/chat/completions", "/embeddings", "/responses",
+// whatever query follows; else unmetered). `find_model` resolves and checks the model (policy,
+// catalogue); an empty name asks for the service's default. Fails with kInvalidArgument (detail
+// "path": where in the body), or as `find_model` does.
 class ModelFinder {
  public:
   virtual ~ModelFinder() = default;
@@ -69,11 +74,12 @@ struct ReplyFacts {
 };
 [[nodiscard]] ReplyFacts read_reply(Operation operation, std::string_view body);
 
-// Puts the chunks of one chat stream together: facts for settling, and on wish the whole answer.
+// Puts the chunks of one chat stream, or the events of one stream of responses, together: facts for
+// settling, and on wish the whole answer.
 class ChatAssembler {
  public:
   // `whole`: keep what whole() needs, not only text and usage.
-  explicit ChatAssembler(bool whole);
+  explicit ChatAssembler(bool whole, Operation operation = Operation::kChat);
   ~ChatAssembler();
   ChatAssembler(const ChatAssembler&) = delete;
   ChatAssembler& operator=(const ChatAssembler&) = delete;
@@ -85,7 +91,8 @@ class ChatAssembler {
   // `data`: the data of one event, not "[DONE]".
   Event feed(std::string_view data);
 
-  // Every choice that was begun has its finish_reason, and there is at least one.
+  // Every choice that was begun has its finish_reason, and there is at least one; the response was
+  // told to be completed, incomplete or failed.
   [[nodiscard]] bool finished() const noexcept;
   [[nodiscard]] const WireUsage& usage() const noexcept { return usage_; }
   [[nodiscard]] const std::string& service_tier() const noexcept { return service_tier_; }
@@ -93,13 +100,16 @@ class ChatAssembler {
   [[nodiscard]] std::string text() const;
   // All text that was billed as output, for counting when no usage comes.
   [[nodiscard]] std::string billed_text() const;
-  // The answer as a buffered reply would have it (object "chat.completion").
+  // The answer as a buffered reply would have it (object "chat.completion" or "response").
   [[nodiscard]] std::string whole() const;
 
  private:
   struct ToolCall;
   struct Choice;
   struct State;
+  Event feed_response(const json::Value& root);
+
+  const Operation operation_;
   std::unique_ptr<State> state_;
   WireUsage usage_;
   std::string service_tier_;

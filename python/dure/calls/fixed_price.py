@@ -1,0 +1,106 @@
+"""The account of a call whose price its caller names: held before it is sent, then settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dure.calls import pico_of_dollars
+from dure.errors import DeadlineError, DureError, UnavailableError, UnknownPriceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dure._core.money import Account
+    from dure.calls import Call
+
+__all__ = ["FixedPrice", "unpriced"]
+
+
+def unpriced(method: str, path: str, model: str | None) -> UnknownPriceError:
+    """Return the refusal of a call that costs money nobody can name."""
+    what = f"{method} {path}" + (f" with {model}" if model else "")
+    return UnknownPriceError(
+        f"no price is known for {what}: name it, dure.Call(price='0.04'), or send it outside the "
+        "account, dure.Call(metered=False)",
+        model=model or "",
+        unit="call",
+    )
+
+
+class FixedPrice:
+    """Holds the price of one call; leaving the block settles it.
+
+    Good: the price. Refused by the provider (4xx): nothing. Nothing accepted: void. Everything
+    else may have been billed: the price, flagged `possible_spend`.
+
+    Raises:
+        BudgetExceededError: the price does not fit a budget, or exceeds the call's `max_cost`.
+    """
+
+    def __init__(self, account: Account, call: Call, model: str | None) -> None:
+        pico = pico_of_dollars(call.price, argument="price")
+        assert pico is not None
+        self.pico = pico
+        self._account = account
+        self._scopes = [*call.scopes(), *([f"model:{model}"] if model else [])]
+        most = pico_of_dollars(call.max_cost, argument="max_cost")
+        if most is not None and pico > most:
+            from dure.errors import BudgetExceededError
+
+            raise BudgetExceededError(
+                f"the call costs ${call.price}, its max_cost is ${call.max_cost}",
+                scope="call",
+                left_units=most,
+            )
+
+    def __enter__(self) -> FixedPrice:
+        self._hold = self._account.reserve(
+            self._scopes, input_pico=self.pico, input_tokens=0, output_rate=0, max_output=0
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        account, hold = self._account, self._hold
+        if error is not None and not was_sent(error):
+            account.void_hold(hold)
+            return
+        account.sent(hold)
+        if error is None:
+            account.settle(hold, pico=self.pico, input_tokens=0, output_tokens=0)
+        elif was_refused(error):
+            account.settle(hold, pico=0, input_tokens=0, output_tokens=0)
+        else:
+            account.settle_possible_spend(hold)
+
+
+def was_sent(error: BaseException) -> bool:
+    """Whether a byte may have reached the provider."""
+    if isinstance(error, DeadlineError):
+        return getattr(error, "stage", "") not in {"queue", "connect"}
+    if isinstance(error, UnavailableError):
+        return False
+    return not isinstance(error, DureError) or status_of(error) is not None or is_upstream(error)
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether the provider said no, so that nothing is billed."""
+    status = status_of(error)
+    return status is not None and 400 <= status < 500
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the provider's status, if it answered."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) and status else None
+
+
+def is_upstream(error: DureError) -> bool:
+    """Whether the error tells what the provider did, not what was refused here."""
+    from dure.errors import TruncatedStreamError, UpstreamError
+
+    return isinstance(error, UpstreamError | TruncatedStreamError)
