@@ -5,12 +5,13 @@ Written by hand; all else in this package is generated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dure._core import client as core
+    from dure._sync.resources import Page
 
     Coming = core.Reply
 
@@ -44,3 +45,11 @@ def wait_batch(batch: core.Batch, report: Callable[[], object] | None) -> None:
     except BaseException:
         batch.cancel()
         raise
+
+
+Pages: TypeAlias = "Page"
+
+
+def pages(ask: Callable[..., Page], path: str, given: dict[str, Any]) -> Pages:
+    """Return the first page; iterating goes on through all."""
+    return ask(path, given)

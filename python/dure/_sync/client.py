@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dure._progress import reporter
 from dure._sync import _bridge as bridge
 from dure._sync.streams import Stream
+from dure._sync.wrappers import Wrapped
 from dure.calls.parameters import OF_BATCH, OF_CALL, check_names
 from dure.calls.replies import (
     ChatCompletion,
@@ -25,7 +27,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dure._core import client as core
+    from dure._sync.resources import (
+        Audio,
+        Batches,
+        Files,
+        Images,
+        Moderations,
+        Responses,
+    )
+    from dure._sync.structured import ChatStream
     from dure.calls import Call, Timeout
+    from dure.calls.answers import ParsedChatCompletion
+    from dure.calls.schemas import Schema
     from dure.costs import Budgets
 
     Progress = bool | Callable[[int, int | None, str], object] | None
@@ -35,7 +48,7 @@ __all__ = ["Client"]
 PATHS = {"chat.completions": "/chat/completions", "embeddings": "/embeddings"}
 
 
-class Resource:
+class Resource(Wrapped):
     """A group of calls on one client."""
 
     def __init__(self, view: View) -> None:
@@ -173,6 +186,41 @@ class Completions(Resource):
         )
         view.opened(native)
         return Stream.opened(native)
+
+    def parse(
+        self,
+        *,
+        messages: Iterable[Any],
+        response_format: type[Schema],
+        model: str | None = None,
+        **options: Any,  # noqa: ANN401 - as `create`
+    ) -> ParsedChatCompletion:
+        """Ask for an object of a class: `.choices[0].message.parsed`.
+
+        An answer that is no such object is asked for anew within the same limits of attempts,
+        time and money.
+
+        Args:
+            messages: As the API takes them.
+            response_format: A pydantic model, or any class with `model_json_schema` and
+                `model_validate_json`.
+            model: Any name of the catalogue; None takes the service's default.
+            **options: As `create`.
+
+        Raises:
+            UpstreamError: no answer was such an object (`.code` invalid_output), or it was cut
+                by its token limit (length); and as `create`.
+        """
+        from dure._sync.structured import parse
+
+        given = {**options, "messages": messages, "model": model}
+        return parse(self, response_format, given)
+
+    def stream(self, **options: Any) -> ChatStream:  # noqa: ANN401 - as `create`
+        """Return a stream with events: `with client.chat.completions.stream(...) as s`."""
+        from dure._sync.structured import ChatStream
+
+        return ChatStream(self, options)
 
 
 def chat_body(
@@ -340,6 +388,48 @@ class Client(Resource):
         self.embeddings = Embeddings(view)
         self.models = Models(view)
         self._budgets: Budgets | None = None
+
+    @cached_property
+    def responses(self) -> Responses:
+        """The Responses API."""
+        from dure._sync.resources import Responses
+
+        return Responses(self._view)
+
+    @cached_property
+    def images(self) -> Images:
+        """Images."""
+        from dure._sync.resources import Images
+
+        return Images(self._view)
+
+    @cached_property
+    def audio(self) -> Audio:
+        """Speech, both ways."""
+        from dure._sync.resources import Audio
+
+        return Audio(self._view)
+
+    @cached_property
+    def files(self) -> Files:
+        """Files at the provider."""
+        from dure._sync.resources import Files
+
+        return Files(self._view)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Batches."""
+        from dure._sync.resources import Batches
+
+        return Batches(self._view)
+
+    @cached_property
+    def moderations(self) -> Moderations:
+        """Moderations."""
+        from dure._sync.resources import Moderations
+
+        return Moderations(self._view)
 
     @property
     def budgets(self) -> Budgets:

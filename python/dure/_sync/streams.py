@@ -25,14 +25,19 @@ class Stream:
     was received is settled.
     """
 
-    def __init__(self, native: core.Stream) -> None:
+    def __init__(
+        self, native: core.Stream, piece: type[ChatCompletionChunk] = ChatCompletionChunk
+    ) -> None:
         self._native = native
+        self._piece = piece
         self._pieces: deque[bytes] = deque()
 
     @classmethod
-    def opened(cls, native: core.Stream) -> Stream:
+    def opened(
+        cls, native: core.Stream, piece: type[ChatCompletionChunk] = ChatCompletionChunk
+    ) -> Stream:
         """Return the stream once its first piece, its end or its failure has come."""
-        stream = cls(native)
+        stream = cls(native, piece)
         try:
             bridge.wait_stream(native)
         except BaseException:
@@ -50,7 +55,7 @@ class Stream:
                 raise StopIteration
             bridge.wait_stream(self._native)
             self._pieces.extend(self._native.take())
-        return ChatCompletionChunk(self._pieces.popleft())
+        return self._piece(self._pieces.popleft())
 
     @property
     def dure(self) -> Facts | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 
     from dure._core import client as core
+    from dure.aio.resources import AsyncPage
 
     Coming = Coroutine[Any, Any, core.Reply]
 
@@ -49,3 +49,23 @@ async def wait_batch(batch: core.Batch, report: Callable[[], object] | None) -> 
     except BaseException:
         batch.cancel()
         raise
+
+
+class Pages:
+    """A list that is asked for: `await` it for its first page, or `async for` all items."""
+
+    def __init__(self, first: Callable[[], Awaitable[AsyncPage]]) -> None:
+        self._first = first
+
+    def __await__(self) -> Generator[Any, None, AsyncPage]:
+        return self._first().__await__()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Yield every item of every page."""
+        async for item in await self._first():
+            yield item
+
+
+def pages(ask: Callable[..., Awaitable[AsyncPage]], path: str, given: dict[str, Any]) -> Pages:
+    """Return a list that is asked for when somebody waits for it."""
+    return Pages(lambda: ask(path, given))

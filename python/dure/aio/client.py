@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dure._progress import reporter
 from dure.aio import _bridge as bridge
 from dure.aio.streams import AsyncStream
+from dure.aio.wrappers import AsyncWrapped
 from dure.calls.parameters import OF_BATCH, OF_CALL, check_names
 from dure.calls.replies import (
     ChatCompletion,
@@ -24,7 +26,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dure._core import client as core
+    from dure.aio.resources import (
+        AsyncAudio,
+        AsyncBatches,
+        AsyncFiles,
+        AsyncImages,
+        AsyncModerations,
+        AsyncResponses,
+    )
+    from dure.aio.structured import AsyncChatStream
     from dure.calls import Call, Timeout
+    from dure.calls.answers import ParsedChatCompletion
+    from dure.calls.schemas import Schema
     from dure.costs import AsyncBudgets
 
     Progress = bool | Callable[[int, int | None, str], object] | None
@@ -34,7 +47,7 @@ __all__ = ["AsyncClient"]
 PATHS = {"chat.completions": "/chat/completions", "embeddings": "/embeddings"}
 
 
-class Resource:
+class Resource(AsyncWrapped):
     """A group of calls on one client."""
 
     def __init__(self, view: View) -> None:
@@ -172,6 +185,41 @@ class AsyncCompletions(Resource):
         )
         view.opened(native)
         return await AsyncStream.opened(native)
+
+    async def parse(
+        self,
+        *,
+        messages: Iterable[Any],
+        response_format: type[Schema],
+        model: str | None = None,
+        **options: Any,  # noqa: ANN401 - as `create`
+    ) -> ParsedChatCompletion:
+        """Ask for an object of a class: `.choices[0].message.parsed`.
+
+        An answer that is no such object is asked for anew within the same limits of attempts,
+        time and money.
+
+        Args:
+            messages: As the API takes them.
+            response_format: A pydantic model, or any class with `model_json_schema` and
+                `model_validate_json`.
+            model: Any name of the catalogue; None takes the service's default.
+            **options: As `create`.
+
+        Raises:
+            UpstreamError: no answer was such an object (`.code` invalid_output), or it was cut
+                by its token limit (length); and as `create`.
+        """
+        from dure.aio.structured import parse
+
+        given = {**options, "messages": messages, "model": model}
+        return await parse(self, response_format, given)
+
+    def stream(self, **options: Any) -> AsyncChatStream:  # noqa: ANN401 - as `create`
+        """Return a stream with events: `async with client.chat.completions.stream(...) as s`."""
+        from dure.aio.structured import AsyncChatStream
+
+        return AsyncChatStream(self, options)
 
 
 def chat_body(
@@ -339,6 +387,48 @@ class AsyncClient(Resource):
         self.embeddings = AsyncEmbeddings(view)
         self.models = AsyncModels(view)
         self._budgets: AsyncBudgets | None = None
+
+    @cached_property
+    def responses(self) -> AsyncResponses:
+        """The Responses API."""
+        from dure.aio.resources import AsyncResponses
+
+        return AsyncResponses(self._view)
+
+    @cached_property
+    def images(self) -> AsyncImages:
+        """Images."""
+        from dure.aio.resources import AsyncImages
+
+        return AsyncImages(self._view)
+
+    @cached_property
+    def audio(self) -> AsyncAudio:
+        """Speech, both ways."""
+        from dure.aio.resources import AsyncAudio
+
+        return AsyncAudio(self._view)
+
+    @cached_property
+    def files(self) -> AsyncFiles:
+        """Files at the provider."""
+        from dure.aio.resources import AsyncFiles
+
+        return AsyncFiles(self._view)
+
+    @cached_property
+    def batches(self) -> AsyncBatches:
+        """Batches."""
+        from dure.aio.resources import AsyncBatches
+
+        return AsyncBatches(self._view)
+
+    @cached_property
+    def moderations(self) -> AsyncModerations:
+        """Moderations."""
+        from dure.aio.resources import AsyncModerations
+
+        return AsyncModerations(self._view)
 
     @property
     def budgets(self) -> AsyncBudgets:

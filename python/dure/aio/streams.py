@@ -24,14 +24,19 @@ class AsyncStream:
     was received is settled.
     """
 
-    def __init__(self, native: core.Stream) -> None:
+    def __init__(
+        self, native: core.Stream, piece: type[ChatCompletionChunk] = ChatCompletionChunk
+    ) -> None:
         self._native = native
+        self._piece = piece
         self._pieces: deque[bytes] = deque()
 
     @classmethod
-    async def opened(cls, native: core.Stream) -> AsyncStream:
+    async def opened(
+        cls, native: core.Stream, piece: type[ChatCompletionChunk] = ChatCompletionChunk
+    ) -> AsyncStream:
         """Return the stream once its first piece, its end or its failure has come."""
-        stream = cls(native)
+        stream = cls(native, piece)
         try:
             await bridge.wait_stream(native)
         except BaseException:
@@ -49,7 +54,7 @@ class AsyncStream:
                 raise StopAsyncIteration
             await bridge.wait_stream(self._native)
             self._pieces.extend(self._native.take())
-        return ChatCompletionChunk(self._pieces.popleft())
+        return self._piece(self._pieces.popleft())
 
     @property
     def dure(self) -> Facts | None:

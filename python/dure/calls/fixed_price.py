@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dure._core.money import Account
     from dure.calls import Call
 
-__all__ = ["FixedPrice", "unpriced"]
+__all__ = ["FixedPrice", "unpriced", "without_price"]
 
 
 def unpriced(method: str, path: str, model: str | None) -> UnknownPriceError:
@@ -25,6 +25,13 @@ def unpriced(method: str, path: str, model: str | None) -> UnknownPriceError:
         model=model or "",
         unit="call",
     )
+
+
+def without_price(call: Call) -> Call:
+    """Return the limits of a call whose price is held apart: one hold, so no resend beyond it."""
+    from dataclasses import replace
+
+    return replace(call, price=None, max_cost=None, resend="proven")
 
 
 class FixedPrice:

@@ -1,7 +1,7 @@
 """Which parameters the API knows: a misspelt one must not vanish into the body unseen.
 
-Names are those of OpenAI's API description (schemas CreateChatCompletionRequest and
-CreateEmbeddingRequest). Values are the provider's business.
+Names are those of OpenAI's API description (the request bodies of each path) and of openai-python's
+newest methods. Values are the provider's business.
 """
 
 from __future__ import annotations
@@ -58,6 +58,164 @@ PARAMETERS: dict[str, frozenset[str]] = {
         ]
     ),
     "embeddings": frozenset(("dimensions", "encoding_format", "input", "model", "user")),
+    "responses": frozenset(
+        [
+            "access_programs",
+            "background",
+            "background_options",
+            "context_management",
+            "conversation",
+            "image",
+            "include",
+            "input",
+            "instructions",
+            "max_output_tokens",
+            "max_tool_calls",
+            "metadata",
+            "model",
+            "moderation",
+            "parallel_tool_calls",
+            "previous_response_id",
+            "prompt",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "reasoning",
+            "safety_identifier",
+            "service_tier",
+            "store",
+            "stream",
+            "stream_options",
+            "temperature",
+            "text",
+            "tool_choice",
+            "tools",
+            "top_logprobs",
+            "top_p",
+            "truncation",
+            "user",
+        ]
+    ),
+    "images.generate": frozenset(
+        [
+            "background",
+            "complexity",
+            "frame_count",
+            "frame_duration_ms",
+            "model",
+            "moderation",
+            "n",
+            "output_compression",
+            "output_format",
+            "partial_images",
+            "prompt",
+            "quality",
+            "response_format",
+            "safety_identifier",
+            "size",
+            "stream",
+            "style",
+            "svg",
+            "user",
+        ]
+    ),
+    "images.edit": frozenset(
+        [
+            "background",
+            "complexity",
+            "frame_count",
+            "frame_duration_ms",
+            "image",
+            "images",
+            "input_fidelity",
+            "markup",
+            "mask",
+            "model",
+            "moderation",
+            "n",
+            "output_compression",
+            "output_format",
+            "partial_images",
+            "prompt",
+            "quality",
+            "response_format",
+            "safety_identifier",
+            "size",
+            "stream",
+            "svg",
+            "user",
+        ]
+    ),
+    "images.create_variation": frozenset(
+        [
+            "image",
+            "model",
+            "n",
+            "response_format",
+            "size",
+            "user",
+        ]
+    ),
+    "audio.speech": frozenset(
+        [
+            "input",
+            "instructions",
+            "model",
+            "response_format",
+            "speed",
+            "stream_format",
+            "voice",
+        ]
+    ),
+    "audio.transcriptions": frozenset(
+        [
+            "chunking_strategy",
+            "file",
+            "include",
+            "keywords",
+            "known_speaker_names",
+            "known_speaker_references",
+            "language",
+            "languages",
+            "model",
+            "prompt",
+            "response_format",
+            "stream",
+            "temperature",
+            "timestamp_granularities",
+        ]
+    ),
+    "audio.translations": frozenset(
+        [
+            "file",
+            "model",
+            "prompt",
+            "response_format",
+            "temperature",
+        ]
+    ),
+    "files": frozenset(
+        [
+            "expires_after",
+            "file",
+            "purpose",
+        ]
+    ),
+    "batches": frozenset(
+        [
+            "completion_window",
+            "endpoint",
+            "input_file_id",
+            "metadata",
+            "output_expires_after",
+        ]
+    ),
+    "moderations": frozenset(
+        [
+            "input",
+            "model",
+        ]
+    ),
 }
 # Our own arguments: of one call, and of a request in a batch.
 OF_CALL = frozenset(("dure", "timeout", "extra_headers", "extra_query", "extra_body"))

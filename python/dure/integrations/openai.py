@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import dure.aio
 from dure.calls import Call, Timeout
-from dure.calls.fixed_price import FixedPrice, unpriced
+from dure.calls.fixed_price import FixedPrice, unpriced, without_price
 from dure.calls.paths import is_free, is_metered
 from dure.errors import (
     DeadlineError,
@@ -84,7 +84,9 @@ class _Plan:
         """Begin a streamed answer."""
         view = self.view
         options = view.options(self._limits(), self.timeout)
-        return view.native().stream(view.endpoint, self.path, self.body, self.headers, options)
+        native = view.native().stream(view.endpoint, self.path, self.body, self.headers, options)
+        view.opened(native)
+        return native
 
     def price(self) -> FixedPrice:
         """Return the hold of a call with a price of its own."""
@@ -95,10 +97,7 @@ class _Plan:
         if not self.fixed:
             return self.call
         assert self.call is not None
-        from dataclasses import replace
-
-        # A resend after a possible bill would need a hold of its own.
-        return replace(self.call, price=None, max_cost=None, resend="proven")
+        return without_price(self.call)
 
 
 def _below(request: httpx2.Request, base_url: str) -> str:

@@ -15,6 +15,7 @@ from dure.errors import DureError
 from dure.local import ExtractiveAnswerer, pieces
 from dure.prompts import question_and_sources
 
+from . import more
 from .wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -105,7 +106,13 @@ class OpenAIShaped:
         self._posts: dict[str, Callable[[dict[str, Any]], _Made]] = {
             "/v1/chat/completions": self._chat,
             "/v1/embeddings": self._embeddings,
+            "/v1/responses": self._responses,
+            "/v1/moderations": self._moderations,
+            "/v1/images/generations": self._images,
+            "/v1/audio/speech": self._speech,
+            "/v1/batches": self._batch,
         }
+        self._more = more.More(self._line)
 
     # One request
 
@@ -165,13 +172,15 @@ class OpenAIShaped:
             raise _ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
 
     def _route(self, request: Request) -> _Made:
-        if request.path in self._posts:
+        if request.path in self._posts and (request.method, request.path) != ("GET", "/v1/batches"):
             if request.method != "POST":
                 raise _ApiError(405, f"{request.path} wants POST, not {request.method}.")
             body = _json_object(request.body)
             made = self._posts[request.path](body)
             made.parameters = tuple(body)
             return made
+        if (kept := self._kept(request)) is not None:
+            return kept
         if request.method != "GET":
             raise _ApiError(404, f"Unknown request URL: {request.method} {request.path}.")
         if request.path == "/v1/models":
@@ -245,6 +254,106 @@ class OpenAIShaped:
             if not encoding.fits(text, most):
                 text, finish = encoding.truncate(text, most), "length"
         return text, finish
+
+    # Responses, and what is kept
+
+    def _responses(self, body: dict[str, Any]) -> _Made:
+        model = _string(body, "model")
+        encoding = _encoding_of(model)
+        messages = _messages({"messages": more.chat_messages(body)})
+        wanted = {"max_tokens": body.get("max_output_tokens")}
+        text, finish = self._text(wanted, messages, encoding)
+        prompt = int(tokens.count_messages(messages, model=_known(model)).tokens)
+        counts = (prompt, encoding.count(text))
+        frame = {
+            "id": f"resp_{self._number:08d}",
+            "created_at": int(self._wall()),
+            "model": model,
+            "incomplete_details": {"reason": "max_output_tokens"} if finish == "length" else None,
+        }
+        response = more.response_of(frame, text, counts)
+        made = _Made(_json(response), model, *counts)
+        if body.get("stream"):
+            made.stream = True
+            events = list(more.response_events(response, list(pieces(text))))
+            if self._settings.faults.pick(self._number) == "cut":
+                events = events[: len(events) // 2]
+            kind = [("content-type", "text/event-stream; charset=utf-8")]
+            made.reply = Reply(200, kind, events=iter(events))
+        return made
+
+    def _moderations(self, body: dict[str, Any]) -> _Made:
+        given = body.get("input")
+        texts: list[Any] = given if isinstance(given, list) else [given]
+        if not all(isinstance(text, str) for text in texts):
+            raise _ApiError(400, "'input' is not a text or a list of texts.", param="input")
+        frame = {"id": f"modr-{self._number}", "model": "dure-words"}
+        return _Made(_json({**frame, "results": more.moderation(texts)}))
+
+    def _images(self, body: dict[str, Any]) -> _Made:
+        shade = sum(_string(body, "prompt").encode()) % 256
+        image = base64.b64encode(more.png(16, shade)).decode()
+        data = [{"b64_json": image} for _ in range(body.get("n") or 1)]
+        return _Made(_json({"created": int(self._wall()), "data": data}), _string(body, "model"))
+
+    def _speech(self, body: dict[str, Any]) -> _Made:
+        sound = more.wav(50 * len(_string(body, "input")))
+        return _Made(Reply(200, [("content-type", "audio/wav")], sound), _string(body, "model"))
+
+    def _batch(self, body: dict[str, Any]) -> _Made:
+        for name in ("input_file_id", "endpoint", "completion_window"):
+            _string(body, name)
+        try:
+            return _Made(_json(self._more.start_batch(body, int(self._wall()))))
+        except more.NoSuchError as missing:
+            raise _ApiError(404, f"No such file: {missing}.", param="input_file_id") from None
+
+    def _line(self, url: str, body: dict[str, Any]) -> tuple[int, Any]:
+        try:
+            reply = self._posts[url](body).reply
+        except _ApiError as wrong:
+            reply = _error(wrong)
+        return reply.status, json.loads(reply.body)
+
+    def _kept(self, request: Request) -> _Made | None:
+        """Answer what concerns files, batches and forms; None: not ours."""
+        kind, _, rest = request.path.removeprefix("/v1/").partition("/")
+        item, _, action = rest.partition("/")
+        created = int(self._wall())
+        try:
+            match request.method, kind, item, action:
+                case "POST", "files", "", "":
+                    return _Made(_json(self._more.upload(request, created)))
+                case "GET", "files", "", "":
+                    return _Made(_json(self._more.files(request.query)))
+                case "GET", "files", _, "":
+                    return _Made(_json(self._more.file(item)[0]))
+                case "GET", "files", _, "content":
+                    octets = [("content-type", "application/octet-stream")]
+                    return _Made(Reply(200, octets, self._more.file(item)[1]))
+                case "DELETE", "files", _, "":
+                    return _Made(_json(self._more.delete_file(item)))
+                case "GET", "batches", "", "":
+                    return _Made(_json(self._more.batches(request.query)))
+                case "GET", "batches", _, "":
+                    return _Made(_json(self._more.batch(item)))
+                case "POST", "batches", _, "cancel":
+                    return _Made(_json({**self._more.batch(item), "status": "cancelling"}))
+                case "POST", "audio", "transcriptions" | "translations", "":
+                    return self._transcription(request)
+        except (more.NoSuchError, KeyError) as missing:
+            raise _ApiError(404, f"No such object: {missing}.") from None
+        return None
+
+    def _transcription(self, request: Request) -> _Made:
+        """Say how much sound came: this server understands none."""
+        fields = more.form_fields(request.headers.get("content-type", ""), request.body)
+        name, sound = fields["file"]
+        text = f"{len(sound)} bytes of sound in {name}"
+        model = fields["model"][1].decode()
+        if fields.get("response_format", ("", b""))[1] == b"text":
+            return _Made(Reply(200, [("content-type", "text/plain")], f"{text}\n".encode()), model)
+        return _Made(_json({"text": text}), model)
 
     # Embeddings
 

@@ -31,6 +31,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
 
 @dataclass(slots=True)
@@ -141,7 +142,8 @@ class Connection(asyncio.Protocol):
         if body is None:
             return None
         self._head = None
-        return Request(method, path, headers, body)
+        path, _, query = path.partition("?")
+        return Request(method, path, headers, body, query)
 
     def _take_body(self, headers: dict[str, str]) -> bytes | None:
         if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -262,4 +264,4 @@ def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
         if not colon:
             raise _Refused(400, "A header has no colon.")
         headers[name.lower()] = value.strip()
-    return parts[0], parts[1].partition("?")[0], headers
+    return parts[0], parts[1], headers

@@ -1,0 +1,349 @@
+"""Beside chat and embeddings: responses, images, audio, files, batches, moderations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dure.aio import _bridge as bridge
+from dure.aio.streams import AsyncStream
+from dure.aio.wrappers import AsyncWrapped
+from dure.calls.answers import Answer, BinaryAnswer, FixedFacts, Response, ResponseStreamEvent
+from dure.calls.fixed_price import FixedPrice, unpriced, without_price
+from dure.calls.multipart import multipart
+from dure.calls.parameters import OF_CALL, check_names
+from dure.calls.paths import is_free, is_metered
+from dure.calls.settings import View, body_of, headers_of, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from dure._core import client as core
+    from dure.calls import Call, Timeout
+
+__all__ = [
+    "AsyncAudio",
+    "AsyncBatches",
+    "AsyncFiles",
+    "AsyncImages",
+    "AsyncModerations",
+    "AsyncResponses",
+]
+
+
+class Request:
+    """One call on its way: the API's parameters and ours, apart."""
+
+    def __init__(self, to: str | None, given: Mapping[str, Any]) -> None:
+        if to is not None:
+            check_names(given, to, OF_CALL)
+        self.parameters = {name: value for name, value in given.items() if name not in OF_CALL}
+        self.call: Call | None = given.get("dure")
+        self.timeout: float | Timeout | None = given.get("timeout")
+        self.headers: Mapping[str, str] | None = given.get("extra_headers")
+        self.query: Mapping[str, object] | None = given.get("extra_query")
+        self.extra: Mapping[str, object] | None = given.get("extra_body")
+
+    def arguments(
+        self, view: View, method: str, path: str, body: object, headers: Mapping[str, str]
+    ) -> tuple[Any, ...]:
+        """Return what the native client takes."""
+        call = self.call
+        if call is not None and call.price is not None:
+            call = without_price(call)
+        return (
+            view.endpoint,
+            method,
+            path_of(path, self.query),
+            body,
+            headers_of({**headers, **(self.headers or {})}),
+            view.options(call, self.timeout),
+        )
+
+
+class Group(AsyncWrapped):
+    """Calls that are free, metered by their usage, or need a price of their own."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def _send(
+        self,
+        request: Request,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[core.Reply, int | None]:
+        """Return the reply and, of a call with a price of its own, the price.
+
+        Raises:
+            UnknownPriceError: it costs money nobody can name.
+        """
+        view, call = self._view, request.call
+        native = view.native()
+        arguments = request.arguments(view, method, path, body, headers or {})
+        outside = call is not None and not call.metered
+        if outside or is_metered(method, path) or is_free(method, path):
+            return await bridge.call(native, *arguments), None
+        model = request.parameters.get("model")
+        if call is None or call.price is None:
+            raise unpriced(method, path, model)
+        with FixedPrice(native.account, call, model) as price:
+            return await bridge.call(native, *arguments), price.pico
+
+    async def _json(
+        self, request: Request, method: str, path: str, *, bare: bool = False
+    ) -> Answer:
+        body = None if bare else body_of(request.parameters, request.extra)
+        answer: Answer = billed(Answer, await self._send(request, method, path, body))
+        return answer
+
+    async def _form(
+        self, request: Request, path: str, *names: str
+    ) -> tuple[core.Reply, int | None]:
+        fields = body_of(dict(request.parameters), request.extra)
+        files = {name: fields.pop(name) for name in names if fields.get(name) is not None}
+        body, kind = multipart(fields, files)
+        return await self._send(request, "POST", path, body, {"Content-Type": kind})
+
+    async def _page(self, path: str, given: Mapping[str, Any]) -> AsyncPage:
+        request = Request(None, given)
+        query = {name: value for name, value in request.parameters.items() if value is not None}
+        request.query = {**query, **(request.query or {})}
+        reply, _ = await self._send(request, "GET", path)
+        return AsyncPage(reply, self, path, given)
+
+
+def billed(kind: Any, sent: tuple[core.Reply, int | None]) -> Any:  # noqa: ANN401 - of that kind
+    """Return an answer of a kind, with the price of a call that has one."""
+    reply, pico = sent
+    answer = kind(reply)
+    if pico is not None:
+        answer.dure = FixedFacts(reply.record, pico)
+    return answer
+
+
+def at(*parts: str) -> str:
+    """Return a path of parts; ids cannot leave their place."""
+    return "/" + "/".join(quote(part, safe=":") for part in parts)
+
+
+class AsyncPage(Answer):
+    """One page: `.data`, `.has_more`, `.next_page()`; iterating goes on through all pages."""
+
+    __slots__ = ("_given", "_group", "_path")
+
+    def __init__(
+        self, reply: core.Reply, group: Group, path: str, given: Mapping[str, Any]
+    ) -> None:
+        super().__init__(reply)
+        self._group, self._path, self._given = group, path, given
+
+    def has_next_page(self) -> bool:
+        """Whether another page follows."""
+        data = self._load()
+        return bool(data.get("has_more") and data.get("data"))
+
+    async def get_next_page(self) -> AsyncPage:
+        """Return the page that follows.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if not self.has_next_page():
+            from dure.errors import NotFoundError
+
+            raise NotFoundError("this is the last page: ask has_next_page() first")
+        last = self._load()["data"][-1]["id"]
+        return await self._group._page(self._path, {**self._given, "after": last})
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Yield every item of this page and of all that follow."""
+        page = self
+        while True:
+            for item in page.data:
+                yield item
+            if not page.has_next_page():
+                return
+            page = await page.get_next_page()
+
+
+class AsyncResponses(Group):
+    """The Responses API: counted, held and settled like chat."""
+
+    async def create(
+        self,
+        *,
+        stream: bool | None = False,
+        **parameters: Any,  # noqa: ANN401 - the API's
+    ) -> Any:  # noqa: ANN401 - Response, or a stream of events
+        """Ask a model; `stream=True` gives a stream of events.
+
+        Args:
+            stream: True gives an `AsyncStream` of events instead of one `Response`.
+            **parameters: The API's (`model`, `input`, `instructions`, ...), and ours: `dure`,
+                `timeout`, `extra_headers`, `extra_query`, `extra_body`.
+
+        Raises:
+            InvalidArgumentError: unknown parameter, or `background=True`, whose cost comes later.
+            DureError: as `chat.completions.create`.
+        """
+        request = Request("responses", parameters)
+        body = body_of(request.parameters, request.extra)
+        if not stream:
+            return billed(Response, await self._send(request, "POST", "/responses", body))
+        view = self._view
+        endpoint, _, path, body, headers, options = request.arguments(
+            view, "POST", "/responses", {**body, "stream": True}, {}
+        )
+        native = view.native().stream(endpoint, path, body, headers, options)
+        view.opened(native)
+        return await AsyncStream.opened(native, ResponseStreamEvent)
+
+    async def retrieve(self, response_id: str, **options: Any) -> Response:  # noqa: ANN401
+        """Return a stored response."""
+        request = Request(None, options)
+        answer: Response = billed(
+            Response, await self._send(request, "GET", at("responses", response_id))
+        )
+        return answer
+
+    async def delete(self, response_id: str, **options: Any) -> None:  # noqa: ANN401
+        """Delete a stored response."""
+        await self._send(Request(None, options), "DELETE", at("responses", response_id))
+
+    async def cancel(self, response_id: str, **options: Any) -> Response:  # noqa: ANN401
+        """Stop a response that runs in the background."""
+        request = Request(None, options)
+        answer: Response = billed(
+            Response, await self._send(request, "POST", at("responses", response_id, "cancel"), {})
+        )
+        return answer
+
+
+class AsyncImages(Group):
+    """Images: `dure.Call(price=)` names what one call costs."""
+
+    async def generate(self, **parameters: Any) -> Answer:  # noqa: ANN401
+        """Draw from a prompt."""
+        return await self._json(
+            Request("images.generate", parameters), "POST", "/images/generations"
+        )
+
+    async def edit(self, **parameters: Any) -> Answer:  # noqa: ANN401
+        """Change images: `image` is a file or a list of files, `mask` a file."""
+        request = Request("images.edit", parameters)
+        answer: Answer = billed(Answer, await self._form(request, "/images/edits", "image", "mask"))
+        return answer
+
+    async def create_variation(self, **parameters: Any) -> Answer:  # noqa: ANN401
+        """Vary an image: `image` is a file."""
+        request = Request("images.create_variation", parameters)
+        answer: Answer = billed(Answer, await self._form(request, "/images/variations", "image"))
+        return answer
+
+
+class AsyncSpeech(Group):
+    """Text to speech."""
+
+    async def create(self, **parameters: Any) -> BinaryAnswer:  # noqa: ANN401
+        """Speak `input`; the bytes are in the format asked for."""
+        request = Request("audio.speech", parameters)
+        body = body_of(request.parameters, request.extra)
+        answer: BinaryAnswer = billed(
+            BinaryAnswer, await self._send(request, "POST", "/audio/speech", body)
+        )
+        return answer
+
+
+class AsyncTranscriptions(Group):
+    """Speech to text."""
+
+    async def create(self, **parameters: Any) -> Any:  # noqa: ANN401 - text formats are a str
+        """Write down the speech in `file`; `response_format` text, srt and vtt give a str."""
+        request = Request("audio.transcriptions", parameters)
+        return spoken(request, await self._form(request, "/audio/transcriptions", "file"))
+
+
+class AsyncTranslations(Group):
+    """Speech to English text."""
+
+    async def create(self, **parameters: Any) -> Any:  # noqa: ANN401 - text formats are a str
+        """Translate the speech in `file`; `response_format` text, srt and vtt give a str."""
+        request = Request("audio.translations", parameters)
+        return spoken(request, await self._form(request, "/audio/translations", "file"))
+
+
+def spoken(request: Request, sent: tuple[core.Reply, int | None]) -> Any:  # noqa: ANN401
+    """Return the text of a plain format, else the object."""
+    if request.parameters.get("response_format") in {"text", "srt", "vtt"}:
+        return sent[0].body.decode("utf-8", "replace")
+    return billed(Answer, sent)
+
+
+class AsyncAudio:
+    """`client.audio`."""
+
+    def __init__(self, view: View) -> None:
+        self.speech = AsyncSpeech(view)
+        self.transcriptions = AsyncTranscriptions(view)
+        self.translations = AsyncTranslations(view)
+
+
+class AsyncFiles(Group):
+    """Files at the provider; free of charge."""
+
+    async def create(self, **parameters: Any) -> Answer:  # noqa: ANN401
+        """Upload `file` (bytes, a path, an open file, or a tuple) for a `purpose`."""
+        request = Request("files", parameters)
+        answer: Answer = billed(Answer, await self._form(request, "/files", "file"))
+        return answer
+
+    def list(self, **options: Any) -> bridge.Pages:  # noqa: ANN401
+        """Return the first page, or iterate over all; `limit`, `after`, `order`, `purpose`."""
+        return bridge.pages(self._page, "/files", options)
+
+    async def retrieve(self, file_id: str, **options: Any) -> Answer:  # noqa: ANN401
+        """Return what is known of a file."""
+        return await self._json(Request(None, options), "GET", at("files", file_id), bare=True)
+
+    async def delete(self, file_id: str, **options: Any) -> Answer:  # noqa: ANN401
+        """Delete a file."""
+        return await self._json(Request(None, options), "DELETE", at("files", file_id), bare=True)
+
+    async def content(self, file_id: str, **options: Any) -> BinaryAnswer:  # noqa: ANN401
+        """Return a file's bytes."""
+        request = Request(None, options)
+        answer: BinaryAnswer = billed(
+            BinaryAnswer, await self._send(request, "GET", at("files", file_id, "content"))
+        )
+        return answer
+
+
+class AsyncBatches(Group):
+    """Batches; what they cost is known later: `dure.Call(price=)`, or `metered=False`."""
+
+    async def create(self, **parameters: Any) -> Answer:  # noqa: ANN401
+        """Start a batch over an uploaded file."""
+        return await self._json(Request("batches", parameters), "POST", "/batches")
+
+    def list(self, **options: Any) -> bridge.Pages:  # noqa: ANN401
+        """Return the first page, or iterate over all; `limit`, `after`."""
+        return bridge.pages(self._page, "/batches", options)
+
+    async def retrieve(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
+        """Return how far a batch is."""
+        return await self._json(Request(None, options), "GET", at("batches", batch_id), bare=True)
+
+    async def cancel(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
+        """Stop a batch."""
+        return await self._json(Request(None, options), "POST", at("batches", batch_id, "cancel"))
+
+
+class AsyncModerations(Group):
+    """Moderations; free of charge."""
+
+    async def create(self, **parameters: Any) -> Answer:  # noqa: ANN401
+        """Judge `input`."""
+        return await self._json(Request("moderations", parameters), "POST", "/moderations")

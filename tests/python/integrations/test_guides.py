@@ -1,0 +1,27 @@
+"""Every example of the how-to pages runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dure
+import pytest
+
+from .guides import blocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("index", range(len(blocks("resources"))))
+def test_resources(index: int, environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(blocks("resources")[index], "resources.md", "exec"), names)
+    if "judge" in names:  # the server's model writes no JSON: what it says is refused
+        with pytest.raises(dure.errors.UpstreamError, match="no Verdict"):
+            names["judge"](dure.Client(), "two and two are four")
+    else:
+        assert capsys.readouterr().out
+    report = dure.verify_ledger(environment)
+    assert report.ok
+    assert report.open_holds == 0
