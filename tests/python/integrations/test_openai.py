@@ -150,10 +150,12 @@ def test_local_refusals_are_openais_too(server: upstream.Upstream, tmp_path: Pat
 def test_a_price_named_by_the_caller_is_held_and_settled(tmp_path: Path) -> None:
     with upstream.start() as server, sync(server, tmp_path) as client:
         named = client.with_options(call=dure.Call(org="acme", price="0.04"))
-        with pytest.raises(openai.NotFoundError):  # this server draws nothing: refused, so free
-            named.images.generate(model="gpt-image-1", prompt="a hand")
+        with pytest.raises(openai.BadRequestError):  # refused by the provider, so free
+            named.images.generate(model="gpt-image-1", prompt="")
         assert server.log()[-1]["path"] == "/v1/images/generations"
         assert dure.verify_ledger(tmp_path).spent_pico == 0
+        named.images.generate(model="gpt-image-1", prompt="a hand")
+        assert dure.verify_ledger(tmp_path).spent_pico == 40_000_000_000
         with pytest.raises(openai.BadRequestError, match="priced by its usage"):
             named.chat.completions.create(model=MODEL, messages=HI)
     assert dure.verify_ledger(tmp_path).open_holds == 0
