@@ -1,8 +1,9 @@
 """Files into text, with hard limits: `load(path)` gives a `dure.Document`.
 
-Plain text (txt, md, csv, json, source code) and HTML are read here, under caps. PDF and Word are
-parsed in a child process with limits on memory and time, so that a hostile file costs one child.
-What cannot be read is a `FileRefusedError` that names the file and the reason.
+Text that only has to be decoded (txt, md, csv, source code) is read here, under caps. All else
+(html, json, pdf, docx, pptx, xlsx, eml, epub, hwpx, hwp) is parsed in a child process with limits
+on memory and time, so that a hostile file costs one child. What cannot be read is a
+`FileRefusedError` that names the file and the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dure.files._kinds import Kind, kind_of
 from dure.files._limits import Limits, refuse
 
 if TYPE_CHECKING:
-    from dure.files._parse import Parsed
+    from dure.files._render import Parsed
 
 __all__ = ["Limits", "aload", "load"]
 
@@ -31,10 +32,10 @@ def load(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Docum
         limits: Caps on size, pages, memory and time; None: the defaults of `Limits`.
 
     Returns:
-        A document whose `id` is the resolved path, whose `pages` say where pages begin (PDF), and
-        whose `metadata` holds `source` (path), `kind`, `mode` (how to chunk it), `bytes` (length),
-        `digest` (128 bits of the SHA-256 of the bytes, hexadecimal) and what the file says of
-        itself, such as `title`.
+        A document whose `id` is the resolved path, whose `pages` say where pages, slides, sheets,
+        chapters or sections begin, and whose `metadata` holds `source` (path), `kind`, `mode` (how
+        to chunk it), `bytes` (length), `digest` (128 bits of the SHA-256 of the bytes,
+        hexadecimal) and what the file says of itself, such as `title`.
 
     Raises:
         FileRefusedError: Unknown type, empty, unreadable, damaged, encrypted, or over a limit;
@@ -98,13 +99,13 @@ def _read(name: str, limits: Limits) -> bytes:
 
 
 def _text_of(name: str, kind: Kind, raw: bytes, limits: Limits) -> Parsed:
-    if kind.in_child:
-        from dure.files._child import parse_in_child
+    if not kind.in_child:
+        text, encoding = decode(name, raw)
+        return {"text": text, "pages": [], "metadata": {"encoding": encoding}}
+    from dure.files._child import parse_in_child
 
+    if kind.name not in {"json", "jsonl"}:
         return parse_in_child(name, kind, raw, limits)
-    from dure.files._parse import parse_html, parse_plain
-
     text, encoding = decode(name, raw)
-    parsed = parse_html(text) if kind.name == "html" else parse_plain(name, kind, text)
-    parsed["metadata"]["encoding"] = encoding
-    return parsed
+    parse_in_child(name, kind, text.encode("utf-8", "surrogatepass"), limits)  # only checks it
+    return {"text": text, "pages": [], "metadata": {"encoding": encoding}}

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from dure.files._limits import Limits, refuse
 
 if TYPE_CHECKING:
     from dure.files._kinds import Kind
-    from dure.files._parse import Parsed
+    from dure.files._render import Parsed
 
 _LENGTHS = struct.Struct("<QQ")  # header, body
 _PASSED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "LD_PRELOAD")
@@ -54,18 +55,20 @@ class _Child:
             self._process.stdin.flush()
         except OSError as broken:
             raise _Lost(self._death()) from broken
-        (length,) = struct.unpack("<Q", self._read(8, seconds))
+        deadline = time.monotonic() + seconds
+        (length,) = struct.unpack("<Q", self._read(8, deadline))
         if length > 12 * header["limits"]["text_chars"] + (1 << 20):
             raise _Lost("the parser's answer is too large")
-        answer: dict[str, Any] = json.loads(self._read(length, seconds))
+        answer: dict[str, Any] = json.loads(self._read(length, deadline))
         return answer
 
-    def _read(self, size: int, seconds: float) -> bytes:
+    def _read(self, size: int, deadline: float) -> bytes:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         got = bytearray()
         while len(got) < size:
-            ready, _, _ = select.select([descriptor], [], [], seconds)
+            left = max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([descriptor], [], [], left)
             if not ready:
                 raise _Lost("the parser took too long")
             block = os.read(descriptor, min(size - len(got), 1 << 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from dure.errors import MissingExtraError
@@ -14,13 +15,22 @@ _MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+_SYLLABLES = re.compile("[\uac00-\ud7a3]")
 _KOREAN = re.compile("[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
 _OTHER = re.compile("[^\x00-\x7f]")
 _GUESSED_BYTES = 200_000  # what the guess looks at
+# Python's names of what CP949 is a superset of; a file says one and means the other.
+_OF_CP949 = {"euc_kr", "cp949"}
 
 
-def decode(path: str, raw: bytes) -> tuple[str, str]:
-    """Return the text and the encoding's name, or refuse the file."""
+def decode(path: str, raw: bytes, *, declared: str | None = None) -> tuple[str, str]:
+    """Return the text and the encoding's name, or refuse the file.
+
+    Args:
+        path: What a refusal names.
+        raw: All bytes of the file.
+        declared: What the file itself says, tried after the marks and UTF-8.
+    """
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return _strict(path, raw[len(mark) :], encoding), encoding
@@ -30,11 +40,27 @@ def decode(path: str, raw: bytes) -> tuple[str, str]:
         return raw.decode(), "utf-8"
     except UnicodeDecodeError:
         pass
+    if (named := _known(declared)) is not None:
+        try:
+            return raw.decode(named), named
+        except UnicodeDecodeError:
+            pass
     try:
         text = raw.decode("cp949")
     except UnicodeDecodeError:
         return _guess(path, raw)
     return (text, "cp949") if _looks_korean(text) else _guess(path, raw)
+
+
+def _known(name: str | None) -> str | None:
+    """Return Python's name of a text encoding that is named in a file."""
+    try:
+        found = codecs.lookup(name or "")
+    except (LookupError, ValueError):
+        return None
+    if not found._is_text_encoding or found.name.startswith(("utf-16", "utf-32")):
+        return None  # without a mark and with ASCII around it, it cannot be
+    return "cp949" if found.name in _OF_CP949 else found.name
 
 
 def _strict(path: str, raw: bytes, encoding: str) -> str:
@@ -45,8 +71,9 @@ def _strict(path: str, raw: bytes, encoding: str) -> str:
 
 
 def _looks_korean(text: str) -> bool:
+    """Whether most of what is not ASCII is Korean, syllables among it."""
     korean = len(_KOREAN.findall(text))
-    return korean > 0 and 2 * korean >= len(_OTHER.findall(text))
+    return bool(_SYLLABLES.search(text)) and 2 * korean >= len(_OTHER.findall(text))
 
 
 def _guess(path: str, raw: bytes) -> tuple[str, str]:

@@ -21,15 +21,19 @@ _TEXT = Kind("text", "text")
 _KINDS = {
     ".pdf": Kind("pdf", "page", in_child=True),
     ".docx": Kind("docx", "markdown", in_child=True),
-    ".html": Kind("html", "markdown"),
-    ".htm": Kind("html", "markdown"),
-    ".xhtml": Kind("html", "markdown"),
+    ".pptx": Kind("pptx", "page", in_child=True),
+    ".xlsx": Kind("xlsx", "markdown", in_child=True),
+    ".eml": Kind("eml", "markdown", in_child=True),
+    ".epub": Kind("epub", "markdown", in_child=True),
+    ".hwpx": Kind("hwpx", "markdown", in_child=True),
+    ".hwp": Kind("hwp", "markdown", in_child=True),
+    **dict.fromkeys([".html", ".htm", ".xhtml"], Kind("html", "markdown", in_child=True)),
     ".md": Kind("markdown", "markdown"),
     ".markdown": Kind("markdown", "markdown"),
     ".csv": Kind("csv", "csv"),
-    ".jsonl": Kind("jsonl", "jsonl"),
-    ".ndjson": Kind("jsonl", "jsonl"),
-    ".json": Kind("json", "code"),
+    ".jsonl": Kind("jsonl", "jsonl", in_child=True),
+    ".ndjson": Kind("jsonl", "jsonl", in_child=True),
+    ".json": Kind("json", "code", in_child=True),
     **dict.fromkeys([".txt", ".text", ".rst", ".log", ".tex", ".srt", ".vtt", ".tsv"], _TEXT),
 }
 _CODE_SUFFIXES = """
@@ -74,7 +78,20 @@ _SIGNATURES = (
     (0, b"%!PS", "postscript"),
     (257, b"ustar", "tar"),
 )
-_CONTAINER = {"pdf": "pdf", "docx": "zip"}  # what the first bytes of a kind have to be
+_ZIPS = {"docx", "pptx", "xlsx", "hwpx", "epub"}
+_CONTAINER = {"pdf": "pdf", "hwp": "ole", **dict.fromkeys(_ZIPS, "zip")}  # what has to come first
+_ENCRYPTED = "EncryptedPackage".encode(
+    "utf-16-le"
+)  # the stream that an Office file with a password has
+
+# Formats of old that we do not read, and what to save them as.
+_OLD = {
+    **dict.fromkeys([".doc", ".dot", ".rtf", ".odt"], ".docx"),
+    **dict.fromkeys([".ppt", ".pps", ".odp"], ".pptx"),
+    **dict.fromkeys([".xls", ".xlsb", ".ods"], ".xlsx"),
+    **dict.fromkeys([".msg", ".mbox"], ".eml"),
+    **dict.fromkeys([".mobi", ".azw", ".azw3"], ".epub"),
+}
 
 
 def signature_of(raw: bytes) -> str | None:
@@ -89,15 +106,23 @@ def kind_of(path: str, raw: bytes) -> Kind:
     """Return the kind of the file, or refuse it."""
     suffix = Path(path).suffix.lower()
     kind = _KINDS.get(suffix)
-    found = signature_of(raw)
+    if kind is None and suffix in _OLD:
+        raise refuse(path, f"unknown type {suffix!r}: save it as {_OLD[suffix]}")
     if kind is None and suffix:
         raise refuse(path, f"unknown type {suffix!r}")
+    found = signature_of(raw)
+    if kind is None and found == "pdf":
+        return _KINDS[".pdf"]
     if kind is None:
         kind = _TEXT  # README, LICENSE, Makefile: text, or refused when it is decoded
-    wanted = _CONTAINER.get(kind.name)
-    if found == "pdf" and wanted is None and not suffix:
-        return _KINDS[".pdf"]
-    if found != wanted:
-        said = f"a {suffix} file" if suffix else "text"
-        raise refuse(path, f"named as {said}, but holds {found or 'something else'}")
+    if found != _CONTAINER.get(kind.name):
+        raise refuse(path, _mismatch(suffix, kind, found, raw))
     return kind
+
+
+def _mismatch(suffix: str, kind: Kind, found: str | None, raw: bytes) -> str:
+    """Return why name and first bytes do not agree."""
+    if found == "ole" and kind.name in _ZIPS and _ENCRYPTED in raw:
+        return "encrypted"
+    said = f"a {suffix} file" if suffix else "text"
+    return f"named as {said}, but holds {found or 'something else'}"

@@ -14,12 +14,14 @@ class Limits:
     Attributes:
         file_bytes: Size of the file.
         text_chars: Size of the text that comes out of it, in code points.
-        pages: Pages of a PDF.
+        pages: Pages of a PDF; slides, sheets, chapters, sections of the others.
         seconds: Processor and wall time of the parser.
         memory_bytes: Address space of the parser beyond what it starts with.
         unzipped_bytes: All entries of an archive together, counted while they are unpacked.
         unzipped_ratio: That size over the size of the file.
-        entries: Entries of an archive.
+        entries: Entries of an archive, parts of a mail.
+        cells: Cells of a workbook.
+        depth: How deep XML may be nested.
     """
 
     file_bytes: int = 100_000_000
@@ -30,6 +32,8 @@ class Limits:
     unzipped_bytes: int = 200_000_000
     unzipped_ratio: int = 100
     entries: int = 10_000
+    cells: int = 5_000_000
+    depth: int = 256
 
 
 def refuse(path: str, reason: str) -> FileRefusedError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dure.errors import FileRefusedError, MissingExtraError
 from dure.files._limits import Limits
-from dure.files._parse import BINARY
+from dure.files._parsers import parser_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -38,7 +38,7 @@ def _answer(header: dict[str, Any], body: bytes) -> dict[str, Any]:
     limits = Limits(**header["limits"])
     _limit(limits)
     try:
-        return dict(BINARY[header["kind"]](header["path"], body, limits))
+        return dict(parser_of(header["kind"])(header["path"], body, limits))
     except FileRefusedError as refused:
         return {"refused": refused.reason}
     except MissingExtraError as missing:

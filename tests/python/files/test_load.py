@@ -1,6 +1,7 @@
 """Loaders: real small files of each kind, and what is refused."""
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -17,26 +18,9 @@ from dure.errors import FileRefusedError
 from dure.files import Limits
 
 from tests.python.files.pdfs import pdf
+from tests.python.files.samples import docx_bytes
 
 KOREAN = "안녕하세요. 이 문서는 시험을 위한 글입니다.\n두 번째 줄입니다.\n"
-
-
-def docx_bytes() -> bytes:
-    import docx
-
-    document = docx.Document()
-    document.core_properties.title = "A title"
-    document.add_heading("Chapter", level=1)
-    document.add_paragraph("First paragraph.")
-    table = document.add_table(rows=2, cols=2)
-    for row, texts in zip(table.rows, [("name", "value"), ("a", "1")], strict=True):
-        for cell, text in zip(row.cells, texts, strict=True):
-            cell.text = text
-    document.add_heading("Section", level=2)
-    document.add_paragraph("마지막 문단.")
-    out = io.BytesIO()
-    document.save(out)
-    return out.getvalue()
 
 
 @pytest.fixture
@@ -95,12 +79,54 @@ def test_text_formats_come_as_they_are(
         (b"\xff\xfe" + KOREAN.encode("utf-16-le"), "utf-16-le"),
         (b"\xfe\xff" + KOREAN.encode("utf-16-be"), "utf-16-be"),
         (KOREAN.encode("cp949"), "cp949"),
+        (b"\xff\xfe\0\0" + KOREAN.encode("utf-32-le"), "utf-32-le"),
+        (b"\0\0\xfe\xff" + KOREAN.encode("utf-32-be"), "utf-32-be"),
     ],
 )
 def test_encodings_are_found(put: Put, raw: bytes, encoding: str) -> None:
     document = files.load(put("k.txt", raw))
     assert document.text == KOREAN
     assert document.metadata["encoding"] == encoding
+
+
+@pytest.mark.parametrize("text", ["가", "뷁펲 is beyond KS X 1001", "漢字와 한글, 섞어 쓴 글"])
+def test_a_little_korean_is_enough(put: Put, text: str) -> None:
+    document = files.load(put("k.txt", text.encode("cp949")))
+    assert (document.text, document.metadata["encoding"]) == (text, "cp949")
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "text"),
+    [
+        ("euc-kr", "cp949", "<p>뷁 똠방각하</p>"),
+        ("Shift_JIS", "shift_jis", "<p>日本語の文章です。カタカナ</p>"),
+        ("windows-1251", "cp1251", "<p>Съешь ещё этих мягких булок</p>"),
+        ("no-such-thing", "cp949", "<p>그래도 한글입니다</p>"),
+    ],
+)
+def test_a_page_says_its_encoding(put: Put, charset: str, encoding: str, text: str) -> None:
+    meta = f'<html><head><meta charset="{charset}"></head><body>{text}'
+    document = files.load(put("p.html", meta.encode(encoding)))
+    assert f"<p>{document.text}</p>" == text
+    assert document.metadata["encoding"] == encoding
+
+
+def test_a_page_that_lies_about_its_encoding_is_utf8(put: Put) -> None:
+    meta = '<meta http-equiv="Content-Type" content="text/html; charset=euc-kr"><p>실은 UTF-8'
+    document = files.load(put("p.html", meta))
+    assert (document.text, document.metadata["encoding"]) == ("실은 UTF-8", "utf-8")
+
+
+@pytest.mark.parametrize("length", [1, 7, 100, 4096])
+def test_noise_is_no_text(put: Put, length: int) -> None:
+    """Whatever the bytes: a document or a refusal, never an error of another type."""
+    import random
+
+    chance = random.Random(length)
+    for i in range(20):
+        path = put(f"{i}.txt", chance.randbytes(length))
+        with contextlib.suppress(FileRefusedError):
+            assert files.load(path).text
 
 
 def test_western_text_is_guessed(put: Put) -> None:
@@ -145,7 +171,7 @@ def test_docx_keeps_headings_and_tables(put: Put) -> None:
     assert document.metadata["title"] == "A title"
     assert document.text == (
         "# Chapter\n\nFirst paragraph.\n\n| name | value |\n|---|---|\n| a | 1 |\n\n"
-        "## Section\n\n마지막 문단."
+        "## Section\n\n마지막 문단. 도서관의 대출 기간은 21일입니다."
     )
 
 

@@ -1,0 +1,182 @@
+"""Word, PowerPoint and Excel (their XML formats), as Markdown writes what they hold."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dure.errors import DureError, MissingExtraError
+from dure.files._archive import open_archive
+from dure.files._limits import Limits, refuse
+from dure.files._render import Pages, Parsed, check_length, heading, one_line, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@contextmanager
+def _damage(path: str, what: str) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file into a refusal."""
+    try:
+        yield
+    except (MemoryError, DureError):
+        raise
+    except RecursionError as deep:
+        raise refuse(path, f"damaged {what}: nested too deep") from deep
+    except Exception as bad:
+        raise refuse(path, f"damaged {what}: {bad or type(bad).__name__}") from bad
+
+
+# Word
+
+
+def parse_docx(path: str, raw: bytes, limits: Limits) -> Parsed:
+    """Return paragraphs, headings, lists and tables in order."""
+    try:
+        import docx
+        from docx.table import Table
+    except ImportError as missing:
+        raise MissingExtraError.of("files", "python-docx") from missing
+    blocks: list[str] = []
+    length = 0
+    with open_archive(path, "docx", raw, limits), _damage(path, "Word document"):
+        document = docx.Document(io.BytesIO(raw))
+        for block in document.iter_inner_content():
+            is_table = isinstance(block, Table)
+            text = _docx_table(block) if is_table else _docx_paragraph(block)
+            if text:
+                blocks.append(text)
+                length += len(text) + 2
+                check_length(path, length, limits)
+        title = document.core_properties.title
+    return {
+        "text": "\n\n".join(blocks),
+        "pages": [],
+        "metadata": {"title": title} if title else {},
+    }
+
+
+def _docx_paragraph(paragraph: Any) -> str:  # noqa: ANN401 - python-docx has no types
+    text: str = paragraph.text.strip()
+    style = (paragraph.style.name or "") if paragraph.style is not None else ""
+    if text and style.startswith("Heading ") and style[8:].isdigit():
+        return heading(int(style[8:]), text)
+    if text and style == "Title":
+        return heading(1, text)
+    return "- " + text if text and style.startswith("List") else text
+
+
+def _docx_table(found: Any) -> str:  # noqa: ANN401
+    return table([[cell.text for cell in row.cells] for row in found.rows])
+
+
+# PowerPoint
+
+
+def parse_pptx(path: str, raw: bytes, limits: Limits) -> Parsed:
+    """Return one page a slide: title, texts, tables, notes."""
+    try:
+        import pptx
+    except ImportError as missing:
+        raise MissingExtraError.of("files", "python-pptx") from missing
+    pages = Pages(path, limits, "slides")
+    with open_archive(path, "pptx", raw, limits), _damage(path, "PowerPoint presentation"):
+        deck = pptx.Presentation(io.BytesIO(raw))
+        for slide in deck.slides:
+            pages.add(_slide(slide, limits))
+        title = deck.core_properties.title
+    return pages.parsed({"title": title})
+
+
+def _slide(slide: Any, limits: Limits) -> str:  # noqa: ANN401 - python-pptx has no types
+    title = slide.shapes.title
+    blocks = [one_line(title.text_frame.text)] if title is not None else []
+    taken = title.shape_id if title is not None else None
+    for shape in _shapes(slide.shapes, limits.depth):
+        if shape.shape_id != taken:
+            blocks.extend(_shape(shape))
+    if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+        notes = slide.notes_slide.notes_text_frame.text.strip()
+        blocks += ["Notes: " + notes] if notes else []
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _shapes(shapes: Iterable[Any], depth: int) -> Iterator[Any]:
+    """Yield shapes in order, those of groups in the group's place."""
+    for shape in shapes:
+        if hasattr(shape, "shapes"):
+            if depth:
+                yield from _shapes(shape.shapes, depth - 1)
+        else:
+            yield shape
+
+
+def _shape(shape: Any) -> Iterator[str]:  # noqa: ANN401
+    if shape.has_text_frame:
+        lines = [_bullet(p.level, p.text.replace("\v", "\n")) for p in shape.text_frame.paragraphs]
+        yield "\n".join(line for line in lines if line)
+    elif getattr(shape, "has_table", False):
+        yield table([[cell.text for cell in row.cells] for row in shape.table.rows])
+    elif getattr(shape, "has_chart", False) and shape.chart.has_title:
+        yield one_line(shape.chart.chart_title.text_frame.text)
+
+
+def _bullet(level: int, text: str) -> str:
+    text = text.strip()
+    return "  " * (level - 1) + "- " + text if text and level else text
+
+
+# Excel
+
+
+def parse_xlsx(path: str, raw: bytes, limits: Limits) -> Parsed:
+    """Return one page a sheet: its name as a heading, each block of rows as a table."""
+    try:
+        import openpyxl  # type: ignore[import-untyped, unused-ignore]
+    except ImportError as missing:
+        raise MissingExtraError.of("files", "openpyxl") from missing
+    pages = Pages(path, limits, "sheets")
+    with open_archive(path, "xlsx", raw, limits), _damage(path, "Excel workbook"):
+        book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
+        cells = 0
+        for sheet in book.worksheets:
+            sheet.reset_dimensions()  # what the file says of its size is not believed
+            rows: list[list[str]] = []
+            for row in sheet.iter_rows(values_only=True):
+                cells += 1 + len(row)
+                if cells > limits.cells:
+                    raise refuse(path, f"more than {limits.cells:,} cells")
+                rows.append([_value(value) for value in row])
+            blocks = [table(block) for block in _blocks(rows)]
+            pages.add("\n\n".join([heading(1, sheet.title), *blocks]))
+        title = book.properties.title
+    return pages.parsed({"title": title})
+
+
+def _blocks(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """Yield the runs of rows that are not empty."""
+    block: list[list[str]] = []
+    for row in rows:
+        if any(cell.strip() for cell in row):
+            block.append(row)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _value(value: object) -> str:
+    """Return a cell as a reader of the sheet would write it down."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime.datetime):
+        midnight = value.time() == datetime.time()
+        return value.date().isoformat() if midnight else value.isoformat(" ")
+    return str(value)

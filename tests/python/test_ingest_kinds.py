@@ -1,0 +1,73 @@
+"""A folder with one file of each kind is ingested, and a question about each is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dure
+import pytest
+
+from tests.python.files.compound import compound
+from tests.python.files.samples import SAMPLES, docx_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BAD = {
+    "bad1.docx": (docx_bytes, "damaged archive"),
+    "bad2.xlsx": (lambda: compound({"EncryptedPackage": b"x" * 5000}), "encrypted"),
+    "bad3.pdf": (lambda: b"%PDF-1.4 nothing", "damaged PDF"),
+    "bad4.exe": (lambda: b"MZ", "unknown type"),
+    "bad5.txt": (lambda: b"", "empty"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    where = tmp_path / "files"
+    where.mkdir()
+    for sample in SAMPLES:
+        (where / sample.name).write_bytes(sample.make())
+    return where
+
+
+def test_every_kind_ingests_and_answers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with dure.Store.open(tmp_path / "store") as store:
+        report = dure.ingest(folder, store=store)
+        assert report.refused == []
+        assert report.files == len(SAMPLES)
+        for sample in SAMPLES:
+            answer = dure.ask(sample.question, store=store)
+            assert answer.sources[0].metadata["source"].endswith(sample.name), sample
+            assert sample.fact in answer.text, (sample, answer.text)
+        again = dure.ingest(folder, store=store)
+        assert (again.skipped, again.embedded, again.chunks) == (len(SAMPLES), 0, 0)
+
+
+def test_bad_files_are_reported_and_harm_no_other(folder: Path, tmp_path: Path) -> None:
+    for name, (make, _) in BAD.items():
+        raw = make()
+        (folder / name).write_bytes(raw[: len(raw) // 2] if name == "bad1.docx" else raw)
+    report = dure.ingest(folder, store=tmp_path / "store")
+    refused = {one.path.rpartition("/")[2]: one.reason for one in report.refused}
+    assert refused.keys() == BAD.keys()
+    for name, (_, reason) in BAD.items():
+        assert reason in refused[name]
+    assert report.files == len(SAMPLES) + len(BAD)
+    assert report.chunks >= len(SAMPLES)
+
+
+def test_pages_of_every_kind_reach_the_store(folder: Path, tmp_path: Path) -> None:
+    with dure.Store.open(tmp_path / "store") as store:
+        dure.ingest(folder, store=store, chunker=dure.Chunker(max_tokens=24))
+        rows = store.collection("default").scroll().rows
+    last: dict[str, int] = {}
+    for row in rows:
+        name = row.metadata["source"].rpartition("/")[2]
+        last[name] = max(last.get(name, 0), row.metadata.get("page", 0))
+    paged = {"d.pdf", "f.pptx", "g.xlsx", "l.epub", "m.hwpx", "n.hwp"}
+    assert {name for name, page in last.items() if page} == paged
+    assert {last[name] for name in paged} == {2}
