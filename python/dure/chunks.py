@@ -364,6 +364,12 @@ class Chunker:
         _known("sentence", sentence, _SENTENCES)
         for what in keep:
             _known("keep", what, _KEEP)
+        self._made_of: dict[str, Any] = {
+            **{"max_tokens": max_tokens, "max_chars": max_chars, "max_bytes": max_bytes},
+            **{"overlap": overlap, "mode": mode, "tokenizer": tokenizer, "sentence": sentence},
+            **{"heading_path": heading_path, "separators": separators, "delimiters": delimiters},
+            **{"keep": keep, "stable": stable, "trim": trim},
+        }
         self._tokenizer = _tokenizer(tokenizer)
         self._mode = mode
         self._options: dict[str, Any] = {
@@ -381,6 +387,10 @@ class Chunker:
             "tokenizer": self._tokenizer,
         }
         self._native = self._for(mode)
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Chunker], tuple[dict[str, Any]]]:
+        """Copy by what it was made of, for other processes; a tokenizer has to allow it, too."""
+        return _remade, (self._made_of,)
 
     def _for(self, mode: str) -> _core.chunk.Chunker:
         return _core.chunk.Chunker(mode=None if mode == "auto" else mode, **self._options)
@@ -452,6 +462,10 @@ class Chunker:
         import asyncio
 
         return await asyncio.to_thread(self.chunk_many, texts, threads=threads)
+
+
+def _remade(options: dict[str, Any]) -> Chunker:
+    return Chunker(**options)
 
 
 def _map(path: str | os.PathLike[str]) -> mmap.mmap | None:

@@ -1,5 +1,6 @@
 """Chunker: the rules of the house hold for every text and every choice of options."""
 
+import pickle
 import random
 import sys
 import time
@@ -268,6 +269,12 @@ def test_threads_change_nothing() -> None:
     for threads in (1, 2, 7):
         got = chunker.chunk_many(many, threads=threads)
         assert [c.hash64.tolist() for c in got] == expected
+
+
+def test_a_chunker_is_copied_to_other_processes() -> None:
+    chunker = Chunker(max_chars=60, overlap=5, mode="markdown", separators=["\n\n", "."])
+    copied = pickle.loads(pickle.dumps(chunker))
+    assert copied.chunk(MARKDOWN).hash64.tolist() == chunker.chunk(MARKDOWN).hash64.tolist()
 
 
 async def test_achunk_many() -> None:

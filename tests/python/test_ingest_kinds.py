@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import dure
@@ -71,3 +72,28 @@ def test_pages_of_every_kind_reach_the_store(folder: Path, tmp_path: Path) -> No
     paged = {"d.pdf", "f.pptx", "g.xlsx", "l.epub", "m.hwpx", "n.hwp"}
     assert {name for name, page in last.items() if page} == paged
     assert {last[name] for name in paged} == {2}
+
+
+def test_a_pipe_in_a_folder_is_refused_not_waited_for(tmp_path: Path) -> None:
+    where = tmp_path / "files"
+    where.mkdir()
+    os.mkfifo(where / "p.txt")
+    (where / "a.txt").write_text("자전거 보관소는 북문 옆.")
+    report = dure.ingest(where, store=tmp_path / "store")
+    assert [one.reason for one in report.refused] == ["not a regular file"]
+    assert report.chunks == 1
+
+
+def test_equal_length_does_not_hide_a_change(tmp_path: Path) -> None:
+    """A file is skipped for its length and 128 bits of its bytes, whatever its time says."""
+    path = tmp_path / "a.txt"
+    path.write_text("The gate opens at 08:00.")
+    stamp = path.stat()
+    dure.ingest(path, store=tmp_path / "store")
+    path.write_text("The gate opens at 09:30.")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    report = dure.ingest(path, store=tmp_path / "store")
+    assert (report.skipped, report.chunks) == (0, 1)
+    answer = dure.ask("When does the gate open?", store=tmp_path / "store")
+    assert "09:30" in answer.text
+    assert "08:00" not in answer.text

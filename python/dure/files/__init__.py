@@ -21,7 +21,7 @@ from dure.files._limits import Limits, refuse
 if TYPE_CHECKING:
     from dure.files._render import Parsed
 
-__all__ = ["Limits", "aload", "load"]
+__all__ = ["Limits", "aload", "load", "parse", "read"]
 
 
 def load(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Document:
@@ -42,9 +42,23 @@ def load(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Docum
             `.path` and `.reason` say which and why.
         MissingExtraError: Its type needs a library that is not installed.
     """
+    return parse(path, read(path, limits=limits), limits=limits)
+
+
+def parse(path: str | os.PathLike[str], raw: bytes, *, limits: Limits | None = None) -> Document:
+    """Turn the bytes of a file into a document: `load` after `read`.
+
+    Args:
+        path: What the file is called; its suffix says what it should be.
+        raw: All of its bytes.
+        limits: As for `load`.
+
+    Raises:
+        FileRefusedError: As `load`.
+        MissingExtraError: As `load`.
+    """
     name = os.fspath(path)
     limits = limits or Limits()
-    raw = _read(name, limits)
     kind = kind_of(name, raw)
     parsed = _text_of(name, kind, raw, limits)
     if not parsed["text"].strip():
@@ -70,10 +84,16 @@ async def aload(path: str | os.PathLike[str], *, limits: Limits | None = None) -
     return await asyncio.to_thread(load, path, limits=limits)
 
 
-def _read(name: str, limits: Limits) -> bytes:
-    """Return all bytes of a regular file; never waits at a pipe or a device."""
+def read(path: str | os.PathLike[str], *, limits: Limits | None = None) -> bytes:
+    """Return all bytes of a regular file; never waits at a pipe or a device.
+
+    Raises:
+        FileRefusedError: Not a regular file, unreadable, empty, or larger than the limit.
+    """
     import stat
 
+    name = os.fspath(path)
+    limits = limits or Limits()
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as failed:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dure._progress import Report
     from dure._sync import Client
     from dure.aio import AsyncClient
-    from dure.chunks import Chunker, Chunks, Document
+    from dure.chunks import Chunker, Chunks
     from dure.retrieval import Collection, Embedder, Store
 
 __all__ = ["IngestReport", "Refusal", "aingest", "ingest"]
@@ -182,11 +182,11 @@ def _run(
 ) -> IngestReport:
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     with opened(store, must_exist=False) as own:
-        run = _Ingest(own, collection, tenant, embedder, chunker, client, stop)
+        run = Ingestion(own, collection, tenant, embedder, chunker, client, stop)
         return run.run(files_under(given), prune=prune, report=reporter(progress, label="ingest"))
 
 
-class _Ingest:
+class Ingestion:
     """One run over one collection: threads take a file each, from its bytes to its commit."""
 
     def __init__(
@@ -209,79 +209,80 @@ class _Ingest:
         maker = embedder or HashEmbedder()
         self._free = isinstance(maker, HashEmbedder)
         self._client = client
-        self._batcher = MicroBatcher(maker)
-        self._chunker = chunker or Chunker(MAX_TOKENS)
-        self._cut = _cut_of(self._chunker)
-        self._col: Collection = store.collection(collection, tenant=tenant, embedder=self._batcher)
+        self.batcher = MicroBatcher(maker)
+        self.chunker = chunker or Chunker(MAX_TOKENS)
+        self.cut = _cut_of(self.chunker)
+        self.collection: Collection = store.collection(
+            collection, tenant=tenant, embedder=self.batcher
+        )
         self._stop = stop
         self._lock = threading.Lock()
-        self._report = IngestReport()
+        self.report = IngestReport()
 
     def run(self, files: list[Path], *, prune: bool, report: Report | None) -> IngestReport:
         start = time.monotonic()
-        before = self._spent()
-        self._known = {one.id: (one.size, one.content_hash) for one in self._col.documents()}
+        before = self.spent()
+        self._known = self.known()
         for done, _ in enumerate(_unordered(self._file, files, self._stop), 1):
             if report is not None:
                 report(done, len(files), "files")
         if prune:
             self._prune()
-        self._report.files = len(files)
-        self._report.embedded = self._batcher.embedded
-        after = self._spent()
-        self._report.cost = None if before is None or after is None else to_dollars(after - before)
-        self._report.refused.sort(key=lambda refusal: refusal.path)
-        self._report.seconds = time.monotonic() - start
-        return self._report
+        self.report.files = len(files)
+        self.report.embedded = self.batcher.embedded
+        after = self.spent()
+        self.report.cost = None if before is None or after is None else to_dollars(after - before)
+        self.report.refused.sort(key=lambda refusal: refusal.path)
+        self.report.seconds = time.monotonic() - start
+        return self.report
+
+    def known(self) -> dict[str, tuple[int | None, bytes | None]]:
+        """Return length and stamp of each document that the collection holds."""
+        return {one.id: (one.size, one.content_hash) for one in self.collection.documents()}
 
     def _file(self, path: Path) -> None:
         """Take one file from its bytes to its commit."""
+        from dure import files
         from dure.retrieval import StoredDocument
 
         try:
-            data = path.read_bytes()
-            stored = StoredDocument(str(path), str(path), len(data), _stamp(data, self._cut))
+            data = files.read(path)
+            stored = StoredDocument(str(path), str(path), len(data), stamp_of(data, self.cut))
             if self._known.get(stored.id) == (stored.size, stored.content_hash):
-                self._add(bytes=len(data), skipped=1)
+                self.add(bytes=len(data), skipped=1)
                 return
+            chunks = self.chunker.chunk(files.parse(path, data))
             del data
-            chunks = self._chunks(path)
         except FileRefusedError as refused:
-            self._refuse(path, refused.reason)
-        except OSError as error:
-            self._refuse(path, error.strerror or str(error))
+            self.refuse(path, refused.reason)
         else:
-            self._col.upsert(chunks, metadata=_metadata(path, chunks), document=stored)
+            self.collection.upsert(chunks, metadata=metadata_of(path, chunks), document=stored)
             tokens = int(chunks.token_count.sum()) if len(chunks) else 0
-            self._add(bytes=stored.size or 0, chunks=len(chunks), tokens=tokens)
-
-    def _chunks(self, path: Path) -> Chunks:
-        from dure import files
-
-        document: Document = files.load(path)
-        return self._chunker.chunk(document)
+            self.add(bytes=stored.size or 0, chunks=len(chunks), tokens=tokens)
 
     def _prune(self) -> None:
         gone = [document for document in self._known if not Path(document).exists()]
-        self._report.removed = self._col.delete_documents(gone) if gone else 0
+        self.report.removed = self.collection.delete_documents(gone) if gone else 0
 
-    def _spent(self) -> int | None:
+    def spent(self) -> int | None:
         """Return the pico-dollars that the client has spent so far; None if not known."""
         if self._client is None:
             return 0 if self._free else None
         return self._client.counters["cost_pico"]
 
-    def _refuse(self, path: Path, reason: str) -> None:
+    def refuse(self, path: Path, reason: str) -> None:
+        """Note a file that was not read."""
         with self._lock:
-            self._report.refused.append(Refusal(str(path), reason))
+            self.report.refused.append(Refusal(str(path), reason))
 
-    def _add(self, **counts: int) -> None:
+    def add(self, **counts: int) -> None:
+        """Add to the counts of the report."""
         with self._lock:
             for name, count in counts.items():
-                setattr(self._report, name, getattr(self._report, name) + count)
+                setattr(self.report, name, getattr(self.report, name) + count)
 
 
-def _stamp(data: bytes, cut: bytes) -> bytes:
+def stamp_of(data: bytes, cut: bytes) -> bytes:
     """Return a 128-bit hash of the bytes, then what `_cut_of` says about how they are cut."""
     return hashlib.blake2b(data, digest_size=16).digest() + cut
 
@@ -298,7 +299,7 @@ def _cut_of(chunker: Chunker) -> bytes:
     return hashlib.blake2b(columns, digest_size=4).digest()
 
 
-def _metadata(path: Path, chunks: Chunks) -> list[dict[str, Any]]:
+def metadata_of(path: Path, chunks: Chunks) -> list[dict[str, Any]]:
     """Return what each chunk says about its place."""
     return [
         {
