@@ -1,6 +1,6 @@
 """LangChain: `dure.Chunker` as a `TextSplitter`, with offsets that are counted, never searched.
 
-from dure.integrations.langchain_text import DureTextSplitter
+from dure.integrations.langchain import DureTextSplitter
 
 splitter = DureTextSplitter(chunk_size=512, chunk_overlap=50, add_start_index=True)
 pieces = splitter.split_documents(documents)

@@ -12,7 +12,7 @@ from dure.errors import InvalidArgumentError
 
 pytest.importorskip("langchain_text_splitters", reason='pip install "dure[langchain-text]"')
 
-from dure.integrations.langchain_text import DureTextSplitter
+from dure.integrations.langchain import DureTextSplitter
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_text_splitters import TextSplitter
 
