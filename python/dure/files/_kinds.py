@@ -45,38 +45,45 @@ _CODE_SUFFIXES = """
 """
 _KINDS.update(dict.fromkeys(_CODE_SUFFIXES.split(), _CODE))
 
-# (offset, bytes, what it is). Sources: the formats' own specifications.
-_SIGNATURES = (
-    (0, b"%PDF-", "pdf"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"PK\x05\x06", "zip"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
-    (0, b"\x1f\x8b", "gzip"),
-    (0, b"BZh", "bzip2"),
-    (0, b"\xfd7zXZ\x00", "xz"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
-    (0, b"Rar!\x1a\x07", "rar"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd"),
-    (0, b"\x89PNG\r\n\x1a\n", "png"),
-    (0, b"\xff\xd8\xff", "jpeg"),
-    (0, b"GIF87a", "gif"),
-    (0, b"GIF89a", "gif"),
-    (0, b"II*\x00", "tiff"),
-    (0, b"MM\x00*", "tiff"),
-    (0, b"RIFF", "riff"),
-    (0, b"OggS", "ogg"),
-    (0, b"fLaC", "flac"),
-    (0, b"ID3", "mp3"),
-    (4, b"ftyp", "mp4"),
-    (0, b"\x1aE\xdf\xa3", "matroska"),
-    (0, b"\x7fELF", "elf"),
-    (0, b"\xca\xfe\xba\xbe", "class"),
-    (0, b"\x00asm", "wasm"),
-    (0, b"SQLite format 3\x00", "sqlite"),
-    (0, b"PAR1", "parquet"),
-    (0, b"{\\rtf", "rtf"),
-    (0, b"%!PS", "postscript"),
-    (257, b"ustar", "tar"),
+# What it is, and what has to stand where. Each is long enough, or holds a byte that no text has, so
+# that prose does not pass for it ("ID3 is an algorithm"). Sources: the formats' specifications.
+_SIGNATURES: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
+    ("pdf", ((0, b"%PDF-"),)),
+    ("zip", ((0, b"PK\x03\x04"),)),
+    ("zip", ((0, b"PK\x05\x06"),)),
+    ("ole", ((0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),)),
+    ("gzip", ((0, b"\x1f\x8b\x08"),)),
+    ("bzip2", ((0, b"BZh"), (4, b"1AY&SY"))),
+    ("xz", ((0, b"\xfd7zXZ\x00"),)),
+    ("7z", ((0, b"7z\xbc\xaf\x27\x1c"),)),
+    ("rar", ((0, b"Rar!\x1a\x07"),)),
+    ("zstd", ((0, b"\x28\xb5\x2f\xfd"),)),
+    ("lz4", ((0, b"\x04\x22\x4d\x18"),)),
+    ("png", ((0, b"\x89PNG\r\n\x1a\n"),)),
+    ("jpeg", ((0, b"\xff\xd8\xff"),)),
+    ("gif", ((0, b"GIF87a"),)),
+    ("gif", ((0, b"GIF89a"),)),
+    ("tiff", ((0, b"II*\x00"),)),
+    ("tiff", ((0, b"MM\x00*"),)),
+    ("webp", ((0, b"RIFF"), (8, b"WEBP"))),
+    ("wave", ((0, b"RIFF"), (8, b"WAVE"))),
+    ("avi", ((0, b"RIFF"), (8, b"AVI "))),
+    ("ogg", ((0, b"OggS\x00"),)),
+    ("flac", ((0, b"fLaC\x00"),)),
+    ("mp3", ((0, b"ID3\x02"),)),
+    ("mp3", ((0, b"ID3\x03"),)),
+    ("mp3", ((0, b"ID3\x04"),)),
+    ("mp4", ((0, b"\x00\x00"), (4, b"ftyp"))),
+    ("matroska", ((0, b"\x1aE\xdf\xa3"),)),
+    ("elf", ((0, b"\x7fELF"),)),
+    ("class", ((0, b"\xca\xfe\xba\xbe"),)),
+    ("wasm", ((0, b"\x00asm"),)),
+    ("sqlite", ((0, b"SQLite format 3\x00"),)),
+    ("parquet", ((0, b"PAR1\x15"),)),
+    ("rtf", ((0, b"{\\rtf1"),)),
+    ("postscript", ((0, b"%!PS-Adobe-"),)),
+    ("tar", ((257, b"ustar\x00"),)),
+    ("tar", ((257, b"ustar  \x00"),)),
 )
 _ZIPS = {"docx", "pptx", "xlsx", "hwpx", "epub"}
 _CONTAINER = {"pdf": "pdf", "hwp": "ole", **dict.fromkeys(_ZIPS, "zip")}  # what has to come first
@@ -96,8 +103,8 @@ _OLD = {
 
 def signature_of(raw: bytes) -> str | None:
     """Return what the first bytes say, or None for what may be text."""
-    for offset, magic, what in _SIGNATURES:
-        if raw.startswith(magic, offset):
+    for what, parts in _SIGNATURES:
+        if all(raw.startswith(magic, offset) for offset, magic in parts):
             return what
     return None
 
