@@ -320,6 +320,39 @@ def test_a_caller_s_tokenizer_is_obeyed() -> None:
     assert chunks.verify(text) == []
 
 
+def test_a_tokenizers_tokenizer_counts() -> None:
+    """The real library; what it adds around a text (template, special tokens) is not counted."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [CLS]", special_tokens=[("[CLS]", 1)]
+    )
+    text = "하나 둘 셋 넷 다섯. six seven eight. " * 60
+    chunks = Chunker(max_tokens=25, tokenizer=tokenizer).chunk(text)
+    assert len(chunks) > 10
+    assert chunks.token_count.tolist() == [len(e.split()) for e in chunks.embed_text]
+    assert chunks.token_count.max() <= 25
+    assert chunks.verify(text) == []
+
+
+def test_an_encoding_counts_ours_and_tiktoken_s() -> None:
+    import tiktoken
+    from dure import tokens
+
+    ours = tokens.get_encoding("cl100k_base")
+    theirs = tiktoken.Encoding(
+        "mine", pat_str=ours._pat_str, mergeable_ranks=ours._mergeable_ranks, special_tokens={}
+    )
+    by_name = Chunker(max_tokens=40, tokenizer="cl100k_base").chunk(MARKDOWN)
+    assert Chunker(max_tokens=40, tokenizer=ours).chunk(MARKDOWN).to_dict() == by_name.to_dict()
+    made = Chunker(max_tokens=40, tokenizer=theirs).chunk(MARKDOWN)
+    assert made.token_count.tolist() == [len(ours.encode_ordinary(e)) for e in made.embed_text]
+    assert made.token_count.max() <= 40
+    assert made.verify(MARKDOWN) == []
+
+
 def test_an_error_in_the_tokenizer_comes_through() -> None:
     def broken(_: str) -> int:
         raise ZeroDivisionError("mine")
