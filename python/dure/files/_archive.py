@@ -78,7 +78,14 @@ def open_archive(path: str, kind: str, raw: bytes, limits: Limits) -> Iterator[z
     except _DAMAGE as bad:
         if type(bad).__module__.startswith("dure"):
             raise
+        check_memory(bad)
         raise refuse(path, f"damaged archive: {bad}") from bad
+
+
+def check_memory(bad: Exception) -> None:
+    """Raise `MemoryError` where zlib had none: that is no damage of the file."""
+    if isinstance(bad, zlib.error) and str(bad).startswith("Error -4"):  # Z_MEM_ERROR
+        raise MemoryError from bad
 
 
 def read_entry(path: str, archive: zipfile.ZipFile, name: str) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dure.errors import MissingExtraError
-from dure.files._archive import Counter, open_archive, read_entry
+from dure.files._archive import Counter, check_memory, open_archive, read_entry
 from dure.files._limits import Limits, refuse
 from dure.files._render import Pages, Parsed, heading, one_line, table
 from dure.files._xml import scan
@@ -266,6 +266,7 @@ def _hwp_text(path: str, streams: dict[str, bytes], packed: int, limits: Limits)
             body = _unpacked(streams[name], compressed, counter)
             pages.add("\n\n".join(_hwp_blocks(_records(body), levels, limits)))
     except (zlib.error, struct.error, IndexError) as bad:
+        check_memory(bad)
         raise refuse(path, f"damaged HWP document: {bad}") from bad
     return pages.parsed({})
 

@@ -51,6 +51,8 @@ class Scan:
         try:
             self._parser.Parse(block, final)
         except expat.ExpatError as bad:
+            if bad.code == 1:  # XML_ERROR_NO_MEMORY
+                raise MemoryError from bad
             raise refuse(self._path, f"damaged XML: {bad}") from bad
 
     def _on_doctype(self, *_: object) -> None:
