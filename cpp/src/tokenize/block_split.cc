@@ -140,8 +140,12 @@ struct Bytes {
 }  // namespace sse2
 constexpr Splitter kSse2{Simd::kSse2, "sse2", sse2::split};
 
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+#endif
 namespace avx2 {
 struct Bytes {
   static constexpr std::size_t kWidth = 32;
@@ -160,11 +164,19 @@ struct Bytes {
 };
 #include "tokenize/block_split.inc"
 }  // namespace avx2
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 constexpr Splitter kAvx2{Simd::kAvx2, "avx2", avx2::split};
 
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512dq"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512vl,avx512dq")
+#endif
 namespace avx512 {
 struct Bytes {
   static constexpr std::size_t kWidth = 64;
@@ -180,7 +192,11 @@ struct Bytes {
 };
 #include "tokenize/block_split.inc"
 }  // namespace avx512
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 constexpr Splitter kAvx512{Simd::kAvx512, "avx512", avx512::split};
 
 bool machine_has(Simd simd) noexcept {
