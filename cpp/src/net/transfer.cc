@@ -133,8 +133,9 @@ namespace {
 // never looks for, so they travel behind the content type, in the same line of the list. Their
 // values hold no line end: check_headers() refuses it.
 bool is_unseen(std::string_view name) noexcept {
-  constexpr std::string_view kUnseen[] = {"user-agent", "authorization", "x-client-request-id",
-                                          "openai-organization", "openai-project", "traceparent"};
+  constexpr std::string_view kUnseen[] = {"user-agent",          "authorization",
+                                          "x-client-request-id", "openai-organization",
+                                          "openai-project",      "traceparent"};
   return std::ranges::any_of(kUnseen, [name](auto one) { return equal_no_case(name, one); });
 }
 

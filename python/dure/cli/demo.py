@@ -7,6 +7,7 @@ provider.
 
 from __future__ import annotations
 
+import fcntl
 import sysconfig
 import time
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dure._dollars import to_dollars
 from dure._progress import Bar
-from dure.errors import DureError
+from dure.errors import DureError, UnavailableError
 
 from . import ask as ask_command
 from . import ingest as ingest_command
@@ -83,8 +84,9 @@ def run(options: argparse.Namespace) -> int:
     folder = data_folder(options) / "demo"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     show = _Show(quiet=options.json)
-    before = _spent(folder)
     with ExitStack() as stack:
+        stack.enter_context(_alone(folder))
+        before = _spent(folder)
         client, steady = stack.enter_context(_provider(folder, None))
         show.title("dure demo", f"data in {folder}; {steady}")
         client.budgets.set(SCOPE, limit=BUDGET, window="day")
@@ -112,6 +114,19 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     return 0 if equal and not any(one.failed for one in runs) else 1
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other demos out of the folder: what the ledger gained must be what this run counted."""
+    with Path(folder, "demo.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnavailableError(
+                f"another demo is running in {folder}: wait for its end, or give --data DIR"
+            ) from None
+        yield
 
 
 class _Show:

@@ -58,7 +58,7 @@ class _HtmlText(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         del attrs
-        if tag == "title":
+        if tag == "title" and self._skipping in (None, "head"):  # one in an svg is a tooltip
             self._in_title = True
         elif self._skipping is None and tag in self._SKIPPED:
             self._skipping = tag
@@ -75,9 +75,11 @@ class _HtmlText(HTMLParser):
             self._break(1)
             self.parts.append("- ")
         elif tag in {"td", "th"}:
+            self._trim()
             self.parts.append("| " if self._cells == 0 else " | ")
             self._cells += 1
         elif tag == "br":
+            self._trim()
             self.parts.append("\n")
         elif tag == "tr":
             self._break(1)
@@ -102,6 +104,7 @@ class _HtmlText(HTMLParser):
             self.parts.append("```")
             self._break(2)
         elif tag == "tr":
+            self._trim()
             self.parts.append(" |" if self._cells else "")
         elif tag in self._BLOCKS or (len(tag) == 2 and tag[0] == "h" and tag[1] in "123456"):
             self._break(2)
@@ -117,12 +120,22 @@ class _HtmlText(HTMLParser):
             if words:
                 before = " " if data[0].isspace() and not self._at_line_start() else ""
                 self.parts.append(before + words + (" " if data[-1].isspace() else ""))
+            elif not self._at_line_start():  # white space between two inline elements
+                self.parts.append(" ")
 
     def _at_line_start(self) -> bool:
         return not self.parts or self.parts[-1].endswith(("\n", " "))
 
+    def _trim(self) -> None:
+        """Take back the white space that would end a line or a cell."""
+        while self.parts and self.parts[-1].endswith(" "):
+            kept = self.parts.pop().rstrip(" ")
+            if kept:
+                self.parts.append(kept)
+
     def _break(self, lines: int) -> None:
         """End the line, and leave `lines - 1` blank ones."""
+        self._trim()
         if not self.parts:
             return
         have = 0

@@ -19,7 +19,7 @@ from dure.errors import MissingExtraError
 
 try:
     from langchain_core.embeddings import Embeddings
-    from langchain_core.language_models.chat_models import BaseChatModel, LangSmithParams
+    from langchain_core.language_models import BaseChatModel, LangSmithParams
     from langchain_core.messages import (
         AIMessage,
         AIMessageChunk,
@@ -265,7 +265,7 @@ def _message(message: dict[str, Any]) -> AIMessage:
 
 def _piece(chunk: dict[str, Any]) -> ChatGenerationChunk:
     """Return a chunk of a stream in LangChain's form."""
-    choice = next(iter(chunk.get("choices") or []), {})
+    choice: dict[str, Any] = next(iter(chunk.get("choices") or []), {})
     delta = choice.get("delta") or {}
     calls = [
         tool_call_chunk(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "dure"]
 
@@ -49,3 +51,14 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     process.stderr.close()
     assert process.wait(20) == 0
     assert complaint == ""
+
+
+def test_a_second_demo_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    with (tmp_path / "demo" / "demo.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = run("demo", "--data", str(tmp_path))
+    assert second.returncode == 1
+    assert "another demo is running" in second.stderr
+    assert "--data" in second.stderr
+    assert len(second.stderr.splitlines()) == 1

@@ -150,6 +150,26 @@ y = 2</pre></body></html>"""
     assert "x{}" not in document.text
 
 
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p><b>very</b> <i>light</i></p>", "very light"),
+        ("<strong>Name:</strong>\n<span>Kim</span>", "Name: Kim"),
+        ("<p>a <b>b</b>c</p> <p>d</p>", "a bc\n\nd"),
+        ("<p>a <br> b", "a\nb"),
+        ("<table><tr>\n<td> x </td>\n<td>y</td>\n</tr></table>", "| x | y |"),
+        ("<ul> <li> one </li> <li>two</li></ul>", "- one\n- two"),
+    ],
+)
+def test_white_space_of_html_is_what_a_browser_shows(put: Put, html: str, text: str) -> None:
+    assert files.load(put("p.html", html)).text == text
+
+
+def test_the_title_of_a_drawing_is_not_the_page_s(put: Put) -> None:
+    page = "<head><title>Quick</title></head><body><svg><title>Menu</title></svg><p>text"
+    assert files.load(put("p.html", page)).metadata["title"] == "Quick"
+
+
 def test_deep_html_costs_no_stack(put: Put) -> None:
     document = files.load(put("deep.html", "<div>" * 200_000 + "text"))
     assert document.text == "text"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUESTION = "Who keeps the account?"
-DOCUMENTS = [
+DOCUMENTS: list[str | dure.Document] = [
     "Dure is a village custom: many hands work one field. One of them keeps the account.",
     dure.Document("The harvest is shared by the account.", id="harvest"),
 ]
