@@ -1,5 +1,6 @@
 // The request side of OpenAI's wire: what a body asks for, and the body that goes out.
 #include <algorithm>
+#include <optional>
 
 #include "dure/client/dialect.h"
 #include "dure/tokenize/encoding.h"
@@ -15,6 +16,14 @@ using money::BoundKind;
 
 base::Status wrong(std::string_view path, std::string message) {
   return base::invalid_argument("body", std::move(message)).with("path", std::string(path));
+}
+
+// We read the first of two members of one name, most providers the last: what is held must not be
+// cheaper than what is billed.
+base::Status check_keys(const Value& root) {
+  const std::optional<std::string> path = json::find_duplicate(root);
+  if (!path) return {};
+  return wrong(*path, "the key " + *path + " is there twice: leave one out");
 }
 
 // Sums tokens and remembers how sure the sum is.
@@ -288,6 +297,7 @@ base::Result<Prepared> prepare(std::string_view path, std::string body, const Mo
   const auto root = parser.parse(body);
   if (!root) return base::fail(wrong("", "the body is " + root.error().message()));
   if (!root->is_object()) return base::fail(wrong("", "the body must be a JSON object"));
+  DURE_RETURN_IF_ERROR(check_keys(*root));
   const Value name = (*root)["model"];
   if (!name.absent() && !name.string()) return base::fail(wrong("model", "model must be text"));
   out.model = name.string_or("");

@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -182,6 +183,74 @@ base::Result<Value> Parser::parse(std::string_view text) {
                       std::string("not valid JSON: ") + simdjson::error_message(error));
   }
   return Access::wrap(element);
+}
+
+namespace {
+
+std::optional<std::string_view> repeated_of_many(const dom::object& object) {
+  std::vector<std::string_view> keys;
+  for (const dom::key_value_pair pair : object) keys.push_back(pair.key);
+  std::sort(keys.begin(), keys.end());
+  const auto found = std::adjacent_find(keys.begin(), keys.end());
+  return found != keys.end() ? std::optional(*found) : std::nullopt;
+}
+
+std::optional<std::string_view> repeated_key(const dom::object& object) {
+  std::array<std::string_view, 16> keys;  // small objects need no memory
+  std::size_t count = 0;
+  for (const dom::key_value_pair pair : object) {
+    if (count == keys.size()) return repeated_of_many(object);
+    const auto end = keys.begin() + static_cast<std::ptrdiff_t>(count);
+    if (std::find(keys.begin(), end, pair.key) != end) return pair.key;
+    keys.at(count++) = pair.key;
+  }
+  return std::nullopt;
+}
+
+// An object or array, and where it stands in its parent: under `key`, or at `index` without one.
+struct Place {
+  dom::element element;
+  std::size_t parent = 0;  // the root is its own
+  std::optional<std::string_view> key = std::nullopt;
+  std::size_t index = 0;
+};
+
+std::string path_to(const std::vector<Place>& places, std::size_t at, std::string_view last) {
+  std::string path(last);
+  for (; at != 0; at = places[at].parent) {
+    const Place& place = places[at];
+    const std::string step =
+        place.key ? std::string(*place.key) : "[" + std::to_string(place.index) + "]";
+    path = step + (path.starts_with('[') ? "" : ".") + path;
+  }
+  return path;
+}
+
+}  // namespace
+
+std::optional<std::string> find_duplicate(const Value& root) {
+  if (!root.is_object() && !root.is_array()) return std::nullopt;
+  std::vector<Place> places{{.element = Access::element(root)}};
+  const auto add = [&](const dom::element& element, Place place) {
+    if (!element.is_object() && !element.is_array()) return;
+    place.element = element;
+    places.push_back(place);
+  };
+  for (std::size_t at = 0; at < places.size(); ++at) {
+    const dom::element element = places[at].element;
+    if (dom::object object; element.get(object) == simdjson::SUCCESS) {
+      if (const auto key = repeated_key(object)) return path_to(places, at, *key);
+      for (const dom::key_value_pair pair : object) {
+        add(pair.value, {.element = {}, .parent = at, .key = pair.key});
+      }
+    } else if (dom::array array; element.get(array) == simdjson::SUCCESS) {
+      std::size_t index = 0;
+      for (const dom::element item : array) {
+        add(item, {.element = {}, .parent = at, .index = index++});
+      }
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace dure::json

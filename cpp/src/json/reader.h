@@ -96,6 +96,11 @@ class Parser {
   std::unique_ptr<Impl> impl_;
 };
 
+// The path of a member whose name its object holds already, as in "messages[0].role"; names are
+// compared as they read, not as they are written. None: every object names each member once.
+// Readers differ in which of two they obey, so what is to be agreed on must not have any.
+[[nodiscard]] std::optional<std::string> find_duplicate(const Value& root);
+
 }  // namespace dure::json
 
 #endif  // DURE_JSON_READER_H_

@@ -79,6 +79,37 @@ TEST(Prepare, NamesWhatIsWrongAndWhere) {
   }
 }
 
+TEST(Prepare, RefusesAKeyThatIsThereTwice) {
+  const std::string messages = R"("messages":[{"role":"user","content":"x"}])";
+  const std::pair<std::string, const char*> rows[] = {
+      {R"({"model":"gpt-4o-mini","model":"gpt-4",)" + messages + "}", "model"},
+      {R"({"model":"gpt-4o-mini",)" + messages + R"(,"mod\u0065l":"gpt-4"})", "model"},
+      {R"({"model":"gpt-4o","max_tokens":1,)" + messages + R"(,"max_tokens":9000})", "max_tokens"},
+      {R"({"model":"gpt-4o","stream":false,"stream":true,)" + messages + "}", "stream"},
+      {R"({"model":"gpt-4o","n":1,"n":128,)" + messages + "}", "n"},
+      {R"({"model":"gpt-4o",)" + messages + "," + messages + "}", "messages"},
+      {R"({"model":"gpt-4o","service_tier":"flex","service_tier":"priority",)" + messages + "}",
+       "service_tier"},
+      {R"({"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true,)"
+       R"("include_usage":false},)" +
+           messages + "}",
+       "stream_options.include_usage"},
+      {R"({"model":"gpt-4o","messages":[{"role":"user","content":[{"type":"text","text":"a"},)"
+       R"({"type":"text","text":"","text":"long"}]}]})",
+       "messages[0].content[1].text"}};
+  for (const auto& [body, path] : rows) {
+    const auto prepared = chat(body);
+    ASSERT_FALSE(prepared) << body;
+    EXPECT_EQ(prepared.error().code(), base::Code::kInvalidArgument) << body;
+    EXPECT_EQ(path_of(prepared.error()), path) << body;
+    EXPECT_NE(prepared.error().message().find(path), std::string::npos) << body;
+  }
+  EXPECT_FALSE(prepare("/embeddings",
+                       R"({"model":"text-embedding-3-small","input":"x","input":["long"]})",
+                       Builtin{}));
+  EXPECT_FALSE(prepare("/responses", R"({"model":"gpt-4o","input":"x","input":"y"})", Builtin{}));
+}
+
 TEST(Prepare, RefusesAPromptBeyondTheWindowWithBothNumbers) {
   std::string text;
   for (int i = 0; i < 140'000; ++i) text += " word";

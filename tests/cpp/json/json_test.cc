@@ -68,6 +68,29 @@ TEST(JsonReader, RefusesDeepAndLongTexts) {
   EXPECT_FALSE(small.parse("[1,2,3,4,5,6,7,8,9,10]"));
 }
 
+TEST(JsonReader, FindsKeysWrittenTwice) {
+  Parser parser;
+  const auto find = [&](const std::string& text) {
+    return find_duplicate(parser.parse(text).value()).value_or("none");
+  };
+  EXPECT_EQ(find("1"), "none");
+  EXPECT_EQ(find(R"({"a":{"b":1},"b":[{"a":1},{"a":2}]})"), "none");
+  EXPECT_EQ(find(R"({"a":1,"A":2,"a ":3})"), "none");
+  EXPECT_EQ(find(R"({"a":1,"b":2,"\u0061":3})"), "a");
+  EXPECT_EQ(find(R"({"":1,"":2})"), "");
+  EXPECT_EQ(find(R"([[0,{"a":{"b":1,"b":1}}]])"), "[0][1].a.b");
+  std::string many = "{";
+  for (int i = 0; i < 50'000; ++i) many += "\"k" + std::to_string(i) + "\":0,";
+  EXPECT_EQ(find(many + R"("k":0})"), "none");
+  EXPECT_EQ(find(many + R"("k777":0})"), "k777");
+  for (int keys = 1; keys < 40; ++keys) {
+    std::string text = "{";
+    for (int i = 0; i < keys; ++i) text += "\"k" + std::to_string(i) + "\":0,";
+    EXPECT_EQ(find(text + R"("x":0})"), "none") << keys;
+    EXPECT_EQ(find(text + R"("k0":0})"), "k0") << keys;
+  }
+}
+
 TEST(JsonWriter, WritesWhatTheReaderReads) {
   std::string text = "plain 한글 \"q\" \\ \n\t\x01\x1f end";
   text.push_back('\0');
