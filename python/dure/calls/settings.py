@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -28,11 +29,48 @@ def data_folder(data: str | os.PathLike[str] | None = None) -> Path:
 
 
 def keys_of(api_key: str | Sequence[str] | None) -> list[str]:
-    """Return the keys to use, from the argument or `OPENAI_API_KEY`; blanks are dropped."""
+    """Return the keys to use, from the argument or `OPENAI_API_KEY`; blanks are dropped.
+
+    Raises:
+        InvalidArgumentError: a key is no text or holds what a header cannot. Says which, not what.
+    """
+    source = "api_key"
     if api_key is None:
-        api_key = os.environ.get("OPENAI_API_KEY") or []
-    keys = [api_key] if isinstance(api_key, str) else list(api_key)
-    return [key.strip() for key in keys if key.strip()]
+        source, api_key = "OPENAI_API_KEY", os.environ.get("OPENAI_API_KEY") or []
+    given: object = [api_key] if isinstance(api_key, str) else api_key
+    if isinstance(given, (bytes, bytearray, memoryview)) or not isinstance(given, Iterable):
+        raise InvalidArgumentError(
+            f"{source} must be text or a list of texts, not {type(given).__name__}",
+            argument="api_key",
+        )
+    keys: list[str] = []
+    for key in given:
+        if not isinstance(key, str):
+            raise InvalidArgumentError(
+                f"a key of {source} must be text, not {type(key).__name__}", argument="api_key"
+            )
+        if not all("!" <= sign <= "~" for sign in key.strip()):
+            raise InvalidArgumentError(
+                f"a key of {source} holds a space or a character beyond visible ASCII: "
+                "no header can carry it",
+                argument="api_key",
+            )
+        keys.append(key.strip())
+    return [key for key in keys if key]
+
+
+def checked_text(value: object, argument: str) -> None:
+    """Refuse what native code cannot take; the value, which may be secret, is not shown.
+
+    Raises:
+        InvalidArgumentError: it is no text, or holds half a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(
+            f"{argument} must be text, not {type(value).__name__}", argument=argument
+        )
+    if any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise InvalidArgumentError(f"{argument} is not valid Unicode", argument=argument)
 
 
 class View:
@@ -120,19 +158,33 @@ class View:
         """Check the settings and join the native client of the data folder.
 
         Raises:
-            InvalidArgumentError: no key for a host that is not this machine, a bad URL or number.
+            InvalidArgumentError: no key for a host that is not this machine, a key that no
+                header can carry, a bad URL or number.
             StorageError: the data folder cannot be written.
         """
         if isinstance(max_retries, bool) or not 0 <= max_retries < 100:
             raise InvalidArgumentError("max_retries must be 0 to 99", argument="max_retries")
+        keys = keys_of(api_key)
+        texts = {
+            "base_url": base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,
+            "organization": organization or os.environ.get("OPENAI_ORG_ID") or "",
+            "project": project or os.environ.get("OPENAI_PROJECT_ID") or "",
+            "proxy": proxy or "",
+        }
+        for argument, text in texts.items():
+            checked_text(text, argument)
+        headers = list((default_headers or {}).items())
+        for header in headers:
+            for text in header:
+                checked_text(text, "default_headers")
         native = core.Client.open(str(data_folder(data)), transport, clock, random)
         endpoint = native.endpoint(
-            base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,
-            keys_of(api_key),
-            organization or os.environ.get("OPENAI_ORG_ID") or "",
-            project or os.environ.get("OPENAI_PROJECT_ID") or "",
-            list((default_headers or {}).items()),
-            proxy or "",
+            texts["base_url"],
+            keys,
+            texts["organization"],
+            texts["project"],
+            headers,
+            texts["proxy"],
         )
         return cls(native, endpoint, timeout=timeout_of(timeout), max_retries=max_retries)
 

@@ -89,6 +89,58 @@ def test_no_key_is_refused_for_other_machines(
         scripted.client(base_url="ftp://127.0.0.1")
 
 
+SECRETS = [
+    "sk-SECRET\ud800",
+    "sk-SECRET\udcff",
+    "sk-SECRET\0",
+    "sk-\nSECRET",
+    "sk SECRET",
+    "sk-SECRETé",
+]
+
+
+@pytest.mark.parametrize(
+    "key", [*SECRETS, b"sk-SECRET", 5, [b"sk-SECRET"], ["sk-fine", "sk-SECRET\ud800"]]
+)
+def test_a_key_that_no_header_can_carry_is_refused_unseen(scripted: Scripted, key: object) -> None:
+    for make in (scripted.client, scripted.aclient):
+        with pytest.raises(errors.InvalidArgumentError) as caught:
+            make(api_key=key)
+        assert caught.value.argument == "api_key"
+        assert caught.value.__context__ is None
+        assert "SECRET" not in f"{caught.value} {caught.value.to_dict()} {caught.value!r}"
+
+
+def test_a_key_of_the_environment_is_checked_too(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-SECRET\udcff")
+    with pytest.raises(errors.InvalidArgumentError, match="OPENAI_API_KEY") as caught:
+        scripted.client(api_key=None)
+    assert "SECRET" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"organization": 5},
+        {"project": "\ud800"},
+        {"base_url": b"http://127.0.0.1"},
+        {"proxy": 5},
+        {"default_headers": {"Authorization": "Bearer sk-SECRET\udcff"}},
+        {"default_headers": {"x": 5}},
+    ],
+)
+def test_no_wrong_argument_brings_the_keys_to_light(
+    scripted: Scripted, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        scripted.client(api_key="sk-SECRET", **wrong)
+    assert caught.value.argument in wrong
+    assert caught.value.__context__ is None
+    assert "SECRET" not in f"{caught.value} {caught.value.to_dict()} {caught.value!r}"
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
@@ -473,6 +525,21 @@ def test_map_raw_is_bytes_in_bytes_out(scripted: Scripted) -> None:
     assert isinstance(good, bytes)
     assert json.loads(good) == CHAT
     assert isinstance(bad, errors.UpstreamError)
+
+
+def test_map_raw_refuses_a_key_that_is_there_twice(scripted: Scripted) -> None:
+    body = json.dumps(HELLO)[1:].encode()
+    for first, path in (
+        (b'"model":"gpt-4",', "model"),
+        (b'"mod\\u0065l":"gpt-4",', "model"),
+        (b'"max_tokens":1,"max_tokens":9000,', "max_tokens"),
+        (b'"x":{"y":1,"y":2},', "x.y"),
+    ):
+        (answer,) = scripted.client().map_raw([b"{" + first + body])
+        assert isinstance(answer, errors.InvalidArgumentError)
+        assert answer.path == path
+        assert f"the key {path} is there twice" in str(answer)
+    assert scripted.net.requests == []
 
 
 async def test_cancelled_map_cancels_what_runs(scripted: Scripted) -> None:
