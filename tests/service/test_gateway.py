@@ -25,7 +25,10 @@ def client(service: str) -> Iterator[openai.OpenAI]:
 
 
 def call(url: str, body: object = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
-    data = None if body is None else json.dumps(body).encode()
+    return send(url, None if body is None else json.dumps(body).encode(), **headers)
+
+
+def send(url: str, data: bytes | None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     request = urllib.request.Request(url, data, {"content-type": "application/json", **headers})
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -182,6 +185,31 @@ def test_bad_bodies_have_the_error_shape(service: str) -> None:
     assert call(service + "/v1/nothing")[0] == 404
     error_of(call(service + "/v1/nothing"))
     assert call(service + "/v1/chat/completions")[0] == 405
+
+
+@pytest.mark.parametrize("depth", [300, 900, 5_000, 100_000])
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/chat/completions", "messages"),
+        ("/v1/embeddings", "input"),
+        ("/chat", "messages"),
+        ("/chat/stream", "messages"),
+        ("/embed", "texts"),
+    ],
+)
+def test_a_deeply_nested_body_is_the_callers_mistake(
+    service: str, provider: Upstream, path: str, field: str, depth: int
+) -> None:
+    before = len(provider.log())
+    value = f'[{{"role": "user", "content": {"[" * depth + "]" * depth}}}]'
+    model = '"model": "gpt-4o-mini", ' if path.startswith("/v1/") else ""
+    answers = [send(service + path, f'{{{model}"{field}": {value}}}'.encode())]
+    answers.append(send(service + path, b"[" * depth))
+    for answer in answers:
+        assert answer[0] == 400 or (answer[0] == 422 and not path.startswith("/v1/")), answer[:2]
+        assert error_of(answer)["type"] == "invalid_request_error"
+    assert len(provider.log()) == before, "nothing was sent"
 
 
 def test_an_unknown_model_is_a_bad_argument_of_our_short_forms(service: str) -> None:

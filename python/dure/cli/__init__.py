@@ -20,8 +20,10 @@ __all__ = ["main"]
 
 INTERRUPTED = 130
 EMBED_HELP = "NAME or NAME@DIMENSIONS of the provider's; default: the store's own, else local"
+MOST = 10_000_000  # of whatever is counted
 GRACE_SECONDS = 0.15  # what an interrupted command has to end by itself
 
+_TEXTS = ("question", "collection", "model", "embed_model", "encoding", "host")
 _COMMANDS = {
     "demo": "ingest, ask and fan out: the whole main job in under a minute",
     "ingest": "read files and folders into the store",
@@ -37,6 +39,8 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(argv)
+    if sys.stdout is None:  # closed by the caller, so nobody asks
+        return 1
     _interrupt_within(GRACE_SECONDS)
     try:
         code = _run(options)
@@ -57,6 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     from dure.errors import DureError
 
     try:
+        _check_texts(options)
         return int(import_module(f"dure.cli.{options.command}").run(options))
     except DureError as error:
         return _failed(options, str(error))
@@ -68,6 +73,22 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort of a program; --debug shows all
         what = f"{type(error).__name__}: {error}"
         return _failed(options, f"internal error: {what} (run again with --debug)")
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    """Refuse bytes that are no UTF-8 in what is no path; paths may hold any."""
+    from dure.errors import InvalidArgumentError
+
+    for name in _TEXTS:
+        value = getattr(options, name, None)
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                option = name if name == "question" else f"--{name.replace('_', '-')}"
+                raise InvalidArgumentError(
+                    f"{option} is no UTF-8 text: {value!a}", argument=name
+                ) from None
 
 
 def _failed(options: argparse.Namespace, message: str) -> int:
@@ -148,22 +169,30 @@ def _version() -> str:
     return f"dure {__version__}"
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+def _count(text: str, least: int = 1, most: int = MOST) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        given = text if len(text) <= 40 else f"{text[:40]}..."
+        raise argparse.ArgumentTypeError(f"{given!r} is no whole number from {least} to {most:,}")
     return number
 
 
+def _port(text: str) -> int:
+    return _count(text, 0, 65_535)
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--requests", type=_positive, default=500, help="how many to fan out")
-    parser.add_argument("--limit", type=_positive, default=64, help="how many at once")
+    parser.add_argument("--requests", type=_count, default=500, help="how many to fan out")
+    parser.add_argument("--limit", type=_count, default=64, help="how many at once")
 
 
 def _add_ingest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="files and folders")
     parser.add_argument("--collection", default="default")
-    parser.add_argument("--max-tokens", type=_positive, default=512, help="largest chunk")
+    parser.add_argument("--max-tokens", type=_count, default=512, help="largest chunk")
     parser.add_argument("--embed-model", help=EMBED_HELP)
     parser.add_argument("--prune", action="store_true", help="drop documents whose file is gone")
     parser.add_argument("--verbose", action="store_true", help="a line for every refused file")
@@ -175,8 +204,8 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="default: gpt-4o-mini with a key, else dure.local")
     parser.add_argument("--embed-model", help=EMBED_HELP)
     parser.add_argument("--mode", choices=("hybrid", "vector", "bm25"), default="hybrid")
-    parser.add_argument("--top-k", type=_positive, default=5)
-    parser.add_argument("--max-context-tokens", type=_positive)
+    parser.add_argument("--top-k", type=_count, default=5)
+    parser.add_argument("--max-context-tokens", type=_count)
 
 
 def _add_count(parser: argparse.ArgumentParser) -> None:
@@ -188,21 +217,21 @@ def _add_count(parser: argparse.ArgumentParser) -> None:
 
 def _add_map(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.jsonl", help="one request body per line; - is stdin")
-    parser.add_argument("--limit", type=_positive, default=64, help="how many at once")
+    parser.add_argument("--limit", type=_count, default=64, help="how many at once")
     parser.add_argument("--out", metavar="FILE", help="default: stdout")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=_positive, default=1)
+    parser.add_argument("--port", type=_port, default=8000)
+    parser.add_argument("--workers", type=_count, default=1)
     parser.add_argument("--dev", action="store_true", help="development preset; loopback only")
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("verify", "tail", "replay", "export"))
     parser.add_argument("path", nargs="?", metavar="PATH", help="default: the data folder's")
-    parser.add_argument("-n", "--lines", type=_positive, default=10, help="how many, for tail")
+    parser.add_argument("-n", "--lines", type=_count, default=10, help="how many, for tail")
 
 
 _ADD = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
         require_provider()
-        lines = stack.enter_context(_lines(options.file))
+        source = stack.enter_context(_input(options.file))
+        _refuse_own_input(source, options.out)
+        lines = (line.strip() for line in source)
         work = _Work(stack.enter_context(_output(options.out)), Bar("map"))
         try:
             asyncio.run(_send(options, lines, work))
@@ -98,6 +102,8 @@ def _checked(line: bytes, number: int) -> bytes | DureError:
         body = json.loads(line)
     except ValueError as wrong:
         return InvalidArgumentError(f"line {number}: not JSON: {wrong}", argument="body")
+    except RecursionError:
+        return InvalidArgumentError(f"line {number}: nested too deep", argument="body")
     if not isinstance(body, dict):
         return InvalidArgumentError(f"line {number}: not a JSON object", argument="body")
     if body.get("stream"):
@@ -112,17 +118,36 @@ def _line(answer: bytes | DureError) -> bytes:
             + b"\n"
         )
     if b"\n" in answer:  # a provider may print its JSON over several lines
-        answer = json.dumps(json.loads(answer), ensure_ascii=False).encode()
+        answer = answer.replace(b"\n", b" ")  # in JSON it stands only between values
     return answer + b"\n"
 
 
 @contextmanager
-def _lines(name: str) -> Iterator[Iterator[bytes]]:
+def _input(name: str) -> Iterator[BinaryIO]:
     if name == "-":
-        yield (line.strip() for line in sys.stdin.buffer)
+        yield sys.stdin.buffer
         return
     with Path(name).open("rb") as file:
-        yield (line.strip() for line in file)
+        yield file
+
+
+def _refuse_own_input(source: BinaryIO, out: str | None) -> None:
+    """Do nothing unless the answers would go over the requests, by whatever name or link.
+
+    Raises:
+        InvalidArgumentError: they would.
+    """
+    try:
+        read = os.fstat(source.fileno())
+        written = os.fstat(sys.stdout.fileno()) if out is None else Path(out).stat()
+    except (OSError, ValueError):
+        return  # not there yet, or no file at all
+    if stat.S_ISREG(read.st_mode) and os.path.samestat(read, written):
+        where = "stdout" if out is None else f"--out {out}"
+        raise InvalidArgumentError(
+            f"{where} is the file that the requests are read from: name another",
+            argument="stdout" if out is None else "out",
+        )
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DureError, _dure_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(RecursionError, _too_deep)
     app.add_exception_handler(Exception, _unknown_error)
 
 
@@ -115,6 +116,12 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     status = 400 if request.scope["path"].startswith(_OPENAI_SHAPED) else 422
     message = f"{where}: {first['msg']}"
     return JSONResponse(shape(status, message, code=first["type"], param=where), status)
+
+
+async def _too_deep(_request: Request, _error: Exception) -> JSONResponse:
+    """Answer for a body that could be read and then not be written for the provider."""
+    code = InvalidArgumentError.default_code
+    return JSONResponse(shape(400, "the body is nested too deep", code=code, param="body"), 400)
 
 
 async def _unknown_error(_request: Request, _error: Exception) -> JSONResponse:

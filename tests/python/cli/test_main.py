@@ -65,3 +65,12 @@ def test_a_second_demo_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None
     assert "another demo is running" in second.stderr
     assert "--data" in second.stderr
     assert len(second.stderr.splitlines()) == 1
+
+
+def test_a_closed_stdout_is_a_quiet_failure() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m dure versions >&-', sys.executable],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dure.testing.upstream import Upstream
 
 COMMAND = [sys.executable, "-m", "dure"]
+BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "?"}]})
 QUESTION = "두레와 품앗이는 어떻게 다른가요?"
 
 
@@ -421,3 +422,83 @@ def test_an_interrupted_map_says_so_once(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert re.fullmatch(rb"dure: interrupted; \d+ lines? written, in order\n", said), said
+
+
+@pytest.mark.parametrize("through", ["same", "symlink", "hard link", "stdin", "stdout"])
+def test_map_does_not_write_over_what_it_reads(
+    tmp_path: Path, provider: dict[str, str], through: str
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(f"{BODY}\n", encoding="utf-8")
+    if through == "symlink":
+        out.symlink_to(source)
+    elif through == "hard link":
+        out.hardlink_to(source)
+    else:
+        out = source
+    known = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "DURE_"))}
+    with source.open("rb") as stdin, source.open("ab") as stdout:
+        done = subprocess.run(
+            [*COMMAND, "map", "-" if through == "stdin" else str(source)]
+            + ([] if through == "stdout" else ["--out", str(out)])
+            + ["--data", str(tmp_path / "d")],
+            stdin=stdin,
+            stdout=stdout if through == "stdout" else None,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=known | provider,
+        )
+    named = "stdout" if through == "stdout" else f"--out {out}"
+    assert f"{named} is the file that the requests are read from" in complaint(done)
+    assert source.read_text(encoding="utf-8") == f"{BODY}\n"
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "[" * 100_000,
+        '{"model": "gpt-4o-mini", "messages": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"model": "gpt-4o-mini", "messages": ' + "[" * 500 + "]" * 500 + "}",
+    ],
+    ids=["open", "object", "passes Python"],
+)
+def test_a_deeply_nested_line_fails_in_its_own_place(
+    tmp_path: Path, provider: dict[str, str], deep: str
+) -> None:
+    lines = [BODY] * 20 + [deep] + [BODY] * 20
+    done = fed("\n".join(lines).encode(), "map", "-", "--data", str(tmp_path), **provider)
+    assert "1 of 41 requests failed" in complaint(done)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [number for number, answer in enumerate(answers) if "error" in answer] == [20]
+    assert len(answers) == 41
+    assert answers[20]["error"]["code"] == "invalid_argument"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "?", "--top-k"),
+        ("ask", "?", "--max-context-tokens"),
+        ("ingest", ".", "--max-tokens"),
+        ("demo", "--limit"),
+        ("demo", "--requests"),
+        ("map", "-", "--limit"),
+        ("serve", "--workers"),
+        ("serve", "--port"),
+        ("ledger", "tail", "-n"),
+    ],
+)
+def test_a_count_that_is_none_is_wrong_usage(arguments: tuple[str, ...]) -> None:
+    for count in ("9" * 20, "9" * 5000, "0", "1e3", ""):
+        if arguments[-1] == "--port" and count == "0":
+            continue  # any free one
+        wrong = run(*arguments, count)
+        assert wrong.returncode == 2, wrong
+        last = wrong.stderr.decode().splitlines()[-1]
+        assert re.search(rf"argument \S*{arguments[-1]}\S*: '.*' is no whole number from", last)
+
+
+def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    for name in ("--collection", "--embed-model"):
+        done = run("ingest", ".", "--data", str(tmp_path), name, os.fsdecode(b"\xff"))
+        assert complaint(done) == rf"dure: {name} is no UTF-8 text: '\udcff'"

@@ -11,6 +11,7 @@ from dure.calls.parameters import split_body
 from dure.errors import DureError, InvalidArgumentError
 from dure.service.errors import body_of
 from dure.service.kit import sse
+from dure.service.kit.body import read_object
 from dure.service.settings import Settings
 
 from .schemas import ChatRequest
@@ -25,12 +26,7 @@ def parse(body: bytes) -> dict[str, Any]:
         InvalidArgumentError: it is no JSON object with a model and messages, or it names one of
             our own arguments.
     """
-    try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidArgumentError("the body is not a JSON object", argument="body")
+    value = read_object(body)
     if not isinstance(value.get("model"), str) or not value["model"]:
         raise InvalidArgumentError("you must provide a model parameter", argument="model")
     if not isinstance(value.get("messages"), list) or not value["messages"]:

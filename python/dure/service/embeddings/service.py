@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from dure.aio import AsyncClient
 from dure.calls.parameters import split_body
 from dure.errors import InvalidArgumentError
+from dure.service.kit.body import read_object
 from dure.service.settings import Settings
 
 from .schemas import EmbedRequest
@@ -22,12 +22,7 @@ async def complete(client: AsyncClient, body: bytes) -> dict[str, Any]:
         InvalidArgumentError: it is no JSON object with a model and an input, or it names one of our
             own arguments.
     """
-    try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidArgumentError("the body is not a JSON object", argument="body")
+    value = read_object(body)
     for name in ("model", "input"):
         if not value.get(name):
             raise InvalidArgumentError(f"you must provide a {name} parameter", argument=name)

@@ -1,1 +1,1 @@
-"""What every room of the service uses: the ASGI frame, server-sent events, offline API pages."""
+"""What all rooms of the service use: ASGI frame, bodies, server-sent events, offline API pages."""
