@@ -293,9 +293,9 @@ class Store:
             DimensionMismatchError: it holds vectors of another length.
             InvalidArgumentError: it has another metric.
         """
-        text(name, "name")
+        _utf8(text(name, "name"), "name")
         text(metric, "metric")
-        optional_text(tenant, "tenant")
+        _utf8(optional_text(tenant, "tenant") or "", "tenant")
         wanted = optional_integer(dim, "dim")
         if wanted is None:
             wanted = embedder.dim if embedder is not None else 0
@@ -1185,7 +1185,8 @@ def _filter(where: Where | None) -> str | None:
 
 def _required_filter(where: Where | None) -> str:
     try:
-        return json.dumps(where, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(where, ensure_ascii=False, allow_nan=False)
+        text.encode()
     except RecursionError:
         raise errors.FilterError(
             "the filter is nested too deep: flatten it",
@@ -1197,6 +1198,7 @@ def _required_filter(where: Where | None) -> str:
         raise errors.FilterError(
             f"the filter is no JSON: {wrong}", argument="where", position=0, reason=str(wrong)
         ) from wrong
+    return text
 
 
 def _wants_vectors(include: Sequence[str] | None) -> bool:

@@ -405,6 +405,28 @@ def test_an_emptied_store_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     Store.open(tmp_path / "new").close()
 
 
+def test_segments_whose_store_is_gone_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    segment = folder / "seg-1.dure"
+    segment.write_bytes(b"vectors")
+    for read_only in (False, True):
+        with pytest.raises(errors.StoreCorruptError, match=r"store\.db is gone.*backup.*remove"):
+            Store.open(folder, read_only=read_only)
+    assert segment.read_bytes() == b"vectors"
+    assert not (folder / "store.db").exists()
+
+
+def test_lone_surrogates_are_named(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s") as store:
+        with pytest.raises(errors.InvalidArgumentError, match="surrogate"):
+            store.collection("\udcff")
+        col = store.collection("c", dim=2)
+        for where in ({"x": "\ud800"}, {"\ud800": 1}, {"x": {"$in": ["\ud800"]}}):
+            with pytest.raises(errors.FilterError, match="surrogate"):
+                col.count(where=where)
+
+
 def test_flipped_bits_are_typed_errors_or_right_answers(tmp_path: Path) -> None:
     filled(tmp_path / "s")
     whole = (tmp_path / "s" / "store.db").read_bytes()

@@ -76,23 +76,27 @@ base::Result<std::unique_ptr<StoreCore>> StoreCore::open(const std::string& fold
   return core;
 }
 
-// A store.db of no bytes is one that is being made, unless something shows that it was one before.
+// A store.db of no bytes, or none, is one that is being made, unless something shows that it was
+// one before.
 base::Status StoreCore::check_not_emptied() {
   const std::string path = folder_ + "/store.db";
   const auto file = files_.open_read(path);
-  if (!file) return {};
-  const auto size = (*file)->size();
-  if (!size || *size != 0) return {};
+  if (!file && file.error().code() != base::Code::kNotFound) return {};
+  if (file) {
+    const auto size = (*file)->size();
+    if (!size || *size != 0) return {};
+  }
   const auto names = files_.list(folder_);
   if (!names) return {};
-  const bool was_store = std::any_of(names->begin(), names->end(), [](const std::string& name) {
-    return "/" + name == kSealLock || (name.starts_with("seg-") && name.ends_with(".dure"));
+  const bool was_store = std::any_of(names->begin(), names->end(), [&](const std::string& name) {
+    return (file && "/" + name == kSealLock) ||
+           (name.starts_with("seg-") && name.ends_with(".dure"));
   });
   if (!was_store) return {};
   return base::Status(base::Code::kCorrupt,
-                      path +
-                          " was emptied (0 bytes) beside what was built from it: restore a "
-                          "backup as store.db, or remove the folder and ingest again")
+                      path + (file ? " was emptied (0 bytes)" : " is gone") +
+                          " beside what was built from it: restore a backup as store.db, or "
+                          "remove the folder and ingest again")
       .with("path", path);
 }
 
