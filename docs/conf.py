@@ -4,6 +4,7 @@ import dure
 
 project = "dure"
 author = "The dure developers"
+project_copyright = author
 release = dure.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.doctest"]
 html_theme = "furo"

@@ -64,7 +64,10 @@ catalog::PriceRow to_row(const RowTuple& given) {
   for (const auto& [name, pico, per] : rates) {
     const auto unit = catalog::unit_named(name);
     if (!unit) {
-      throw StatusException(base::invalid_argument("overlay", "there is no unit " + name));
+      std::string units;
+      for (const std::string_view known : catalog::kUnitNames) units += " " + std::string(known);
+      throw StatusException(
+          base::invalid_argument("overlay", "there is no unit " + name + "; there are:" + units));
     }
     row.rates[static_cast<std::size_t>(*unit)] = catalog::Rate{pico, per};
   }

@@ -1,7 +1,9 @@
 """Budgets shared through PostgreSQL: `pip install "dure[postgres]"`.
 
-fleet = dure.integrations.postgres.connect(client.budgets, "postgresql://...", host="web-1")
-fleet.set("org:acme", limit="250.00", window="month", zone="Asia/Seoul")
+Example::
+
+    fleet = dure.integrations.postgres.connect(client.budgets, "postgresql://...", host="web-1")
+    fleet.set("org:acme", limit="250.00", window="month", zone="Asia/Seoul")
 """
 
 from __future__ import annotations

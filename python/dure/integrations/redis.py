@@ -1,5 +1,7 @@
 """Budgets shared through Redis: `pip install "dure[redis]"`.
 
+Example::
+
     fleet = dure.integrations.redis.connect(client.budgets, "redis://...", host="web-1")
     fleet.set("org:acme", limit="250.00", window="month", zone="Asia/Seoul")
 
