@@ -240,6 +240,7 @@ base::Result<Scan> scan(std::string_view bytes, const std::string& path,
     scan.torn = bytes.size();
     return scan;
   }
+  if (is_blank(bytes)) return scan;  // it has its space, nothing else
   const auto header = decode_header(bytes, path);
   if (!header) return base::fail(header.error());
   std::size_t offset = kHeaderBytes;

@@ -15,6 +15,10 @@
 namespace dure::money {
 
 inline constexpr std::size_t kHeaderBytes = 40;
+// Whether a file was given its space and nothing else yet: its process begins it, or died there.
+[[nodiscard]] inline bool is_blank(std::string_view bytes) noexcept {
+  return bytes.find_first_not_of('\0') == std::string_view::npos;
+}
 inline constexpr std::uint32_t kFormatVersion = 1;
 
 struct FileHeader {

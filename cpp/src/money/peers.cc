@@ -70,16 +70,16 @@ base::Result<std::uint64_t> Peers::size_of(Peer& peer) {
   return peer.file->size();
 }
 
-base::Status Peers::read_to(Peer& peer, std::uint64_t end, const Each& each) {
+base::Status Peers::read_to(Peer& peer, std::uint64_t end, bool may_begin, const Each& each) {
   if (end <= peer.read.bytes) return {};
   if (const auto size = size_of(peer); !size) return size.error();
   const auto bytes = peer.file->read_at(peer.read.bytes, end - peer.read.bytes);
   if (!bytes) return bytes.error();
   std::size_t at = 0;
   if (peer.read.bytes == 0) {
-    if (bytes->size() < kHeaderBytes) return {};
+    if (bytes->size() < kHeaderBytes || is_blank(*bytes)) return {};
     const auto header = decode_header(*bytes, peer.path);
-    if (!header) return header.error();
+    if (!header) return may_begin ? base::Status() : header.error();
     at = kHeaderBytes;
   }
   Record record;
@@ -120,7 +120,7 @@ base::Status Peers::read_last(Peer& peer, const Each& each) {
   const auto size = size_of(peer);
   if (!size) return size.error();
   const std::uint64_t end = sealed ? Board::unpack(peer.slot->end.load()).bytes : *size;
-  if (base::Status status = read_to(peer, end, each); !status.ok()) return status;
+  if (base::Status status = read_to(peer, end, false, each); !status.ok()) return status;
   if (*size > peer.read.bytes) {
     // What is left is no record: zeros, a tail torn by the death, or damage if one follows it.
     const auto rest = sealed ? base::Result<std::uint64_t>(0)
@@ -149,7 +149,8 @@ base::Status Peers::read_all(const Each& each) {
       if (!size) return size.error();
       end = *size;
     }
-    if (base::Status status = read_to(*peer, end, each); !status.ok()) return status;
+    const bool may_begin = peer->slot == nullptr;  // its header may be half stored
+    if (base::Status status = read_to(*peer, end, may_begin, each); !status.ok()) return status;
     if (!live && peer->slot != nullptr) {
       live_.erase(peer->epoch);
       peer = peers_.erase(peer);

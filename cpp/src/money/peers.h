@@ -63,7 +63,7 @@ class Peers {
   base::Status look_for_new();
   [[nodiscard]] base::Result<std::uint64_t> size_of(Peer& peer);
   // Reads whole records up to byte `end`.
-  base::Status read_to(Peer& peer, std::uint64_t end, const Each& each);
+  base::Status read_to(Peer& peer, std::uint64_t end, bool may_begin, const Each& each);
   // After the death of `peer`.
   base::Status read_last(Peer& peer, const Each& each);
   base::Status check_end(const Peer& peer);

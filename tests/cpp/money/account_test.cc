@@ -680,7 +680,8 @@ TEST_F(AccountTest, ATornTailIsCutAndDamageIsNot) {
 TEST_F(AccountTest, ACutEmptiedOrMissingLedgerIsFound) {
   enum class End { kLiving, kKilled, kClosed, kBuried };
   for (const End end : {End::kLiving, End::kKilled, End::kClosed, End::kBuried}) {
-    for (const std::string what : {"one record", "all records", "everything", "the file"}) {
+    for (const std::string what :
+         {"one record", "all records", "everything", "wiped", "the file"}) {
       testing::FakeFiles disk;
       const auto open_on = [&] {
         return Account::open("/data", {Durability::kProcess, &clock_, &disk});
@@ -702,7 +703,11 @@ TEST_F(AccountTest, ACutEmptiedOrMissingLedgerIsFound) {
         if (torn && *torn == 0) last = bytes;
       }
       const std::uint64_t kept = what == "one record" ? last : what == "all records" ? 40 : 0;
-      ASSERT_TRUE((what == "the file" ? disk.remove(path) : disk.truncate(path, kept)).ok());
+      if (what == "wiped") {
+        ASSERT_TRUE(disk.replace(path, std::string(disk.read(path)->size(), '\0')).ok());
+      } else {
+        ASSERT_TRUE((what == "the file" ? disk.remove(path) : disk.truncate(path, kept)).ok());
+      }
       const LedgerReport report = verify_ledger(disk, "/data").value();
       EXPECT_FALSE(report.ok) << static_cast<int>(end) << " " << what;
       EXPECT_NE(report.first_difference.find("missing"), std::string::npos)
@@ -714,6 +719,26 @@ TEST_F(AccountTest, ACutEmptiedOrMissingLedgerIsFound) {
       EXPECT_NE(next.error().message().find("missing"), std::string::npos);
     }
   }
+}
+
+// A process makes its file, gives it space and stores the header; others look at any moment.
+TEST_F(AccountTest, AFileThatIsJustBegunIsNoDamage) {
+  auto first = open();
+  ASSERT_TRUE(first->set_budget(budget("org:acme", 100'000)).ok());
+  const std::string header = files_.read("/data/ledger/00000001.ledger")->substr(0, 40);
+  const std::string path = "/data/ledger/00000007.ledger";
+  for (const std::size_t stored : {std::size_t{0}, std::size_t{8}, std::size_t{39}}) {
+    ASSERT_TRUE(files_.replace(path, header.substr(0, stored) + std::string(4096, '\0')).ok());
+    std::unique_ptr<base::LockFile> held = files_.open_lock(path).value();
+    ASSERT_TRUE(held->try_acquire().value());  // its process lives
+    auto second = open();                      // and a third one begins: the first looks again
+    EXPECT_EQ(state(*first).used, 0) << stored;
+    held->release();
+    ASSERT_TRUE(files_.replace(path, std::string(4096, '\0')).ok());
+  }
+  auto next = open();  // it died before it stored anything
+  EXPECT_EQ(state(*next).used, 0);
+  EXPECT_TRUE(verify_ledger(files_, "/data").value().ok);
 }
 
 TEST_F(AccountTest, TheIndexCanBeMadeAnew) {
