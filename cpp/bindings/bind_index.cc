@@ -13,6 +13,7 @@
 
 #include "bindings.h"
 #include "dure/index/chunk_id.h"
+#include "dure/index/filter.h"
 #include "dure/index/hash_embedder.h"
 #include "dure/index/kernels.h"
 #include "dure/index/store.h"
@@ -109,6 +110,7 @@ py::list hits_of(const std::vector<index::Hit>& hits, bool with_vector) {
 py::dict plan_of(const index::Plan& plan) {
   py::dict out;
   out["vector"] = plan.vector;
+  out["reason"] = plan.reason;
   out["words"] = plan.words;
   out["ef"] = plan.ef;
   out["distances"] = plan.distances;
@@ -118,6 +120,58 @@ py::dict plan_of(const index::Plan& plan) {
   out["seq"] = plan.seq;
   out["simd"] = index::kernels().name;
   return out;
+}
+
+const char* name_of_op(index::FilterOp op) {
+  using Op = index::FilterOp;
+  switch (op) {
+    case Op::kAnd:
+      return "and";
+    case Op::kOr:
+      return "or";
+    case Op::kAtLeast:
+      return "at_least";
+    case Op::kNot:
+      return "not";
+    case Op::kEqual:
+      return "=";
+    case Op::kLess:
+      return "<";
+    case Op::kLessEqual:
+      return "<=";
+    case Op::kGreater:
+      return ">";
+    case Op::kGreaterEqual:
+      return ">=";
+    case Op::kIn:
+      return "in";
+    case Op::kNotIn:
+      return "not_in";
+    case Op::kLike:
+      return "like";
+    case Op::kHasText:
+      return "has_text";
+    case Op::kHasElement:
+      return "has_element";
+    case Op::kIsNull:
+      return "is_null";
+    case Op::kHoldsNull:
+      return "holds_null";
+    case Op::kIsEmpty:
+      return "is_empty";
+  }
+  return "";
+}
+
+py::tuple tree_of(const index::FilterNode& node) {
+  py::list values;
+  for (const index::FilterValue& value : node.values) {
+    values.append(std::visit([](const auto& one) { return py::object(py::cast(one)); }, value));
+  }
+  py::list children;
+  for (const index::FilterNode& child : node.children) children.append(tree_of(child));
+  return py::make_tuple(name_of_op(node.op), node.field, values, children, node.count,
+                        node.any_element);
 }
 
 py::tuple document_of(const index::DocumentOut& one) {
@@ -320,6 +374,14 @@ void bind_collection(py::module_& room) {
             return py::make_tuple(rows_of(page.rows, with_vectors), page.next);
           },
           py::arg("after"), py::arg("limit"), py::arg("where"), py::arg("with_vectors"))
+      .def(
+          "changes",
+          [rows_of](const Col& col, std::uint64_t since, std::int64_t after, std::int64_t limit) {
+            const index::ChangePage page =
+                value_or_throw(without_gil([&] { return col.changes(since, after, limit); }));
+            return py::make_tuple(rows_of(page.rows, true), page.removed, page.next, page.seq);
+          },
+          py::arg("since"), py::arg("after"), py::arg("limit"))
       .def("optimize",
            [](const Col& col) { ok_or_throw(without_gil([&] { return col.optimize(); })); })
       .def("documents",
@@ -428,6 +490,15 @@ void bind_index(py::module_& core) {
       },
       py::arg("document"), py::arg("content"), py::arg("occurrence"),
       "The id of the chunk with that content in that document.");
+  room.def(
+      "filter_tree",
+      [](std::string_view where) {
+        const index::Filter filter = value_or_throw(index::Filter::parse(where));
+        return py::make_tuple(tree_of(filter.root()), filter.missing_is_unknown());
+      },
+      py::arg("where"),
+      "A filter (as JSON) as (op, field, values, children, count, any_element), and whether a "
+      "missing field is unknown.");
   room.def("document_id", &index::document_id, py::arg("text"),
            "The id of a document that nobody named.");
 }

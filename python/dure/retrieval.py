@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import collections
 import hashlib
 import json
 import math
@@ -58,7 +59,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 _MODES = ("vector", "bm25", "hybrid")
-_FORMATS = ("jsonl",)
+_LAST_SEQ = 1 << 62  # above every commit
 
 
 @runtime_checkable
@@ -90,9 +91,12 @@ class Embedder(Protocol):
 class VectorStore(Protocol):
     """What every store of vectors can do, ours and the adapters of other engines.
 
-    `capabilities` names what is really done by the engine, of `"vector"`, `"bm25"`, `"hybrid"`,
-    `"where"`, `"durable"`, `"multi_process"`, `"group_by"`; anything else raises
-    `UnsupportedError`, nothing is emulated in silence.
+    `capabilities` names what the engine itself does, of: `filter` (before the search, so that
+    `top_k` hits come back if there are as many), `delete_by_filter`, `hybrid` and `sparse` (search
+    by words, with vectors and alone), `exact` (no approximation), `persistent` (survives the
+    process), `multi_process`, `native_async`, `namespaces` (tenants), `quantization`,
+    `multi_vector`, `snapshot` (consistent copies). Asking for another raises `UnsupportedError`;
+    nothing is emulated in silence. Scores are similarities: higher is better.
     """
 
     @property
@@ -128,6 +132,26 @@ class VectorStore(Protocol):
 
     def count(self, *, where: Where | None = None) -> int:
         """Return how many rows there are."""
+
+    def scroll(
+        self, *, after: str | None = None, limit: int = 1000, where: Where | None = None
+    ) -> Page:
+        """Return rows page by page; `next` of a page goes into `after=`."""
+
+    async def aupsert(self, *arguments: Any, **options: Any) -> list[str]:  # noqa: ANN401
+        """The coroutine of `upsert`."""
+
+    async def aquery(self, *arguments: Any, **options: Any) -> list[Hit]:  # noqa: ANN401
+        """The coroutine of `query`."""
+
+    async def adelete(self, **options: Any) -> int:  # noqa: ANN401
+        """The coroutine of `delete`."""
+
+    async def acount(self, **options: Any) -> int:  # noqa: ANN401
+        """The coroutine of `count`."""
+
+    async def ascroll(self, **options: Any) -> Page:  # noqa: ANN401
+        """The coroutine of `scroll`."""
 
 
 class Row(NamedTuple):
@@ -391,7 +415,17 @@ class Collection:
     """
 
     capabilities = frozenset(
-        {"vector", "bm25", "hybrid", "where", "durable", "multi_process", "group_by"}
+        {
+            "delete_by_filter",
+            "filter",
+            "hybrid",
+            "multi_process",
+            "namespaces",
+            "persistent",
+            "quantization",
+            "snapshot",
+            "sparse",
+        }
     )
 
     def __init__(self, core: _core.index.Collection, embedder: Embedder | None) -> None:
@@ -582,7 +616,7 @@ class Collection:
             raise InvalidArgumentError("give either ids or where", argument="ids")
         if ids is not None:
             return self._core.delete(_strings(ids, "ids"))
-        return self._core.delete_where(_required_filter(where))
+        return self._core.delete_where(filter_json(where))
 
     async def adelete(self, *, ids: Sequence[str] | None = None, where: Where | None = None) -> int:
         """The coroutine of `delete`."""
@@ -750,7 +784,7 @@ class Collection:
         ef: int | None = None,
     ) -> list[list[Hit]]:
         """Search for each row of `array` (float32 [n, dim]) in one crossing."""
-        vectors = _matrix(array, "array")
+        vectors = matrix_of(array, "array")
         top_k, ef = integer(top_k, "top_k"), optional_integer(ef, "ef")
         found = _sound(self._core.query_batch, vectors, top_k, _filter(where), ef or 0)
         return [[_hit(one) for one in hits] for hits in found]
@@ -824,50 +858,108 @@ class Collection:
 
     # --- out and in ------------------------------------------------------------------------------
 
-    def export(self, path: str | os.PathLike[str], *, format: str = "jsonl") -> int:
-        """Write all rows to a file, one JSON object a line; return how many.
+    @property
+    def seq(self) -> int:
+        """The number of the store's last commit: what `export(since=)` goes on from."""
+        return self._core.changes(_LAST_SEQ, 0, 1)[3]
 
-        A line has id, document, text, metadata and vector; `load` gives back the same bits.
+    def export(
+        self, path: str | os.PathLike[str], *, format: str = "jsonl", since: int | None = None
+    ) -> int:
+        """Write all rows, or what changed, to a file; return how many.
+
+        `load` gives back the same ids, texts, metadata and bits of the vectors. The file appears
+        under its name when it is whole. Rows that are written meanwhile may be missing in it: take
+        `seq` before, and the next run brings them.
+
+        Args:
+            path: The file; for `"npy"` the array, with the rest in a `.jsonl` of the same name.
+            format: `"jsonl"`: one object a line with id, document, text, metadata and vector.
+                `"parquet"`: the same as columns, metadata as JSON (extra `arrow`). `"npy"`.
+            since: A `seq` of before: only rows that were written after it, and the ids of those
+                that were removed (`"deleted": true`).
+
+        Raises:
+            InvalidArgumentError: removed rows of that time are forgotten: export everything.
+            UnsupportedError: an unknown format.
         """
-        _check_format(format)
-        count = 0
-        with open(os.fspath(path), "w", encoding="utf-8") as out:  # noqa: PTH123 - streams
-            for row in self._all_rows():
-                out.write(json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
-                count += 1
-        return count
+        from dure import _transfer
 
-    async def aexport(self, path: str | os.PathLike[str], *, format: str = "jsonl") -> int:
+        name = _path(path, "path")
+        first = optional_integer(since, "since") or 0
+        count = 0
+        with _transfer.writing(name, text(format, "format")) as out:
+            if since is None:
+                for rows in self._all_pages():
+                    out.write(rows)
+                    count += len(rows)
+                return count
+            gone: list[str] = []
+            after = 0
+            while True:
+                found, removed, after, _ = _sound(self._core.changes, first, after, 1000)
+                out.write([_row(one) for one in found])
+                gone += removed
+                count += len(found)
+                if not after:
+                    break
+            gone = sorted(set(gone))
+            out.remove(gone)
+            return count + len(gone)
+
+    async def aexport(
+        self, path: str | os.PathLike[str], *, format: str = "jsonl", since: int | None = None
+    ) -> int:
         """The coroutine of `export`."""
-        return await asyncio.to_thread(self.export, path, format=format)
+        return await asyncio.to_thread(self.export, path, format=format, since=since)
 
-    def load(self, path: str | os.PathLike[str], *, format: str = "jsonl") -> int:
-        """Upsert all rows of a file that `export` wrote; return how many.
+    def load(
+        self, path: str | os.PathLike[str], *, format: str = "jsonl", source: str | None = None
+    ) -> int:
+        """Take in all rows of a file that `export` wrote; return how many.
 
-        Batches of 1,000 rows are committed as they are read. Rows without a vector are embedded.
+        Batches of 1,000 rows are committed as they are read; what is there already costs nothing,
+        so a run that broke off is run again. Rows without a vector are embedded.
 
-        Raises: InvalidArgumentError: a line is no such row; `.path` says which.
+        Args:
+            path: The file, or Chroma's folder.
+            format: `"jsonl"`, `"parquet"`, `"npy"` as `export`; `"chroma"`: a folder of
+                `chromadb.PersistentClient`, which stays as it is. Vectors that Chroma keeps in its
+                index alone are read if chromadb is installed, else made anew from the texts.
+            source: The collection in Chroma's folder; None: of this collection's name.
+
+        Raises:
+            InvalidArgumentError: a line is no such row; `.path` says which.
+            FileRefusedError: a damaged or foreign file.
+            NotFoundError: no such folder or collection of Chroma's.
         """
-        _check_format(format)
-        count = 0
-        with open(os.fspath(path), encoding="utf-8") as lines:  # noqa: PTH123 - streams
-            for batch in _batches(_parsed(lines), 1000):
-                count += self._load_batch(batch)
-        return count
+        from dure import _transfer
 
-    async def aload(self, path: str | os.PathLike[str], *, format: str = "jsonl") -> int:
+        name = _path(path, "path")
+        source = optional_text(source, "source") or self.name
+        return sum(
+            self._load_batch(batch)
+            for batch in _transfer.reading(name, text(format, "format"), source)
+        )
+
+    async def aload(
+        self, path: str | os.PathLike[str], *, format: str = "jsonl", source: str | None = None
+    ) -> int:
         """The coroutine of `load`."""
-        return await asyncio.to_thread(self.load, path, format=format)
+        return await asyncio.to_thread(self.load, path, format=format, source=source)
 
-    def _all_rows(self) -> Iterator[Row]:
+    def _all_pages(self) -> Iterator[list[Row]]:
         page = self.scroll(include=["vector"])
-        while True:
-            yield from page.rows
-            if page.next is None:
-                return
+        yield page.rows
+        while page.next is not None:
             page = self.scroll(after=page.next, include=["vector"])
+            yield page.rows
 
     def _load_batch(self, rows: list[dict[str, Any]]) -> int:
+        gone = [row["id"] for row in rows if row.get("deleted")]
+        if gone:
+            self.delete(ids=gone)
+        rows = [row for row in rows if not row.get("deleted")]
         given = [row for row in rows if row.get("vector") is not None]
         for some, vectors in (
             (given, [row["vector"] for row in given]),
@@ -890,7 +982,7 @@ class Collection:
                 made = self.embedder.embed_documents([batch.content_of(i) for i in missing])
                 batch.put(missing, made)
             self._write(batch)
-        return len(rows)
+        return len(rows) + len(gone)
 
     def __repr__(self) -> str:
         return f"Collection({self.name!r}, tenant={self.tenant!r})"
@@ -950,9 +1042,9 @@ class _Rows:
         if isinstance(embeddings, list | tuple) and any(one is None for one in embeddings):
             given = [i for i, one in enumerate(embeddings) if one is not None]
             if given:
-                self._put_at(given, _matrix([embeddings[i] for i in given], "embeddings"))
+                self._put_at(given, matrix_of([embeddings[i] for i in given], "embeddings"))
             return
-        matrix = _matrix(embeddings, "embeddings")
+        matrix = matrix_of(embeddings, "embeddings")
         if len(matrix) != self.count:
             raise InvalidArgumentError(
                 f"{len(matrix)} embeddings for {self.count} rows", argument="embeddings"
@@ -987,7 +1079,7 @@ class _Rows:
 
     def put(self, rows: Sequence[int], made: ArrayLike) -> None:
         """Take the vectors that an embedder made for `rows`."""
-        matrix = _matrix(made, "embedder")
+        matrix = matrix_of(made, "embedder")
         if len(matrix) != len(rows):
             raise InvalidArgumentError(
                 f"the embedder returned {len(matrix)} vectors for {len(rows)} texts",
@@ -1036,6 +1128,59 @@ class _Question:
         if text is not None:
             _utf8(text, "text")
         return cls(None if vector is None else _one_vector(vector), text, chosen)
+
+
+class Given(NamedTuple):
+    """The rows of one upsert for an engine that is not ours; see `rows_of`."""
+
+    ids: list[str]
+    texts: list[str | None]
+    contents: list[str]
+    metadata: list[dict[str, Any]]
+    vectors: Vectors | None
+    document: str | None
+
+
+def rows_of(
+    chunks: Any,  # noqa: ANN401
+    embeddings: Any,  # noqa: ANN401
+    ids: Sequence[str] | None,
+    texts: Sequence[str | None] | None,
+    metadata: Any,  # noqa: ANN401
+    document: object,
+) -> Given:
+    """Check the arguments of an `upsert` and name the rows as our own store would.
+
+    Raises: as `Collection.upsert`.
+    """
+    rows = _Rows.of(chunks, embeddings, ids, texts, metadata, document)
+    if embeddings is not None and (rows.vectors is None or len(rows.vectors) < rows.count):
+        raise InvalidArgumentError("give a vector for each row", argument="embeddings")
+    name = None if rows.document is None else rows.document[0]
+    seen: dict[tuple[str, bytes], int] = {}
+    names: list[str] = []
+    for row, content in enumerate(rows.contents):
+        if rows.ids is not None:
+            names.append(rows.ids[row])
+            continue
+        if content is None:
+            raise InvalidArgumentError("a row has neither an id nor a content", argument="ids")
+        key = (name or content[:16].hex(), content)
+        names.append(chunk_id(*key, seen.setdefault(key, 0)))
+        seen[key] += 1
+    twice = sorted(name for name, times in collections.Counter(names).items() if times > 1)
+    if twice:
+        raise InvalidArgumentError(
+            f"ids stand twice in one upsert: {', '.join(twice)}", argument="ids"
+        )
+    return Given(
+        names,
+        list(rows.texts or [None] * rows.count),
+        [one or "" for one in rows.embed_texts],
+        [json.loads(one) for one in rows.metadata],
+        rows.vectors,
+        name,
+    )
 
 
 def _contents(
@@ -1144,7 +1289,8 @@ def _strings(values: Sequence[str], argument: str) -> list[str]:
     return strings
 
 
-def _matrix(values: ArrayLike, argument: str) -> Vectors:
+def matrix_of(values: ArrayLike, argument: str) -> Vectors:
+    """Return float32 [n, dim]."""
     import numpy as np
 
     try:
@@ -1180,10 +1326,11 @@ def _one_vector(values: ArrayLike) -> Vectors:
 
 
 def _filter(where: Where | None) -> str | None:
-    return None if where is None else _required_filter(where)
+    return None if where is None else filter_json(where)
 
 
-def _required_filter(where: Where | None) -> str:
+def filter_json(where: Where | None) -> str:
+    """Return a filter as the core reads it."""
     try:
         text = json.dumps(where, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -1278,38 +1425,3 @@ def _hit(one: tuple[Any, ...]) -> Hit:
 def _document(one: tuple[Any, ...]) -> StoredDocument:
     id, source, size, content, metadata, chunks = one
     return StoredDocument(id, source, size, content, _stored_json(metadata), chunks)
-
-
-def _check_format(format: str) -> None:
-    if format not in _FORMATS:
-        raise errors.UnsupportedError(
-            f'format "jsonl" can be read and written, not {format!r}', backend="dure", flag=format
-        )
-
-
-def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as wrong:
-            raise InvalidArgumentError(
-                f"line {number} is no JSON: {wrong}", argument="path", path=f"line {number}"
-            ) from wrong
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-            raise InvalidArgumentError(
-                f"line {number} is no object with an id", argument="path", path=f"line {number}"
-            )
-        yield row
-
-
-def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    batch: list[_T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

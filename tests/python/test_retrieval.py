@@ -83,6 +83,30 @@ def test_texts_are_found_by_words_by_vector_and_by_both(store: dure.Store) -> No
     assert [hit.id for hit in col.query("farmers", where=must)] == ["money"]
 
 
+def test_explain_says_why(tmp_path: Path) -> None:
+    seal = {"part_rows": 512, "seal_rows": 1024, "brute_rows": 2, "m": 8, "ef_construction": 40}
+    with Store(core.Store.open(str(tmp_path / "kb"), "normal", False, seal)) as store:
+        col = store.collection("a", dim=8)
+        vectors = np.random.default_rng(1).normal(size=(4096, 8)).astype(np.float32)
+        meta = [{"n": i % 100} for i in range(4096)]
+        col.upsert(ids=[str(i) for i in range(4096)], embeddings=vectors, metadata=meta)
+        col.optimize()
+        plans = {}
+        asked = {"none": None, "few": "n = 3", "part": "n < 20", "most": "n < 90"}
+        for name, where in asked.items():
+            hits = col.query(vector=vectors[0], top_k=10, where=where, explain=True)
+            assert len(hits) == 10
+            plans[name] = (hits.plan["vector"], hits.plan["reason"])  # type: ignore[attr-defined]
+        ways = {name: way for name, (way, _) in plans.items()}
+        assert ways == {
+            "none": "graph",
+            "few": "filter+flat",
+            "part": "filter+acorn",
+            "most": "filter+graph",
+        }
+        assert len({reason for _, reason in plans.values()}) == 4
+
+
 def test_explain_says_how(store: dure.Store) -> None:
     col = store.collection("docs")
     col.upsert(ids=["ko", "en", "money"], texts=TEXTS)
@@ -322,7 +346,85 @@ def test_export_and_load_keep_every_bit(store: dure.Store, tmp_path: Path) -> No
     with pytest.raises(errors.InvalidArgumentError, match="line 2"):
         other.load(tmp_path / "bad.jsonl")
     with pytest.raises(errors.UnsupportedError):
-        col.export(tmp_path / "x", format="parquet")
+        col.export(tmp_path / "x", format="xml")
+    with pytest.raises(errors.UnsupportedError):
+        col.load(tmp_path / "x", format="pickle")
+    assert sorted(one.name for one in tmp_path.glob("*.part")) == []
+
+
+def test_arrays_go_out_and_come_back(store: dure.Store, tmp_path: Path) -> None:
+    col = store.collection("a", dim=3)
+    vectors = np.random.default_rng(4).normal(size=(2500, 3)).astype(np.float32)
+    names = [f"r{i:04}" for i in range(2500)]
+    col.upsert(ids=names, embeddings=vectors, texts=["글"] * 2500, metadata={"n": 1})
+    assert col.export(tmp_path / "a.npy", format="npy") == 2500
+    assert np.array_equal(np.load(tmp_path / "a.npy"), vectors)
+    other = store.collection("b", dim=3)
+    assert other.load(tmp_path / "a.npy", format="npy") == 2500
+    back = other.get(names, include=["vector"])
+    assert np.array_equal(np.stack([row.vector for row in back if row.vector is not None]), vectors)
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    (tmp_path / "a.jsonl").write_text("\n".join(lines[:-1]))
+    with pytest.raises(errors.FileRefusedError, match="2499 rows"):
+        store.collection("c", dim=3).load(tmp_path / "a.npy", format="npy")
+    (tmp_path / "b.npy").write_bytes(b"\x80\x04]\x94.")  # a pickle
+    with pytest.raises(errors.FileRefusedError):
+        other.load(tmp_path / "b.npy", format="npy")
+
+
+def test_an_export_goes_on_from_a_commit(store: dure.Store, tmp_path: Path) -> None:
+    col = store.collection("a", dim=2)
+    other = store.collection("b", dim=2)
+    col.upsert(ids=["a", "b", "c"], embeddings=np.eye(3, 2) + 1, metadata={"n": 1})
+    col.export(tmp_path / "all.jsonl")
+    other.load(tmp_path / "all.jsonl")
+    before = col.seq
+    assert col.export(tmp_path / "none.jsonl", since=before) == 0
+    col.update(ids=["a"], metadata=[{"n": 2}])
+    col.delete(ids=["b"])
+    col.upsert(ids=["c"], embeddings=[[5.0, 1.0]])
+    col.upsert(ids=["d", "e"], embeddings=[[1.0, 1.0], [2.0, 1.0]])
+    col.delete(ids=["e"])
+    assert col.export(tmp_path / "more.jsonl", since=before) == 5
+    lines = [json.loads(line) for line in (tmp_path / "more.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines if line.get("deleted")] == ["b", "e"]
+    assert other.load(tmp_path / "more.jsonl") == 5
+    rows, same = col.scroll(include=["vector"]).rows, other.scroll(include=["vector"]).rows
+    assert [row.to_dict() for row in rows] == [row.to_dict() for row in same]
+    col.optimize()  # drops what is known about removed rows
+    with pytest.raises(InvalidArgumentError, match="forgotten"):
+        col.export(tmp_path / "late.jsonl", since=before)
+    assert not (tmp_path / "late.jsonl").exists()
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+
+
+def test_filters_of_new_values_are_answered_from_columns(store: dure.Store) -> None:
+    """Twelve filters over rows that come and go, held against Python."""
+    col = store.collection("a", dim=2)
+    rng = random.Random(5)
+    rows: dict[str, dict[str, Any]] = {}
+    for round in range(12):
+        for i in range(60):
+            meta = {"n": rng.randrange(20), "s": rng.choice("abc"), "tags": [rng.randrange(3)]}
+            if rng.random() < 0.2:
+                del meta[rng.choice(["n", "s", "tags"])]
+            rows[f"r{round}-{i}"] = meta
+        fresh = [name for name in rows if name.startswith(f"r{round}-")]
+        col.upsert(ids=fresh, embeddings=np.ones((60, 2)), metadata=[rows[name] for name in fresh])
+        for name in rng.sample(sorted(rows), 10):
+            col.delete(ids=[name])
+            del rows[name]
+        n = rng.randrange(20)
+        for where, holds in (
+            (f"n > {n} OR s = 'a'", lambda m, n=n: m.get("n", -1) > n or m.get("s") == "a"),
+            ({"n": {"$ne": n}}, lambda m, n=n: m.get("n") != n),
+            ({"tags": {"$contains": 1}}, lambda m: 1 in m.get("tags", [])),
+            (f"NOT (n = {n})", lambda m, n=n: "n" in m and m["n"] != n),
+        ):
+            wanted = sorted(name for name, meta in rows.items() if holds(meta))
+            assert col.count(where=where) == len(wanted), where
+            found = col.query(vector=[1, 1], top_k=1000, where=where)
+            assert sorted(hit.id for hit in found) == wanted, where
 
 
 def test_read_only_and_foreign_folders(store: dure.Store, tmp_path: Path) -> None:

@@ -9,16 +9,15 @@
 
 #include "dure/index/fusion.h"
 #include "dure/index/kernels.h"
+#include "dure/index/planner.h"
 
 namespace dure::index {
 namespace {
 
 constexpr std::size_t kWord = 64;
-constexpr std::size_t kFilters = 256;        // bit sets kept
+constexpr std::size_t kFilters = 64;         // bit sets kept
 constexpr std::size_t kFewestReranked = 20;  // rows of a graph's answer scored anew
-constexpr std::size_t kSmallestEf = 64;
-constexpr std::size_t kFusionDepth = 50;  // of each list, at least
-constexpr double kInGraphShare = 0.3;     // filters passing less are answered by a scan
+constexpr std::size_t kFusionDepth = 50;     // of each list, at least
 constexpr std::size_t kMostSegments = 6;
 
 bool bit(const std::vector<std::uint64_t>& bits, std::uint32_t row) noexcept {
@@ -154,6 +153,7 @@ void CollectionIndex::take(CollectionIndex& other) {
   metadata_ = std::move(other.metadata_);
   words_ = std::move(other.words_);
   filters_.clear();
+  columns_.clear();
 }
 
 std::vector<std::shared_ptr<const Part>> CollectionIndex::to_seal(bool all) {
@@ -225,24 +225,36 @@ base::Result<std::shared_ptr<const CollectionIndex::Bits>> CollectionIndex::bits
   }
   CachedFilter& cached = filters_.front();
   if (cached.rows < metadata_.size()) {
-    Bits bits = *cached.bits;
+    if (base::Status status = grow(cached); !status.ok()) {
+      filters_.pop_front();
+      return base::fail(std::move(status));
+    }
+  }
+  return cached.bits;
+}
+
+// By columns if they can tell, else by reading the rows that are new.
+base::Status CollectionIndex::grow(CachedFilter& cached) const {
+  auto found = columns_.passing(*cached.filter, metadata_, live_);
+  if (!found) return std::move(found.error());
+  Bits bits;
+  if (*found) {
+    bits = std::move(**found);
+  } else {
+    bits = *cached.bits;
     bits.resize(words_for(metadata_.size()), 0);
     FilterMatcher matcher(*cached.filter);
     for (std::size_t row = cached.rows; row < metadata_.size(); ++row) {
       const auto number = static_cast<std::uint32_t>(row);
       if (!bit(live_, number)) continue;
       const auto passes = matcher.matches(metadata_[row]);
-      if (!passes) {
-        base::Status clash = passes.error();
-        filters_.pop_front();
-        return base::fail(std::move(clash));
-      }
+      if (!passes) return passes.error();
       if (*passes) set_bit(bits, number);
     }
-    cached.bits = std::make_shared<const Bits>(std::move(bits));
-    cached.rows = metadata_.size();
   }
-  return cached.bits;
+  cached.bits = std::make_shared<const Bits>(std::move(bits));
+  cached.rows = metadata_.size();
+  return {};
 }
 
 base::Result<std::size_t> CollectionIndex::count(const std::string* where) const {
@@ -325,14 +337,17 @@ base::Status CollectionIndex::scan(const Part& part, const SearchSpec& spec,
   return {};
 }
 
-base::Status CollectionIndex::walk(const Part& part, const SearchSpec& spec,
-                                   const std::uint64_t* passes, std::size_t ef,
+base::Status CollectionIndex::walk(const Part& part, const SearchSpec& spec, const Walk& how,
                                    std::vector<ScoredRow>& best, Plan& plan) const {
   thread_local GraphScratch scratch;
   thread_local std::vector<Candidate> found;
   GraphStats stats;
   const CodeRows rows = part.rows();
-  part.graph().search(*spec.vector, rows, ef, passes, scratch, found, stats);
+  if (how.acorn) {
+    part.graph().search_passing(*spec.vector, rows, how.ef, how.passes, scratch, found, stats);
+  } else {
+    part.graph().search(*spec.vector, rows, how.ef, how.passes, scratch, found, stats);
+  }
   plan.distances += stats.distances;
   const std::size_t reranked = std::min(found.size(), std::max(kFewestReranked, 2 * spec.top_k));
   std::vector<float> vector(dim_);
@@ -369,31 +384,28 @@ base::Status CollectionIndex::nearest_in(const Part& part, const SearchSpec& spe
     return scan(part, spec, passes, best, plan);
   }
   ++plan.segments;
-  const double share = static_cast<double>(passing) / static_cast<double>(part.size());
-  const bool few = where != nullptr && (passing <= policy_.brute_rows || share < kInGraphShare);
-  if (few || passing <= spec.top_k) {
+  const PlanChoice choice = index::plan(
+      {part.size(), passing, dim_, spec.top_k, spec.ef, policy_.brute_rows, where != nullptr});
+  plan.reason = choice.reason;
+  if (choice.way == Way::kScan) {
     plan.vector = "filter+flat";
     return scan(part, spec, passes, best, plan);
   }
-  std::size_t ef = std::max(spec.ef != 0 ? spec.ef : kSmallestEf, 2 * spec.top_k);
-  if (passing < part.size()) {
-    ef = static_cast<std::size_t>(static_cast<double>(ef) / std::sqrt(share));
-  }
-  ef = std::min(ef, part.size());
-  plan.ef = std::max(plan.ef, ef);
+  plan.ef = std::max(plan.ef, choice.ef);
   const std::size_t before = best.size();
-  if (base::Status status =
-          walk(part, spec, passing == part.size() ? nullptr : passes, ef, best, plan);
-      !status.ok()) {
-    return status;
-  }
+  const Walk how{choice.ef, passing == part.size() ? nullptr : passes, choice.way == Way::kAcorn};
+  if (base::Status status = walk(part, spec, how, best, plan); !status.ok()) return status;
   // A graph that falls apart under a filter answers short: look at all.
   if (best.size() < std::min(spec.top_k, before + passing)) {
     best.resize(before);
     std::make_heap(best.begin(), best.end(), ranks_before);
+    plan.reason = "the walk met too few: all that pass are looked at";
+    plan.vector = "filter+flat";
     return scan(part, spec, passes, best, plan);
   }
-  if (plan.vector != "filter+flat") plan.vector = where != nullptr ? "filter+graph" : "graph";
+  if (plan.vector != "filter+flat") {
+    plan.vector = where == nullptr ? "graph" : how.acorn ? "filter+acorn" : "filter+graph";
+  }
   return {};
 }
 

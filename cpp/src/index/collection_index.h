@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "columns.h"
 #include "dure/base/annotations.h"
 #include "dure/index/bm25.h"
 #include "dure/index/filter.h"
@@ -96,7 +97,11 @@ class CollectionIndex {
     std::shared_ptr<const Bits> bits;
     std::size_t rows = 0;  // evaluated so far
   };
-  struct Lists;
+  struct Walk {
+    std::size_t ef;
+    const std::uint64_t* passes;  // null: all rows
+    bool acorn;
+  };
 
   Part& open_part() DURE_REQUIRES(mutex_);
   void close_part() DURE_REQUIRES(mutex_);
@@ -104,6 +109,7 @@ class CollectionIndex {
   void kill(std::int64_t chunk) DURE_REQUIRES(mutex_);
   [[nodiscard]] std::int64_t find(std::int64_t chunk) const;
   [[nodiscard]] base::Result<std::shared_ptr<const Bits>> bits_of(const std::string& where) const;
+  [[nodiscard]] base::Status grow(CachedFilter& cached) const DURE_REQUIRES(filters_mutex_);
   [[nodiscard]] const std::shared_ptr<Part>& part_of(std::uint32_t row) const;
   [[nodiscard]] base::Result<std::vector<ScoredRow>> nearest(const SearchSpec& spec,
                                                              const Bits* where, Plan& plan) const;
@@ -112,8 +118,7 @@ class CollectionIndex {
   [[nodiscard]] base::Status scan(const Part& part, const SearchSpec& spec,
                                   const std::uint64_t* passes, std::vector<ScoredRow>& best,
                                   Plan& plan) const;
-  [[nodiscard]] base::Status walk(const Part& part, const SearchSpec& spec,
-                                  const std::uint64_t* passes, std::size_t ef,
+  [[nodiscard]] base::Status walk(const Part& part, const SearchSpec& spec, const Walk& how,
                                   std::vector<ScoredRow>& best, Plan& plan) const;
 
   const std::size_t dim_;
@@ -130,6 +135,7 @@ class CollectionIndex {
 
   mutable std::mutex filters_mutex_;
   mutable std::list<CachedFilter> filters_ DURE_GUARDED_BY(filters_mutex_);  // latest first
+  mutable Columns columns_ DURE_GUARDED_BY(filters_mutex_);
 };
 
 }  // namespace dure::index

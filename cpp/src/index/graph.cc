@@ -6,6 +6,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <memory>
 #include <new>
@@ -21,6 +22,7 @@ namespace {
 
 [[gnu::used]] int (*const kBlas)() = &dgemm_;
 
+constexpr std::size_t kSeeds = 4;     // of a walk through rows that pass
 constexpr std::size_t kBatch = 2000;  // rows per add(): FAISS allocates locks for all rows in each
 
 // Distances between coded rows, smaller is nearer. A row is named by its number, written as a
@@ -188,6 +190,46 @@ void fetch(const std::uint8_t* code, std::size_t dim) noexcept {
   for (std::size_t at = 0; at < dim; at += 64) __builtin_prefetch(code + at);
 }
 
+// Calls meet(Candidate) for each of `fresh`, four distances at a time.
+template <typename Meet>
+void score_all(const QueryVector& query, const CodeRows& rows,
+               const std::vector<std::uint32_t>& fresh, const Meet& meet) {
+  const auto& kernel = kernels();
+  std::size_t at = 0;
+  for (; at + 4 <= fresh.size(); at += 4) {
+    const std::uint8_t* four[4];
+    std::int32_t sums[4];
+    for (std::size_t j = 0; j < 4; ++j) four[j] = rows.codes + fresh[at + j] * rows.dim;
+    kernel.dot_u8s8_x4(four, query.code(), rows.dim, sums);
+    for (std::size_t j = 0; j < 4; ++j) {
+      const std::uint32_t row = fresh[at + j];
+      meet(Candidate{query.estimate(sums[j], rows.heads[row]), row});
+    }
+  }
+  for (; at < fresh.size(); ++at) {
+    const std::uint32_t row = fresh[at];
+    const std::int32_t sum = kernel.dot_u8s8(rows.codes + row * rows.dim, query.code(), rows.dim);
+    meet(Candidate{query.estimate(sum, rows.heads[row]), row});
+  }
+}
+
+// A few rows that pass, spread over all: where a walk begins that the entry alone does not reach.
+void add_seeds(const std::uint64_t* passes, std::size_t rows, GraphScratch& scratch,
+               std::vector<std::uint32_t>& fresh) {
+  const std::size_t words = (rows + 63) / 64;
+  for (std::size_t seed = 0; seed < kSeeds; ++seed) {
+    const std::size_t begin = words * seed / kSeeds;
+    const std::size_t end = words * (seed + 1) / kSeeds;
+    for (std::size_t word = begin; word < end; ++word) {
+      if (passes[word] == 0) continue;
+      const auto row = static_cast<std::uint32_t>(
+          word * 64 + static_cast<unsigned>(std::countr_zero(passes[word])));
+      if (row < rows && scratch.visit(row)) fresh.push_back(row);
+      break;
+    }
+  }
+}
+
 }  // namespace
 
 void GraphScratch::begin(std::size_t rows) {
@@ -285,7 +327,6 @@ Candidate Graph::descend(const QueryVector& query, const CodeRows& rows, GraphSt
 void Graph::search(const QueryVector& query, const CodeRows& rows, std::size_t ef,
                    const std::uint64_t* passes, GraphScratch& scratch,
                    std::vector<Candidate>& found, GraphStats& stats) const {
-  const auto& kernel = kernels();
   std::vector<Candidate> walk_storage;
   std::vector<Candidate> unused;
   Pool walk(ef, passes == nullptr ? found : walk_storage);
@@ -312,22 +353,61 @@ void Graph::search(const QueryVector& query, const CodeRows& rows, std::size_t e
       fresh.push_back(row);
     }
     stats.distances += fresh.size();
-    std::size_t at = 0;
-    for (; at + 4 <= fresh.size(); at += 4) {
-      const std::uint8_t* four[4];
-      std::int32_t sums[4];
-      for (std::size_t j = 0; j < 4; ++j) four[j] = rows.codes + fresh[at + j] * rows.dim;
-      kernel.dot_u8s8_x4(four, query.code(), rows.dim, sums);
-      for (std::size_t j = 0; j < 4; ++j) {
-        const std::uint32_t row = fresh[at + j];
-        meet({query.estimate(sums[j], rows.heads[row]), row});
-      }
+    score_all(query, rows, fresh, meet);
+  }
+}
+
+// Rows that pass, at most two links away. A row that does not pass is opened once.
+void Graph::gather_passing(std::uint32_t from, const std::uint64_t* passes, GraphScratch& scratch,
+                           std::vector<std::uint32_t>& fresh) const {
+  const auto links_of = [this](std::uint32_t row) {
+    return data_.lowest.data() + std::size_t{row} * data_.stride;
+  };
+  const std::size_t begin = fresh.size();
+  std::vector<std::uint32_t> closed;
+  const std::int32_t* links = links_of(from);
+  for (std::size_t i = 0; i < data_.stride && links[i] >= 0; ++i) {
+    const auto row = static_cast<std::uint32_t>(links[i]);
+    if (!bit(passes, row)) {
+      __builtin_prefetch(links_of(row));
+      closed.push_back(row);
+    } else if (scratch.visit(row)) {
+      fresh.push_back(row);
     }
-    for (; at < fresh.size(); ++at) {
-      const std::uint32_t row = fresh[at];
-      const std::int32_t sum = kernel.dot_u8s8(rows.codes + row * rows.dim, query.code(), rows.dim);
-      meet({query.estimate(sum, rows.heads[row]), row});
+  }
+  for (const std::uint32_t through : closed) {
+    if (fresh.size() - begin >= data_.stride) return;
+    if (!scratch.visit(through)) continue;
+    const std::int32_t* further = links_of(through);
+    for (std::size_t i = 0; i < data_.stride && further[i] >= 0; ++i) {
+      const auto row = static_cast<std::uint32_t>(further[i]);
+      if (bit(passes, row) && scratch.visit(row)) fresh.push_back(row);
     }
+  }
+}
+
+void Graph::search_passing(const QueryVector& query, const CodeRows& rows, std::size_t ef,
+                           const std::uint64_t* passes, GraphScratch& scratch,
+                           std::vector<Candidate>& found, GraphStats& stats) const {
+  Pool walk(ef, found);
+  scratch.begin(rows.size);
+  std::vector<std::uint32_t> fresh;
+  const auto meet_fresh = [&] {
+    for (const std::uint32_t row : fresh) fetch(rows.codes + row * rows.dim, rows.dim);
+    stats.distances += fresh.size();
+    score_all(query, rows, fresh, [&walk](Candidate one) { walk.insert(one); });
+    fresh.clear();
+  };
+  const Candidate start = descend(query, rows, stats);
+  (void)scratch.visit(start.row);
+  if (bit(passes, start.row)) fresh.push_back(start.row);
+  gather_passing(start.row, passes, scratch, fresh);
+  add_seeds(passes, rows.size, scratch, fresh);
+  meet_fresh();
+  std::uint32_t from = 0;
+  while (walk.take(from)) {
+    gather_passing(from, passes, scratch, fresh);
+    meet_fresh();
   }
 }
 

@@ -437,6 +437,27 @@ base::Result<Page> Collection::scroll(const std::optional<std::string>& after, s
   });
 }
 
+base::Result<ChangePage> Collection::changes(std::uint64_t since, std::int64_t after,
+                                             std::int64_t limit) const {
+  if (limit < 1) return base::fail(base::invalid_argument("limit", "limit must be at least 1"));
+  auto core = store_->core();
+  if (!core) return base::fail(std::move(core.error()));
+  std::uint64_t purged = 0;
+  auto page = (*core)->read([&](StoreDb& db) {
+    const auto row = db.find_collection(tenant_, name_);
+    if (!row) return ChangePage{};
+    purged = row->purged;
+    return db.changed(row->id, since, after, static_cast<std::size_t>(limit));
+  });
+  if (page && since != 0 && since < purged) {
+    return base::fail(base::invalid_argument(
+        "since", "rows that were removed after commit " + std::to_string(since) +
+                     " are forgotten since commit " + std::to_string(purged) +
+                     ": export everything once, then from there"));
+  }
+  return page;
+}
+
 base::Status Collection::optimize() const {
   auto core = store_->core();
   if (!core) return core.error();

@@ -458,6 +458,35 @@ Page StoreDb::scroll(std::int64_t collection, const std::optional<std::string>& 
   return page;
 }
 
+ChangePage StoreDb::changed(std::int64_t collection, std::uint64_t since, std::int64_t after,
+                            std::size_t limit) {
+  ChangePage page;
+  std::vector<std::int64_t> live;
+  begin_read();
+  page.seq = seq();
+  {
+    Cursor found(*this,
+                 "SELECT id, ext_id, del FROM chunk c WHERE collection = ?1 AND seq > ?2 AND "
+                 "id > ?3 AND (del = 0 OR NOT EXISTS (SELECT 1 FROM chunk n WHERE n.collection = "
+                 "?1 AND n.ext_id = c.ext_id AND n.del = 0)) ORDER BY id LIMIT ?4",
+                 collection, since, after, static_cast<std::int64_t>(limit));
+    std::size_t count = 0;
+    while (found.next()) {
+      if (++count == limit) page.next = found.integer(0);
+      if (found.integer(2) == 0) {
+        live.push_back(found.integer(0));
+      } else {
+        page.removed.push_back(found.string(1));
+      }
+    }
+  }
+  for (const std::int64_t chunk : live) {
+    if (auto row = fetch(chunk, true)) page.rows.push_back(std::move(*row));
+  }
+  end_read();
+  return page;
+}
+
 std::vector<DocumentOut> StoreDb::documents(std::int64_t collection) {
   std::vector<DocumentOut> all;
   Cursor found(*this,
@@ -486,8 +515,8 @@ void StoreDb::set_seq(std::uint64_t seq) {
 
 void StoreDb::create_collection(const CollectionInfo& info) {
   Cursor(*this,
-         "INSERT INTO collection (tenant, name, dim, metric, model, fingerprint) "
-         "VALUES (?, ?, ?, ?, '', '')",
+         "INSERT INTO collection (tenant, name, dim, metric, model, fingerprint, purged) "
+         "VALUES (?, ?, ?, ?, '', '', (SELECT value FROM state WHERE key = 'seq'))",
          info.tenant, info.name, static_cast<std::int64_t>(info.dim), name_of(info.metric))
       .run();
 }

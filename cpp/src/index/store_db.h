@@ -85,6 +85,9 @@ class StoreDb {
   [[nodiscard]] Page scroll(std::int64_t collection, const std::optional<std::string>& after,
                             std::size_t limit, const std::vector<std::int64_t>* only,
                             bool with_vector);
+  // See Collection::changes.
+  [[nodiscard]] ChangePage changed(std::int64_t collection, std::uint64_t since, std::int64_t after,
+                                   std::size_t limit);
   [[nodiscard]] std::vector<DocumentOut> documents(std::int64_t collection);
   [[nodiscard]] std::optional<DocumentOut> document(std::int64_t collection, const std::string& id);
 

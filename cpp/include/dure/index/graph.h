@@ -84,9 +84,17 @@ class Graph {
   void search(const QueryVector& query, const CodeRows& rows, std::size_t ef,
               const std::uint64_t* passes, GraphScratch& scratch, std::vector<Candidate>& found,
               GraphStats& stats) const;
+  // The same, walking through rows that pass alone: from one to those that it links, and through a
+  // linked row that does not pass to those that that one links (ACORN-1). Meets fewer rows than
+  // search() where a part passes; may find less than there is. `passes` is not null.
+  void search_passing(const QueryVector& query, const CodeRows& rows, std::size_t ef,
+                      const std::uint64_t* passes, GraphScratch& scratch,
+                      std::vector<Candidate>& found, GraphStats& stats) const;
 
  private:
   explicit Graph(GraphData data) : data_(std::move(data)) {}
+  void gather_passing(std::uint32_t from, const std::uint64_t* passes, GraphScratch& scratch,
+                      std::vector<std::uint32_t>& fresh) const;
   [[nodiscard]] Candidate descend(const QueryVector& query, const CodeRows& rows,
                                   GraphStats& stats) const;
 

@@ -114,7 +114,9 @@ struct Hit {
 
 // How a query was answered.
 struct Plan {
-  std::string vector;  // "graph", "flat", "filter+flat", "filter+graph", "none"
+  // "graph", "flat", "filter+flat", "filter+graph", "filter+acorn", "none"
+  std::string vector;
+  const char* reason = "";  // why the last segment was searched like that
   bool words = false;
   std::size_t ef = 0;
   std::size_t distances = 0;
@@ -132,6 +134,14 @@ struct QueryOut {
 struct Page {
   std::vector<Row> rows;
   std::optional<std::string> next;  // hand it in as `after`
+};
+
+// What changed, in the order of the commits' rows.
+struct ChangePage {
+  std::vector<Row> rows;             // new or replaced, with vectors
+  std::vector<std::string> removed;  // ids that are gone
+  std::int64_t next = 0;             // hand it in as `after`; 0: that was all
+  std::uint64_t seq = 0;             // of the last commit, when this page was read
 };
 
 struct DocumentOut {
@@ -181,6 +191,10 @@ class Collection {
                                           std::int64_t limit,
                                           const std::optional<std::string>& where,
                                           bool with_vectors) const;
+  // What was committed after `since`, a page of at most `limit` rows behind `after` (0: the first).
+  // kInvalidArgument if rows were removed since then and nobody knows which: read all rows.
+  [[nodiscard]] base::Result<ChangePage> changes(std::uint64_t since, std::int64_t after,
+                                                 std::int64_t limit) const;
   // Seals and merges all rows into one segment, drops what was deleted, and waits for it.
   [[nodiscard]] base::Status optimize() const;
 
