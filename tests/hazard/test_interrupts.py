@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-GRANTED_SECONDS = 0.8
+# Of this process's own CPU time or of the clock, whichever is less: a crowded machine is no deafness.
+GRANTED_SECONDS = 4.0 if "DURE_ASAN" in os.environ else 0.8
 ENGLISH = "The quick brown fox jumps over the lazy dog; it's 12,345 times as quick. " * 1_500_000
 KOREAN = documents()[0].read_text(encoding="utf-8") * 6_000
 SHORT = [ENGLISH[i : i + 300] for i in range(0, 30_000, 7)] * 120
@@ -50,10 +51,10 @@ LONG: dict[str, Callable[[], object]] = {
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", LONG)
 def test_an_interrupt_is_heard(name: str) -> None:
-    sent = [0.0]
+    sent = [0.0, 0.0]
 
     def interrupt() -> None:
-        sent[0] = time.monotonic()
+        sent[:] = time.monotonic(), time.process_time()
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(0.15, interrupt)
@@ -62,6 +63,7 @@ def test_an_interrupt_is_heard(name: str) -> None:
         LONG[name]()
         timer.join()
         time.sleep(1)
-    assert time.monotonic() - sent[0] < GRANTED_SECONDS
+    took = min(time.monotonic() - sent[0], time.process_time() - sent[1])
+    assert took < GRANTED_SECONDS
     assert CODING.count("still exact") == 2
     assert CHUNKER.chunk("Still whole.").verify("Still whole.") == []
