@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-# Of this process's own CPU time or of the clock, whichever is less: a crowded machine is no deafness.
+# Of its own CPU time or of the clock, whichever is less: a crowded machine is no deafness.
 GRANTED_SECONDS = 4.0 if "DURE_ASAN" in os.environ else 0.8
 ENGLISH = "The quick brown fox jumps over the lazy dog; it's 12,345 times as quick. " * 1_500_000
 KOREAN = documents()[0].read_text(encoding="utf-8") * 6_000
