@@ -383,7 +383,7 @@ void bind_collection(py::module_& room) {
           },
           py::arg("since"), py::arg("after"), py::arg("limit"))
       .def("optimize",
-           [](const Col& col) { ok_or_throw(without_gil([&] { return col.optimize(); })); })
+           [](const Col& col) { ok_or_throw(interruptible([&] { return col.optimize(); })); })
       .def("documents",
            [](const Col& col) {
              const auto all = value_or_throw(without_gil([&] { return col.documents(); }));

@@ -7,6 +7,7 @@
 #include "dure/money/account.h"
 #include "dure/money/ledger.h"
 #include "gil.h"
+#include "interruptible.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -189,10 +190,10 @@ py::dict to_dict(const money::Totals& totals) {
   return out;
 }
 
-// Runs `work` without the GIL and throws what it fails with.
+// Runs `work` without the GIL and throws what it fails with; `long_work` ends on Ctrl-C.
 template <typename Work>
-auto checked(Work&& work) {
-  auto result = without_gil(std::forward<Work>(work));
+auto checked(Work&& work, bool long_work = false) {
+  auto result = long_work ? interruptible(work) : without_gil(work);
   if constexpr (std::is_same_v<decltype(result), base::Status>) {
     ok_or_throw(std::move(result));
   } else {
@@ -393,14 +394,20 @@ void bind_money(py::module_& core) {
       "read_ledger",
       [](const std::string& path) {
         std::vector<money::Record> records;
-        checked([&] {
-          return money::read_ledger(base::system_files(), path, [&](const money::Record& record) {
-            records.push_back(record);
-            return true;
-          });
-        });
+        checked(
+            [&] {
+              return money::read_ledger(base::system_files(), path,
+                                        [&](const money::Record& record) {
+                                          records.push_back(record);
+                                          return true;
+                                        });
+            },
+            true);
         py::list out;
-        for (const money::Record& record : records) out.append(to_dict(record));
+        for (const money::Record& record : records) {
+          out.append(to_dict(record));
+          if (out.size() % 4096 == 0 && PyErr_CheckSignals() != 0) throw py::error_already_set();
+        }
         return out;
       },
       py::arg("path"), "Every record of one file.");
@@ -427,7 +434,7 @@ void bind_money(py::module_& core) {
       "verify_ledger",
       [](const std::string& path) {
         const money::LedgerReport report =
-            checked([&] { return money::verify_ledger(base::system_files(), path); });
+            checked([&] { return money::verify_ledger(base::system_files(), path); }, true);
         py::dict out;
         out["ok"] = report.ok;
         out["files"] = report.files;

@@ -46,6 +46,19 @@ decltype(auto) off_gil(std::size_t size, Work&& work) {
   return interruptible(std::forward<Work>(work));
 }
 
+// Appends a long text part by part and looks at signals between them. If a handler raises, the
+// counter keeps the parts that it has.
+std::size_t append_in_parts(tokenize::Counter& counter, std::string_view utf8) {
+  while (utf8.size() > kInterruptible) {
+    std::size_t part = kInterruptible;
+    while (part > 0 && text::is_continuation(utf8[part])) --part;
+    counter.append(utf8.substr(0, part));
+    utf8.remove_prefix(part);
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+  return counter.append(utf8);
+}
+
 // An encoding of the library's, or one that the caller made.
 struct Handle {
   std::unique_ptr<Encoding> owned;
@@ -638,7 +651,7 @@ void bind_tokenize(py::module_& core) {
           "append",
           [](tokenize::Counter& counter, py::handle text) {
             return with_utf8(text, Surrogates::kReplace,
-                             [&](std::string_view utf8) { return counter.append(utf8); });
+                             [&](std::string_view utf8) { return append_in_parts(counter, utf8); });
           },
           py::arg("text"))
       .def_property_readonly("count", &tokenize::Counter::count)

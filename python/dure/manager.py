@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, ClassVar
 
 from dure import _core, costs, models
+from dure._check import optional_text, refuse, text
 from dure.errors import InvalidArgumentError, InvalidModelError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class OpenAIClientManager:
         Raises:
             InvalidModelError: There is no such model.
         """
-        return models.MODEL_CATALOG[_core.catalog.canonical(model_id)]
+        return models.MODEL_CATALOG[_core.catalog.canonical(text(model_id, "model_id"))]
 
     def get_service_policy(self, service_name: str) -> ServiceModelPolicy:
         """Return the policy of a service.
@@ -76,7 +77,7 @@ class OpenAIClientManager:
         Raises:
             NotFoundError: It has none.
         """
-        return models.to_policy(_core.policy.find(service_name))
+        return models.to_policy(_core.policy.find(text(service_name, "service_name")))
 
     def validate_model_for_service(self, model_id: str, service_name: str) -> ModelConfig:
         """Return the model if the service may use it: known, tier allowed, capabilities there.
@@ -84,7 +85,8 @@ class OpenAIClientManager:
         Raises:
             InvalidModelError: "Model X not allowed for service Y".
         """
-        if not model_id:
+        text(service_name, "service_name")
+        if not text(model_id, "model_id"):
             raise InvalidModelError(
                 f"Model {model_id} not allowed for service {service_name}",
                 model=model_id,
@@ -107,7 +109,8 @@ class OpenAIClientManager:
             InvalidArgumentError: Negative counts.
             StorageError: The ledger cannot be written.
         """
-        model = _core.catalog.canonical(model_id)
+        model = _core.catalog.canonical(text(model_id, "model_id"))
+        optional_text(service, "service")
         for name, value in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise InvalidArgumentError(f"{name} must be an int >= 0", argument=name)
@@ -141,10 +144,18 @@ class OpenAIClientManager:
 
         `lambda event: structlog.get_logger().info(**event)` makes a structlog record of it.
         """
+        if not callable(sink):
+            refuse(sink, "sink", "a callable that takes a dict")
         self._sinks.append(sink)
 
     def remove_sink(self, sink: UsageSink) -> None:
-        """Stop sending to `sink`."""
+        """Stop sending to `sink`.
+
+        Raises:
+            InvalidArgumentError: it was never added.
+        """
+        if sink not in self._sinks:
+            raise InvalidArgumentError("this sink was never added", argument="sink")
         self._sinks.remove(sink)
 
     def _tell(self, event: dict[str, object]) -> None:

@@ -55,6 +55,28 @@ def test_english_and_no_language_model() -> None:
     assert "Salt" not in answer
 
 
+def test_titles_and_initials_end_no_sentence() -> None:
+    text = "Ms. Kim measured the iron furnace in 1903, as J. R. Watt had asked. It glowed."
+    answer = ExtractiveAnswerer().answer("Who measured the furnace?", [Source(1, "a", text)])
+    assert "- Ms. Kim measured the iron furnace in 1903, as J. R. Watt had asked. [1]" in answer
+
+
+def test_prose_is_quoted_before_code_and_wrapped_lines_are_one() -> None:
+    text = '''def merge(*inputs):
+    """Merge several sorted inputs into one sorted output, without reading all of the
+    inputs at once.
+    """
+    merged = sorted(inputs)
+    return merge(inputs, merged)'''
+    answer = ExtractiveAnswerer().answer(
+        "What does merge do with sorted inputs?", [Source(1, "a.py", text)]
+    )
+    assert answer.splitlines()[1:] == [
+        "- Merge several sorted inputs into one sorted output, without reading all of the inputs "
+        "at once. [1]"
+    ]
+
+
 def test_it_says_when_there_is_nothing() -> None:
     hits = [Source(1, "a", "Salt is mined.")]
     assert "answers this" in ExtractiveAnswerer().answer("Who wrote the zebra opera?", hits)

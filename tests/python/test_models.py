@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dure
 import pytest
@@ -15,7 +15,7 @@ from dure import _core, costs, models
 from dure.errors import InvalidArgumentError, InvalidModelError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SEED = {
@@ -176,3 +176,21 @@ def test_track_usage(
     with pytest.raises(InvalidModelError):
         manager.track_usage("no-such-model", 1, 1)
     assert os.listdir(tmp_path) == ["ledger"]  # noqa: PTH208
+
+
+def test_wrong_types_are_named() -> None:
+    manager: Any = dure.OpenAIClientManager()
+    wrong: dict[str, Callable[[], object]] = {
+        "model_id": lambda: manager.get_model_config(7),
+        "service_name": lambda: manager.get_service_policy(None),
+        "model_id must be str": lambda: manager.validate_model_for_service(b"gpt-4o", "x"),
+        "service_name must be str": lambda: manager.validate_model_for_service("gpt-4o", 3),
+        "model_id must": lambda: manager.track_usage(None, 1, 1),
+        "service must": lambda: manager.track_usage("gpt-4o", 1, 1, service=5),
+        "sink": lambda: manager.add_sink("print"),
+    }
+    for name, call in wrong.items():
+        with pytest.raises(TypeError, match=name):
+            call()
+    with pytest.raises(InvalidArgumentError, match="never added"):
+        manager.remove_sink(print)

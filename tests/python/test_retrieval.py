@@ -648,3 +648,66 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         for kind, said, call in wrong:
             with pytest.raises(kind, match=said):
                 call()
+
+
+def flip_bit_of(path: Path, text: bytes) -> None:
+    """Flip one bit in the middle of a text that stands in a file once."""
+    data = bytearray(path.read_bytes())
+    at = data.index(text)
+    assert data.count(text) == 1
+    data[at + len(text) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_in_a_text_or_a_vector_is_found(tmp_path: Path) -> None:
+    text = "Salt was carried over the pass by mules in winter."
+    vector = np.random.default_rng(3).standard_normal(8, dtype=np.float32)
+    for n, part in enumerate((text.encode(), vector.tobytes(), b'{"place": "north pass"}')):
+        folder = tmp_path / str(n)
+        with Store.open(folder) as store:
+            col = store.collection("c", dim=8)
+            col.upsert(ids=["a"], texts=[text], embeddings=vector[None], metadata=[{"place": "x"}])
+            col.update(ids=["a"], metadata=[{"place": "north pass"}])
+            col.upsert(ids=["b"], texts=["Iron."], embeddings=vector[None] + 1, document="doc-b")
+        db = sqlite3.connect(folder / "store.db", isolation_level=None)
+        db.execute("DELETE FROM chunk WHERE del = 1")
+        found = db.execute("SELECT meta FROM chunk WHERE ext_id = 'a'").fetchall()
+        db.execute("VACUUM")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        db.close()
+        flip_bit_of(folder / "store.db", part if n < 2 else found[0][0].encode())
+        with Store.open(folder) as store:
+            col = store.collection("c")
+            assert col.get(["b"])[0].text == "Iron."
+            with pytest.raises(
+                errors.StoreCorruptError, match=r"'a'.*restore a backup.*delete"
+            ) as bad:
+                col.export(tmp_path / f"{n}.jsonl")
+            assert str(folder / "store.db") in str(bad.value)
+            if n == 0:
+                with pytest.raises(errors.StoreCorruptError, match="row 'a'"):
+                    col.query(text="salt mules", mode="bm25")
+                with pytest.raises(errors.StoreCorruptError, match="row 'a'"):
+                    col.update(ids=["a"], metadata=[{"m": 1}])
+                col.delete(ids=["a"])
+                col.upsert(ids=["a"], texts=[text], embeddings=vector[None])
+                assert col.query(text="salt mules", mode="bm25")[0].text == text
+
+
+def test_a_store_of_the_first_format_is_upgraded(tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    with Store.open(folder) as store:
+        col = store.collection("c", dim=2)
+        col.upsert(ids=["a"], texts=["Salt."], embeddings=np.ones((1, 2), np.float32))
+    with sqlite3.connect(folder / "store.db") as db:
+        for sql in ("ALTER TABLE chunk DROP COLUMN sum", "ALTER TABLE vec DROP COLUMN sum"):
+            db.execute(sql)
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with pytest.raises(errors.StoreVersionError, match="open it once for writing"):
+        Store.open(folder, read_only=True)
+    with Store.open(folder) as store:
+        assert store.collection("c").get(["a"])[0].text == "Salt."
+        store.collection("c").upsert(ids=["b"], embeddings=np.zeros((1, 2), np.float32) + 2)
+    with Store.open(folder, read_only=True) as store:
+        assert store.collection("c").count() == 2

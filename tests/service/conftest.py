@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Serve = Callable[..., AbstractContextManager[str]]
+Served = tuple[str, subprocess.Popen[bytes]]  # its URL, and itself
 
 
 def free_port() -> int:
@@ -34,16 +35,24 @@ def free_port() -> int:
 @contextmanager
 def serving(data: Path, *arguments: str, **environment: str) -> Iterator[str]:
     """Start `dure serve`, wait until it answers, give its URL, stop it."""
+    with running(data, *arguments, **environment) as (url, process):
+        yield url
+    assert process.returncode == 0
+
+
+@contextmanager
+def running(data: Path, *arguments: str, **environment: str) -> Iterator[Served]:
+    """As `serving`, with the process; it may have ended by itself."""
     port = free_port()
     command = [sys.executable, "-m", "dure", "serve", f"--port={port}", "--data", str(data)]
     process = subprocess.Popen([*command, *arguments], env=os.environ | environment)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_up(url, process)
-        yield url
+        yield url, process
     finally:
         process.terminate()
-        assert process.wait(20) in {0, -15}
+        process.wait(20)
 
 
 def wait_until_up(url: str, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
@@ -79,3 +88,9 @@ def service(provider: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def serve() -> Serve:
     """`with serve(data, *arguments, **environment) as url`: another service."""
     return serving
+
+
+@pytest.fixture(scope="session")
+def serve_process() -> Callable[..., AbstractContextManager[Served]]:
+    """`with serve_process(data, ...) as (url, process)`: one that the test may stop."""
+    return running

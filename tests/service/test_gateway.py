@@ -134,6 +134,27 @@ def test_model_system_and_history_are_taken(service: str, provider: Upstream) ->
     assert rich["prompt_tokens"] > plain["prompt_tokens"]
 
 
+def test_answers_say_who_answered_and_for_what(service: str) -> None:
+    headers = call(service + "/chat", {"messages": MESSAGES})[2]
+    assert headers["x-dure-model"] == "gpt-4-turbo", "DURE_CHAT_MODEL's default"
+    assert float(headers["x-dure-cost-usd"]) > 0
+    assert headers["x-dure-attempts"] == "1"
+    body = {"messages": MESSAGES, "model": "gpt-4o-mini"}
+    cheap = call(service + "/chat", body)[2]
+    assert cheap["x-dure-model"] == "gpt-4o-mini"
+    assert float(cheap["x-dure-cost-usd"]) < float(headers["x-dure-cost-usd"]) / 40
+    assert call(service + "/chat/stream", body)[2]["x-dure-model"] == "gpt-4o-mini"
+    assert call(service + "/embed", {"texts": ["a"]})[2]["x-dure-model"] == "text-embedding-ada-002"
+    whole = {"model": "gpt-4o", "messages": MESSAGES}
+    assert call(service + "/v1/chat/completions", whole)[2]["x-dure-model"] == "gpt-4o"
+
+
+def test_the_api_pages_speak_of_the_service_alone(service: str) -> None:
+    schema = call(service + "/openapi.json")[1].decode()
+    assert "seed" not in schema
+    assert "DURE_CHAT_MODEL" in schema
+
+
 @pytest.mark.parametrize("path", ["/embed", "/api/embed", "/api/v1/embed"])
 def test_embed_gives_vectors(service: str, path: str) -> None:
     status, body, _ = call(service + path, {"texts": ["소금", "iron"]})

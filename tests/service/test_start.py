@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -9,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from dure.errors import InvalidArgumentError
 from dure.service.settings import Settings, is_loopback
+from dure.testing import upstream
 
 from .conftest import wait_until_up
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from dure.testing.upstream import Upstream
+
+    from .conftest import Served
 
 KEY = "dure-test-key-0123456789"
 
@@ -53,6 +59,15 @@ def test_settings_survive_the_way_to_a_worker() -> None:
     assert keyed.api_keys == (KEY, KEY + "2")
     with pytest.raises(InvalidArgumentError, match="DURE_PORT"):
         Settings.from_environment({"DURE_PORT": "http"})
+
+
+@pytest.mark.parametrize("text", ["\udcff" * 20, "a-key-with a-space-in-it", "열쇠" * 10])
+def test_a_key_that_no_header_can_carry_is_refused_unshown(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="DURE_API_KEYS") as wrong:
+        Settings.from_environment({"DURE_API_KEYS": text})
+    assert text not in str(wrong.value)
+    with pytest.raises(InvalidArgumentError, match="chat_model"):
+        Settings.from_environment({"DURE_CHAT_MODEL": "gpt\udcff"})
 
 
 def test_loopback_addresses() -> None:
@@ -119,6 +134,70 @@ def test_it_says_where_it_serves_and_ends_in_order(tmp_path: Path, workers: str)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_answers_what_is_in_flight(
+    tmp_path: Path, serve_process: Callable[..., AbstractContextManager[Served]], workers: str
+) -> None:
+    with (
+        upstream.start(seed=3, delay=0.6) as slow,
+        serve_process(
+            tmp_path, "--workers", workers, OPENAI_BASE_URL=slow.url, OPENAI_API_KEY="sk-x"
+        ) as (url, process),
+    ):
+        statuses = asyncio.run(asked_while_it_stops(url, process, requests=300))
+        assert process.wait(30) == 0
+    assert statuses == {"200": 300}
+
+
+async def asked_while_it_stops(
+    url: str, process: subprocess.Popen[bytes], *, requests: int
+) -> dict[str, int]:
+    """Send all at once, then SIGTERM; return how often each outcome came."""
+    at = urlsplit(url)
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}).encode()
+    head = f"POST /chat HTTP/1.1\r\nhost: {at.netloc}\r\ncontent-type: application/json\r\n"
+    sent = asyncio.Semaphore(0)
+
+    async def one() -> str:
+        try:
+            reader, writer = await asyncio.open_connection(at.hostname, at.port)
+            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
+            sent.release()
+            answer = await asyncio.wait_for(reader.readline(), 30)
+            writer.close()
+        except OSError as error:
+            return type(error).__name__
+        return answer.split()[1].decode() if answer else "closed"
+
+    running = [asyncio.create_task(one()) for _ in range(requests)]
+    for _ in range(requests):
+        await sent.acquire()
+    process.terminate()
+    return dict(Counter(await asyncio.gather(*running)))
+
+
+def test_a_second_signal_ends_it_at_once(
+    tmp_path: Path, serve_process: Callable[..., AbstractContextManager[Served]]
+) -> None:
+    with (
+        upstream.start(seed=3, delay=20.0) as stuck,
+        serve_process(tmp_path, OPENAI_BASE_URL=stuck.url, OPENAI_API_KEY="sk-x") as (url, process),
+    ):
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        body = json.dumps({"messages": [{"role": "user", "content": "hi"}]})
+        connection.request("POST", "/chat", body, {"content-type": "application/json"})
+        time.sleep(0.5)
+        process.terminate()
+        time.sleep(0.5)
+        assert process.poll() is None, "it waits for the request under way"
+        begun = time.monotonic()
+        process.terminate()
+        process.wait(30)
+        assert time.monotonic() - begun < 10
+        connection.close()
 
 
 def ask(url: str, path: str, **headers: str) -> int:

@@ -8,6 +8,7 @@
 #include <exception>
 #include <utility>
 
+#include "dure/base/cancel.h"
 #include "dure/base/random.h"
 
 namespace dure::index {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMostInCommit = 64;  // waiting calls that share a transaction
 constexpr auto kLockPause = std::chrono::milliseconds(20);
+constexpr auto kCancelPause = std::chrono::milliseconds(20);
 constexpr const char* kSealLock = "/index.lock";
 constexpr const char* kOpenLock = "/open.lock";
 constexpr std::size_t kSmallestSegment = 1024;  // optimize() leaves fewer rows flat and exact
@@ -355,14 +357,18 @@ void StoreCore::ask_if_wanted(const Loaded& loaded) {
 
 base::Status StoreCore::optimize(std::int64_t collection) {
   if (options_.read_only) return read_only();
-  Request mine{collection, {}, false};
+  const auto mine = std::make_shared<Request>(Request{collection, {}, false});
   std::unique_lock<std::mutex> lock(seal_mutex_);
   if (closing_) return closed();
-  requests_.push_back(&mine);
+  requests_.push_back(mine);
   start_sealer();
   seal_wake_.notify_one();
-  seal_done_.wait(lock, [&mine] { return mine.done; });
-  return mine.status;
+  while (!seal_done_.wait_for(lock, kCancelPause, [&mine] { return mine->done; })) {
+    lock.unlock();
+    base::check_cancel();  // who leaves here leaves the work to the sealer
+    lock.lock();
+  }
+  return mine->status;
 }
 
 std::vector<std::int64_t> StoreCore::loaded_collections() {
@@ -388,12 +394,12 @@ void StoreCore::run_sealer() {
     }
   };
   for (;;) {
-    Request* request = nullptr;
+    std::shared_ptr<Request> request;
     {
       std::unique_lock<std::mutex> lock(seal_mutex_);
       seal_wake_.wait(lock, [this] { return closing_ || seal_asked_ || !requests_.empty(); });
       if (!requests_.empty()) {
-        request = requests_.front();
+        request = std::move(requests_.front());
         requests_.pop_front();
       } else if (closing_) {
         return;

@@ -133,7 +133,7 @@ class StoreCore {
   std::condition_variable seal_wake_;
   std::condition_variable seal_done_;
   bool seal_asked_ DURE_GUARDED_BY(seal_mutex_) = false;
-  std::deque<Request*> requests_ DURE_GUARDED_BY(seal_mutex_);
+  std::deque<std::shared_ptr<Request>> requests_ DURE_GUARDED_BY(seal_mutex_);
   std::thread sealer_ DURE_GUARDED_BY(seal_mutex_);
   std::atomic<bool> seals_{false};  // this process got the lock of sealing last time
 };

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <unordered_set>
 #include <utility>
 
+#include "dure/base/hash.h"
 #include "dure/index/words.h"
 #include "json/reader.h"
 #include "json/writer.h"
@@ -17,7 +19,7 @@ namespace dure::index {
 namespace {
 
 constexpr std::int64_t kApplication = 0x64757265;  // "dure"
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 constexpr int kPatienceMs = 30'000;  // for another process's commit
 
 constexpr const char* kTables = R"(
@@ -33,12 +35,12 @@ CREATE TABLE doc (
   UNIQUE (collection, ext_id));
 CREATE TABLE vec (
   id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, gen INTEGER NOT NULL,
-  hash BLOB, data BLOB NOT NULL);
+  hash BLOB, data BLOB NOT NULL, sum INTEGER);
 CREATE UNIQUE INDEX vec_hash ON vec (collection, gen, hash) WHERE hash IS NOT NULL;
 CREATE TABLE chunk (
   id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, doc INTEGER,
   ext_id TEXT NOT NULL, text TEXT, meta TEXT NOT NULL, vec INTEGER NOT NULL,
-  del INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL);
+  del INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL, sum INTEGER);
 CREATE UNIQUE INDEX chunk_live ON chunk (collection, ext_id) WHERE del = 0;
 CREATE INDEX chunk_doc ON chunk (doc) WHERE del = 0 AND doc IS NOT NULL;
 CREATE INDEX chunk_seq ON chunk (collection, seq);
@@ -46,9 +48,16 @@ CREATE TABLE segment (
   id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, file TEXT NOT NULL,
   least INTEGER NOT NULL, most INTEGER NOT NULL, rows INTEGER NOT NULL);
 PRAGMA application_id = 1685418597;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 )";
-static_assert(kApplication == 1685418597 && kVersion == 1);
+static_assert(kApplication == 1685418597 && kVersion == 2);
+
+// Version 2 has checksums of rows and vectors; what was written before has none.
+constexpr const char* kUpgrade = R"(
+ALTER TABLE chunk ADD COLUMN sum INTEGER;
+ALTER TABLE vec ADD COLUMN sum INTEGER;
+PRAGMA user_version = 2;
+)";
 
 struct Blob {
   std::string_view bytes;
@@ -75,6 +84,15 @@ std::string_view as_bytes(const float* values, std::size_t count) noexcept {
 
 std::string_view as_bytes(const ContentHash& hash) noexcept {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+// What a row is written with, to find damage when it is read.
+std::int64_t sum_of(std::string_view id, const std::optional<std::string_view>& text,
+                    std::string_view metadata) {
+  std::array<std::uint64_t, 4> parts{base::hash64(id), text ? base::hash64(*text) : 0,
+                                     base::hash64(metadata), text ? 1U : 0U};
+  return static_cast<std::int64_t>(
+      base::hash64({reinterpret_cast<const char*>(parts.data()), sizeof(parts)}));
 }
 
 // `changes` over `old`, both JSON objects: keys are replaced, null removes.
@@ -196,9 +214,27 @@ base::Result<StoreDb> StoreDb::open(const std::string& folder, Durability durabi
       if (!db.failed()) db.fail(transaction->commit());
     }
   }
+  db.path_ = path;
+  if (*application == kApplication && *version < kVersion) {
+    if (read_only) {
+      return base::fail(version_error(path + " has an older format: open it once for writing "
+                                             "(read_only=False), which adds what is missing"));
+    }
+    DURE_RETURN_IF_ERROR(db.upgrade());
+  }
   db.run("PRAGMA temp_store = MEMORY");
   DURE_RETURN_IF_ERROR(db.take_status());
   return db;
+}
+
+base::Status StoreDb::upgrade() {
+  auto transaction = sql::Transaction::begin(database_);
+  if (!transaction) return std::move(transaction.error());
+  const auto version = database_.integer("PRAGMA user_version");  // by another process?
+  if (!version) return version.error();
+  if (*version < kVersion) run(kUpgrade);
+  if (!failed()) fail(transaction->commit());
+  return take_status();
 }
 
 base::Status StoreDb::take_status() { return std::exchange(status_, base::Status()); }
@@ -251,6 +287,7 @@ CollectionRow collection_of(const Cursor& at) {
   return row;
 }
 
+// Columns: id, document, text, metadata, sum, and with a vector its data and its sum.
 Row row_of(const Cursor& at, bool with_vector) {
   Row row;
   row.id = at.string(0);
@@ -258,12 +295,33 @@ Row row_of(const Cursor& at, bool with_vector) {
   if (!at.is_null(2)) row.text = at.string(2);
   row.metadata = at.string(3);
   if (with_vector) {
-    const std::string_view bytes = at.blob(4);
+    const std::string_view bytes = at.blob(5);
     row.vector.resize(bytes.size() / sizeof(float));
     if (!row.vector.empty())
       std::memcpy(row.vector.data(), bytes.data(), row.vector.size() * sizeof(float));
   }
   return row;
+}
+
+bool is_sound(const Cursor& at, bool with_vector) {
+  std::optional<std::string_view> text;
+  if (!at.is_null(2)) text = at.text(2);
+  if (!at.is_null(4) && at.integer(4) != sum_of(at.text(0), text, at.text(3))) return false;
+  return !with_vector || at.is_null(6) ||
+         at.integer(6) == static_cast<std::int64_t>(base::hash64(at.blob(5)));
+}
+
+base::Status damaged(const std::string& path, const std::string& id, const std::string& document) {
+  const std::string way_out = document.empty()
+                                  ? "delete the row and add it again"
+                                  : "delete document '" + document + "' and ingest it again";
+  return base::Status(base::Code::kCorrupt,
+                      "row '" + id + "' of " + path +
+                          " is damaged: it is not what was written: restore a backup, or " +
+                          way_out)
+      .with("path", path)
+      .with("row", id)
+      .with("document", document);
 }
 
 DocumentOut document_of(const Cursor& at) {
@@ -411,14 +469,16 @@ std::optional<Row> StoreDb::fetch(std::int64_t chunk, bool with_vector) {
   const auto read = [&](const char* sql) -> std::optional<Row> {
     Cursor found(*this, sql, chunk);
     if (!found.next()) return std::nullopt;
-    return row_of(found, with_vector);
+    Row row = row_of(found, with_vector);
+    if (!is_sound(found, with_vector)) fail(damaged(path_, row.id, row.document));
+    return row;
   };
   return with_vector
              ? read(
-                   "SELECT c.ext_id, d.ext_id, c.text, c.meta, v.data FROM chunk c LEFT JOIN doc "
-                   "d ON d.id = c.doc JOIN vec v ON v.id = c.vec WHERE c.id = ?")
+                   "SELECT c.ext_id, d.ext_id, c.text, c.meta, c.sum, v.data, v.sum FROM chunk c "
+                   "LEFT JOIN doc d ON d.id = c.doc JOIN vec v ON v.id = c.vec WHERE c.id = ?")
              : read(
-                   "SELECT c.ext_id, d.ext_id, c.text, c.meta FROM chunk c LEFT JOIN doc d "
+                   "SELECT c.ext_id, d.ext_id, c.text, c.meta, c.sum FROM chunk c LEFT JOIN doc d "
                    "ON d.id = c.doc WHERE c.id = ?");
 }
 
@@ -666,16 +726,17 @@ base::Status StoreDb::upsert(CollectionRow& row, const UpsertJob& job, std::uint
     if (vec == 0) {
       std::optional<Blob> hash;
       if (given.content && !taken) hash = Blob{as_bytes(*given.content)};
-      Cursor(*this, "INSERT INTO vec (collection, gen, hash, data) VALUES (?, 0, ?, ?)", row.id,
-             hash, Blob{data})
+      Cursor(*this, "INSERT INTO vec (collection, gen, hash, data, sum) VALUES (?, 0, ?, ?, ?)",
+             row.id, hash, Blob{data}, base::hash64(data))
           .run();
       vec = database_.last_insert_id();
     }
     if (old) tombstone(*old, seq, changes);
     Cursor(*this,
-           "INSERT INTO chunk (collection, doc, ext_id, text, meta, vec, seq) "
-           "VALUES (?, ?, ?, ?, ?, ?, ?)",
-           row.id, doc, job.ids[i], given.text, given.metadata, vec, seq)
+           "INSERT INTO chunk (collection, doc, ext_id, text, meta, vec, seq, sum) "
+           "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+           row.id, doc, job.ids[i], given.text, given.metadata, vec, seq,
+           sum_of(job.ids[i], given.text, given.metadata))
         .run();
     NewRow made;
     made.chunk = database_.last_insert_id();
@@ -695,11 +756,12 @@ base::Status StoreDb::update(std::int64_t collection, Metric metric,
                              Changes& changes) {
   for (std::size_t i = 0; i < ids.size() && !failed(); ++i) {
     std::int64_t old = 0;
+    std::int64_t sum = 0;
     NewRow made;
     {
       Cursor found(*this,
-                   "SELECT c.id, c.text, c.meta, v.data FROM chunk c JOIN vec v ON v.id = c.vec "
-                   "WHERE c.collection = ? AND c.ext_id = ? AND c.del = 0",
+                   "SELECT c.id, c.text, c.meta, v.data, c.sum FROM chunk c JOIN vec v "
+                   "ON v.id = c.vec WHERE c.collection = ? AND c.ext_id = ? AND c.del = 0",
                    collection, ids[i]);
       if (!found.next()) {
         if (failed()) break;
@@ -707,17 +769,23 @@ base::Status StoreDb::update(std::int64_t collection, Metric metric,
       }
       old = found.integer(0);
       made.has_text = !found.is_null(1);
+      std::optional<std::string_view> text;
+      if (made.has_text) text = found.text(1);
+      if (!found.is_null(4) && found.integer(4) != sum_of(ids[i], text, found.text(2))) {
+        return damaged(path_, ids[i], "");
+      }
       append_word_hashes(found.text(1), made.words);
       auto merged = merge(found.text(2), metadata[i]);
       if (!merged) return merged.error();
       made.metadata = std::move(*merged);
       made.vector = as_searched(found.blob(3), metric);
+      sum = sum_of(ids[i], text, made.metadata);
     }
     tombstone(old, seq, changes);
     Cursor(*this,
-           "INSERT INTO chunk (collection, doc, ext_id, text, meta, vec, seq) "
-           "SELECT collection, doc, ext_id, text, ?, vec, ? FROM chunk WHERE id = ?",
-           made.metadata, seq, old)
+           "INSERT INTO chunk (collection, doc, ext_id, text, meta, vec, seq, sum) "
+           "SELECT collection, doc, ext_id, text, ?, vec, ?, ? FROM chunk WHERE id = ?",
+           made.metadata, seq, sum, old)
         .run();
     made.chunk = database_.last_insert_id();
     changes.rows.push_back(std::move(made));

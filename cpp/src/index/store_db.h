@@ -77,7 +77,8 @@ class StoreDb {
                                             Changes& changes);
   [[nodiscard]] std::vector<bool> has_vectors(std::int64_t collection,
                                               const std::vector<ContentHash>& contents);
-  // Empty if the chunk is gone.
+  // Empty if the chunk is gone. kCorrupt (details path, row, document) if it, or its vector if
+  // that is read, is not what was written.
   [[nodiscard]] std::optional<Row> fetch(std::int64_t chunk, bool with_vector);
   [[nodiscard]] std::optional<Row> find(std::int64_t collection, const std::string& id,
                                         bool with_vector);
@@ -120,6 +121,7 @@ class StoreDb {
   explicit StoreDb(sql::Database database) : database_(std::move(database)) {}
   [[nodiscard]] sql::Statement* statement(const char* sql);
   void fail(base::Status status);
+  [[nodiscard]] base::Status upgrade();
   void run(const char* sql) { fail(database_.execute(sql)); }
   void tombstone(std::int64_t chunk, std::uint64_t seq, Changes& changes);
   [[nodiscard]] base::Status check_model(CollectionRow& row, const UpsertIn& in);
@@ -129,6 +131,7 @@ class StoreDb {
                                              std::uint64_t seq);
 
   sql::Database database_;
+  std::string path_;
   std::unordered_map<const char*, sql::Statement> statements_;
   base::Status status_;
 };

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "dure/base/cancel.h"
 #include "money/board.h"
 #include "money/ledger_codec.h"
 #include "money/ledger_index.h"
@@ -245,7 +246,9 @@ base::Result<Scan> scan(std::string_view bytes, const std::string& path,
   if (!header) return base::fail(header.error());
   std::size_t offset = kHeaderBytes;
   Record record;
+  base::CancelTick<1024> tick;
   while (decode_next(bytes, offset, header->epoch, scan.end.records + 1, record)) {
+    tick();
     if (!each(record)) return scan;
     ++scan.end.records;
   }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dure._progress import reporter
 from dure._sync import _bridge as bridge
+from dure._sync.closing import Closing
 from dure._sync.streams import Stream
 from dure._sync.wrappers import Wrapped
 from dure.calls.parameters import OF_BATCH, OF_CALL, check_names
@@ -24,7 +25,6 @@ from dure.errors import DureError, InvalidArgumentError
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
 
     from dure._core import client as core
     from dure._sync.resources import (
@@ -315,7 +315,7 @@ class Models(Resource):
         return ChatCompletion(self._call(path, None, method="GET", timeout=timeout))
 
 
-class Client(Resource):
+class Client(Resource, Closing):
     """Calls to an OpenAI-shaped provider: exact cost, one budget per call, resends, fan-out.
 
     A cheap view of the one native client of the data folder: make as many as you like, share them
@@ -629,17 +629,6 @@ class Client(Resource):
         `with_options` are closed on their own.
         """
         self._view.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"

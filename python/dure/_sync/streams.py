@@ -7,18 +7,18 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dure._sync import _bridge as bridge
+from dure._sync.closing import Closing
 from dure.calls.replies import ChatCompletionChunk, Facts, RawReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from dure._core import client as core
 
 __all__ = ["Stream"]
 
 
-class Stream:
+class Stream(Closing):
     """Chunks of one answer, in order. One reader at a time.
 
     Leaving the `with` block, `close()`, or dropping the stream cancels what still runs; what
@@ -73,14 +73,3 @@ class Stream:
         """Stop: what still runs is cancelled. Idempotent."""
         self._pieces.clear()
         self._native.cancel()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

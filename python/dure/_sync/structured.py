@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dure._dollars import to_dollars
+from dure._sync.closing import Closing
 from dure.calls import Call, pico_of_dollars
 from dure.calls.answers import ParsedChatCompletion
 from dure.calls.assemble import Assembly, StreamEvent
@@ -15,7 +16,6 @@ from dure.errors import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from dure._sync.client import Completions
     from dure.calls.replies import Facts, WireObject
@@ -67,7 +67,7 @@ def what_is_left(call: Call, used: Facts) -> Call | None:
     return replace(call, max_attempts=attempts, max_cost=most, deadline=seconds)
 
 
-class ChatStream:
+class ChatStream(Closing):
     """`with client.chat.completions.stream(...) as stream`: iterate for events.
 
     `stream.get_final_completion()` reads on to the end and returns the whole answer.
@@ -82,12 +82,8 @@ class ChatStream:
         self._events = self._read()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop: what still runs is cancelled. Idempotent."""
         self._stream.close()
 
     def _read(self) -> Iterator[StreamEvent]:

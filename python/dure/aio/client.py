@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dure._progress import reporter
 from dure.aio import _bridge as bridge
+from dure.aio.closing import AsyncClosing
 from dure.aio.streams import AsyncStream
 from dure.aio.wrappers import AsyncWrapped
 from dure.calls.parameters import OF_BATCH, OF_CALL, check_names
@@ -23,7 +24,6 @@ from dure.errors import DureError, InvalidArgumentError
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
 
     from dure._core import client as core
     from dure.aio.resources import (
@@ -314,7 +314,7 @@ class AsyncModels(Resource):
         return ChatCompletion(await self._call(path, None, method="GET", timeout=timeout))
 
 
-class AsyncClient(Resource):
+class AsyncClient(Resource, AsyncClosing):
     """Calls to an OpenAI-shaped provider: exact cost, one budget per call, resends, fan-out.
 
     A cheap view of the one native client of the data folder: make as many as you like, share them
@@ -630,17 +630,6 @@ class AsyncClient(Resource):
         self._view.close()
 
     aclose = close  # async only
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"

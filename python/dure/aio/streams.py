@@ -6,18 +6,18 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dure.aio import _bridge as bridge
+from dure.aio.closing import AsyncClosing
 from dure.calls.replies import ChatCompletionChunk, Facts, RawReply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from types import TracebackType
 
     from dure._core import client as core
 
 __all__ = ["AsyncStream"]
 
 
-class AsyncStream:
+class AsyncStream(AsyncClosing):
     """Chunks of one answer, in order. One reader at a time.
 
     Leaving the `async with` block, `close()`, or dropping the stream cancels what still runs; what
@@ -74,14 +74,3 @@ class AsyncStream:
         self._native.cancel()
 
     aclose = close  # async only
-
-    async def __aenter__(self) -> AsyncStream:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dure._dollars import to_dollars
+from dure.aio.closing import AsyncClosing
 from dure.calls import Call, pico_of_dollars
 from dure.calls.answers import ParsedChatCompletion
 from dure.calls.assemble import Assembly, StreamEvent
@@ -14,7 +15,6 @@ from dure.errors import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from types import TracebackType
 
     from dure.aio.client import AsyncCompletions
     from dure.calls.replies import Facts, WireObject
@@ -66,7 +66,7 @@ def what_is_left(call: Call, used: Facts) -> Call | None:
     return replace(call, max_attempts=attempts, max_cost=most, deadline=seconds)
 
 
-class AsyncChatStream:
+class AsyncChatStream(AsyncClosing):
     """`async with client.chat.completions.stream(...) as stream`: iterate for events.
 
     `await stream.get_final_completion()` reads on to the end and returns the whole answer.
@@ -81,12 +81,8 @@ class AsyncChatStream:
         self._events = self._read()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
+        """Stop: what still runs is cancelled. Idempotent."""
         await self._stream.close()
 
     async def _read(self) -> AsyncIterator[StreamEvent]:

@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
         import uvicorn
     except ImportError as missing:
         raise MissingExtraError.of("service", missing.name or "fastapi") from None
+    from dure.service.kit.serving import DrainingServer, Workers
     from dure.service.settings import Settings
 
     settings = Settings.from_environment(
@@ -39,22 +40,18 @@ def run(options: argparse.Namespace) -> int:
     port = int(listener.getsockname()[1])
     os.environ.update(settings.to_environment())  # workers and the app factory read it there
     _announce(settings, port, json=options.json)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # uvicorn stops in good order
-    log_level = "info" if options.dev else "warning"
+    for told in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when all has ended
+        signal.signal(told, signal.default_int_handler)
+    config = uvicorn.Config(
+        APP,
+        log_level="info" if options.dev else "warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = DrainingServer(config)
     try:
         if options.workers > 1:
-            listener.close()  # the supervisor binds the same port again for all of them
-            uvicorn.run(
-                APP,
-                host=settings.host,
-                port=port,
-                workers=options.workers,
-                log_level=log_level,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
+            Workers(config, listener, options.workers).run()
             return 0
-        config = uvicorn.Config(APP, log_level=log_level, timeout_graceful_shutdown=GRACE_SECONDS)
-        server = uvicorn.Server(config)
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         return 0
@@ -100,6 +97,17 @@ def _listener(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def _priced(model: str) -> str:
+    """Return a model with its prices, as it is announced."""
+    from dure.models import MODEL_CATALOG
+
+    known = MODEL_CATALOG[model]
+    prices = f"${known.input_price_per_1m:g}"
+    if known.output_price_per_1m:
+        prices += f" in, ${known.output_price_per_1m:g} out"
+    return f"{model} ({prices} per 1M tokens)"
+
+
 def _login(settings: Settings) -> str:
     if not settings.api_keys:
         return "none: this machine's own programs only"
@@ -114,6 +122,8 @@ def _announce(settings: Settings, port: int, *, json: bool) -> None:
         "data": str(settings.data),
         "provider": provider_url(),
         "login": _login(settings),
+        "chat model": _priced(settings.chat_model),
+        "embed model": _priced(settings.embed_model),
         "docs": f"{address}/docs",
     }
     if json:

@@ -34,7 +34,7 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["add_exception_handlers", "get_client", "lifespan", "reply_of"]
+__all__ = ["add_exception_handlers", "error_body", "get_client", "lifespan", "reply_of"]
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 429: "requests"}
 _OURS = {401, 402, 403}  # a provider's answers that concern this installation's key alone
@@ -97,10 +97,10 @@ def reply_of(error: DureError) -> tuple[int, dict[str, Any], dict[str, str]]:
     sent = error.status_code if isinstance(error, UpstreamError) else None
     if sent in _OURS:
         message = "The provider refused this installation's key."
-        return 502, _body(502, message, code="upstream_auth"), {}
+        return 502, error_body(502, message, code="upstream_auth"), {}
     status = sent if sent in _CALLERS else error.http_status
     resets_at = getattr(error, "resets_at", None)
-    body = _body(
+    body = error_body(
         status,
         str(error),
         code=error.code,
@@ -111,7 +111,10 @@ def reply_of(error: DureError) -> tuple[int, dict[str, Any], dict[str, str]]:
     return status, body, _headers(error)
 
 
-def _body(status: int, message: str, *, code: str, **more: object) -> dict[str, Any]:
+def error_body(
+    status: int, message: str, *, code: str | None = None, **more: object
+) -> dict[str, Any]:
+    """Return the body of an error in OpenAI's shape; `more` fields that are None are left out."""
     kind = _KINDS.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
     shown = {name: value for name, value in more.items() if value is not None}
     return {"error": {"message": message, "type": kind, "param": None, "code": code, **shown}}

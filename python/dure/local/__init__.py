@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from dure.prompts.relevance import paragraphs, rank
+from dure.prompts.relevance import is_code, paragraphs, rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ _POINTS_BACK = re.compile(
     r"|(?:This|That|These|Those|It|They|He|She|So|Then)\b"
 )
 MIN_SHARE = 0.2  # of the question's weight: a sentence with less answers something else
+CODE_WORTH = 0.3  # of a line of code, against a sentence that fits as well
 MODEL = "dure.local (no language model)"
 
 _WORDS = {
@@ -81,8 +82,9 @@ class ExtractiveAnswerer:
         passages = _passages(hits)
         scored = []
         for i, (score, share) in enumerate(rank(question, [one.text for one in passages])):
-            if share >= MIN_SHARE:  # earlier hits fit better
-                scored.append((score * share * (1 + 1 / (2 + passages[i].n)), i))
+            if share >= MIN_SHARE:  # earlier hits fit better, prose better than code
+                worth = CODE_WORTH if is_code(passages[i].text) else 1.0
+                scored.append((score * share * (1 + 1 / (2 + passages[i].n)) * worth, i))
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         best = [i for score, i in scored[: self._max_sentences] if score >= scored[0][0] * 0.4]
         return [(passages[i].n, passages[i].quote) for i in best]

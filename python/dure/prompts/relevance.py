@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["paragraphs", "rank", "split_sentences", "terms"]
+__all__ = ["is_code", "paragraphs", "rank", "split_sentences", "terms"]
 
 K1, B = 1.2, 0.4
 _WORDS = re.compile(r"[a-z0-9]+|[\uac00-\ud7a3]+|[\u3040-\u30ff\u4e00-\u9fff]")
@@ -25,6 +25,22 @@ _ENDING = re.compile(
 )
 _PARTICLE = re.compile(
     "(?<=..)(?:에서|에게|으로|부터|까지|이라|은|는|이|가|을|를|의|에|와|과|로|도)$"
+)
+_WRAPPED = 48  # a shorter first line was not wrapped
+_COMMENT = re.compile(
+    r"\A(?:[rbuRBU]?(?:\"\"\"|\'\'\')|#+ |//+ ?|/\*+ ?|\* )|(?:\"\"\"|\'\'\'|\*/)\Z"
+)
+_ITEM = re.compile(r"[-*+>|]|\d{1,3}[.)]\s|[A-Za-z_]\w*\s*:\s|:\w+")
+_CODE_START = re.compile(
+    r"(?:def|class|import|return|raise|yield|lambda|assert|elif|struct|const|static|void|public|"
+    r"let|var|function)\s+\S|from \S+ import |(?:if|for|while|with|try|else|except)\b.*:\Z|@\w|"
+    r">>>|\.\.\.\s|\$ |#include|[\w.\[\]\"']+ ?[-+*/|&]?= ?\S|[\w.]+\([^ ]*\)?\Z|[})\]]"
+)
+_CODE_END = re.compile(r"[({\[;=]\Z|\w\(.*\)[,:]?\Z|\A\S+,\Z")
+_CODE_SIGNS = frozenset("()[]{}=<>_;\\|&%$@^~*/`")
+_ABBREVIATED = re.compile(
+    r"(?:\A|[\s(])(?:Mr|Mrs|Ms|Mx|Dr|Prof|St|Sr|Jr|Gen|Col|Sgt|Rev|Hon|No|Fig|Eq|Sec|Vol|pp?|cf|vs|"
+    r"ca|approx|e\.g|i\.e|[A-Z])\.\Z"
 )
 _HANGUL = ("\uac00", "\ud7a3")
 _STOP_WORDS = (
@@ -79,14 +95,55 @@ def split_sentences(text: str) -> list[str]:
 
 
 def paragraphs(text: str) -> list[list[str]]:
-    """Return the sentences of each paragraph; Markdown headings are left out."""
-    from dure import chunks
+    """Return the sentences of each paragraph; Markdown headings are left out.
 
+    Lines that were wrapped are one; a line of code stays by itself, and quotes that open or close
+    a comment are dropped.
+    """
     found = []
     for part in _BLANK_LINES.split(_HEADING.sub("", text)):
-        spans = chunks.sentences(part).tolist()
-        sentences = [" ".join(part[start:end].split()) for start, end in spans]
+        sentences = [one for run in _unwrapped(part) for one in _sentences(run)]
         found.append([sentence for sentence in sentences if sentence])
+    return found
+
+
+def is_code(text: str) -> bool:
+    """Say whether a line or a sentence reads as program text, not as prose."""
+    text = text.strip()
+    if _CODE_START.match(text) or _CODE_END.search(text):
+        return True
+    signs = sum(sign in _CODE_SIGNS for sign in text)
+    return signs * 9 > len(text) - text.count(" ")
+
+
+def _unwrapped(part: str) -> list[str]:
+    """Return the lines of a paragraph, those of wrapped prose joined."""
+    runs: list[str] = []
+    joins = False
+    for line in part.splitlines():
+        bare = _COMMENT.sub("", line.strip()).strip()
+        prose = bool(bare) and not is_code(bare)
+        if joins and prose and not _ITEM.match(bare):
+            runs[-1] += " " + bare
+        elif bare:
+            runs.append(bare)
+        joins = prose and (joins or len(bare) >= _WRAPPED)
+    return runs
+
+
+def _sentences(run: str) -> list[str]:
+    """Return the sentences of a text; a title or an initial with its full stop ends none."""
+    from dure import chunks
+
+    found: list[str] = []
+    for start, end in chunks.sentences(run).tolist():
+        sentence = " ".join(run[start:end].split())
+        if found and sentence.startswith("** "):  # the end of bold words
+            found[-1], sentence = found[-1] + "**", sentence[3:]
+        if found and _ABBREVIATED.search(found[-1]):
+            found[-1] += " " + sentence
+        else:
+            found.append(sentence)
     return found
 
 

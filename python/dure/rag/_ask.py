@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dure import local, prompts
-from dure._check import integer, optional_integer, text
+from dure._check import integer, optional_integer, refuse, text
 from dure.errors import InvalidArgumentError, NotFoundError
 
 from ._answer import Answer, AnswerStream, AsyncAnswerStream, Draft, Usage
@@ -180,12 +180,19 @@ def opened(store: Store | str | os.PathLike[str], *, must_exist: bool) -> Iterat
     if isinstance(store, Store):
         yield store
         return
+    if not isinstance(store, str | os.PathLike):
+        refuse(store, "store", "a dure.Store or its folder")
     folder = Path(store)
-    if must_exist and not (folder.is_dir() and any(folder.iterdir())):
+    if must_exist and not _is_store(folder):
         raise NotFoundError(f"no store at {folder}: ingest something first")
     read_only = must_exist and not os.access(folder, os.W_OK, effective_ids=True)
     with Store.open(folder, read_only=read_only) as own:
         yield own
+
+
+def _is_store(folder: Path) -> bool:
+    """Say whether there is a store, or what is left of one; lock files alone are none."""
+    return (folder / "store.db").exists() or any(folder.glob("seg-*.dure"))
 
 
 def _retrieve(

@@ -8,12 +8,14 @@ import itertools
 import os
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dure._check import optional_text, refuse, text
 from dure._dollars import to_dollars
 from dure._progress import reporter
 from dure.errors import FileRefusedError
@@ -180,10 +182,44 @@ def _run(
     prune: bool,
     progress: bool | Report | None,
 ) -> IngestReport:
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    _check_arguments(collection, tenant, chunker, client, progress)
+    given = [paths] if isinstance(paths, str | os.PathLike) else _listed(paths)
     with opened(store, must_exist=False) as own:
         run = Ingestion(own, collection, tenant, embedder, chunker, client, stop)
         return run.run(files_under(given), prune=prune, report=reporter(progress, label="ingest"))
+
+
+def _listed(paths: Sequence[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
+    """Return the paths.
+
+    Raises:
+        TypeError: they are no list of paths.
+    """
+    if isinstance(paths, bytes) or not isinstance(paths, Iterable):
+        refuse(paths, "paths", "a path or a list of paths")
+    given = list(paths)
+    for i, one in enumerate(given):
+        if not isinstance(one, str | os.PathLike):
+            refuse(one, f"paths[{i}]", "str or PathLike")
+    return given
+
+
+def _check_arguments(
+    collection: object, tenant: object, chunker: object, client: object, progress: object
+) -> None:
+    """Refuse what cannot work before anything is made.
+
+    Raises:
+        TypeError: the message names the argument.
+    """
+    text(collection, "collection")
+    optional_text(tenant, "tenant")
+    if chunker is not None and not callable(getattr(chunker, "chunk", None)):
+        refuse(chunker, "chunker", "a dure.Chunker")
+    if client is not None and not hasattr(client, "counters"):
+        refuse(client, "client", "a dure.Client")
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        refuse(progress, "progress", "True or a callable")
 
 
 class Ingestion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,65 +9,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from dure.errors import (
-    DureError,
-    InvalidArgumentError,
-    InvalidModelError,
-    NotFoundError,
-    UpstreamError,
-)
+from dure.errors import DureError, InvalidArgumentError, InvalidModelError, NotFoundError
+from dure.integrations.fastapi import error_body, reply_of
 
-__all__ = ["body_of", "install", "shape", "status_of"]
+__all__ = ["body_of", "error_body", "install"]
 
-_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    422: "invalid_request_error",
-    429: "requests",
-}
 _OPENAI_SHAPED = ("/v1/", "/api/v1/chat/completions", "/api/v1/embeddings")
-_PASSED = {400, 404, 413, 422, 429}  # a provider's own answers that are the caller's business
-
-
-def shape(
-    status: int, message: str, *, code: str | None = None, param: str | None = None, **more: object
-) -> dict[str, Any]:
-    """Return the body of an error."""
-    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    fields = {"message": message, "type": kind, "param": param, "code": code}
-    return {"error": fields | {name: value for name, value in more.items() if value is not None}}
-
-
-def status_of(error: DureError) -> int:
-    """Return the HTTP status for an error; a provider's 4xx passes where the caller can mend it."""
-    if isinstance(error, UpstreamError) and error.status_code in _PASSED:
-        return error.status_code
-    return error.http_status
 
 
 def body_of(error: DureError) -> dict[str, Any]:
-    """Return the body for one of our errors; a provider's refusal of our key says no more."""
-    if isinstance(error, UpstreamError) and error.status_code in {401, 402, 403}:
-        return shape(502, "The provider refused this installation's key.", code="upstream_auth")
-    resets_at = getattr(error, "resets_at", None)
-    return shape(
-        status_of(error),
-        str(error),
-        code=error.code,
-        param=param_of(error),
-        retry_after=error.retry_after,
-        resets_at=resets_at.isoformat() if resets_at else None,
-    )
-
-
-def param_of(error: DureError) -> str | None:
-    """Return the parameter that is wrong, where it is known."""
-    if isinstance(error, InvalidArgumentError):
-        return (error.path if error.argument == "body" else None) or error.argument
-    return error.param if isinstance(error, UpstreamError) else None
+    """Return the body for one of our errors."""
+    return reply_of(error)[1]
 
 
 def as_openai(error: DureError) -> DureError:
@@ -91,21 +42,13 @@ async def _dure_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DureError)
     if request.scope["path"].startswith(_OPENAI_SHAPED):
         error = as_openai(error)
-    return JSONResponse(body_of(error), status_of(error), _retry_headers(error))
-
-
-def _retry_headers(error: DureError) -> Mapping[str, str]:
-    if error.retry_after is None:
-        return {}
-    return {
-        "retry-after": str(max(1, round(error.retry_after))),
-        "retry-after-ms": str(max(1, round(error.retry_after * 1000))),
-    }
+    status, body, headers = reply_of(error)
+    return JSONResponse(body, status, headers)
 
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    body = shape(error.status_code, str(error.detail))
+    body = error_body(error.status_code, str(error.detail))
     return JSONResponse(body, error.status_code, error.headers)
 
 
@@ -115,14 +58,16 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     where = ".".join(str(part) for part in first["loc"][1:]) or "body"
     status = 400 if request.scope["path"].startswith(_OPENAI_SHAPED) else 422
     message = f"{where}: {first['msg']}"
-    return JSONResponse(shape(status, message, code=first["type"], param=where), status)
+    return JSONResponse(error_body(status, message, code=first["type"], param=where), status)
 
 
 async def _too_deep(_request: Request, _error: Exception) -> JSONResponse:
     """Answer for a body that could be read and then not be written for the provider."""
     code = InvalidArgumentError.default_code
-    return JSONResponse(shape(400, "the body is nested too deep", code=code, param="body"), 400)
+    return JSONResponse(
+        error_body(400, "the body is nested too deep", code=code, param="body"), 400
+    )
 
 
 async def _unknown_error(_request: Request, _error: Exception) -> JSONResponse:
-    return JSONResponse(shape(500, "Internal error; the log has it.", code="internal"), 500)
+    return JSONResponse(error_body(500, "Internal error; the log has it.", code="internal"), 500)

@@ -24,7 +24,8 @@ class Settings:
         data: Data folder: ledger and stores.
         api_keys: Secrets of callers, sent as `Authorization: Bearer`. Empty: login is skipped,
             which is allowed on the loopback interface only.
-        chat_model: Model of `/chat`, which has no model field in its oldest form.
+        chat_model: Model of `/chat` where the request names none. `gpt-4-turbo` is what the
+            example of the HTTP interface names; `gpt-4o-mini` answers for 1/50 of its price.
         embed_model: Model of `/embed`.
         max_body_bytes: A larger request body gets 413.
     """
@@ -44,6 +45,15 @@ class Settings:
             faults.append(f"port {self.port} is not from 0 to 65535")
         if any(len(key) < 16 for key in self.api_keys):
             faults.append("DURE_API_KEYS holds a key of less than 16 characters")
+        if not all("!" <= sign <= "~" for key in self.api_keys for sign in key):
+            faults.append(
+                "DURE_API_KEYS holds a key with a space or a character beyond visible ASCII: no "
+                "header can carry it"
+            )
+        for name in ("host", "chat_model", "embed_model"):
+            value = getattr(self, name)
+            if not value.isascii() or not value.isprintable():
+                faults.append(f"{name} {value!a} holds what no such name can")
         if not is_loopback(self.host):
             if self.dev:
                 faults.append(f"--dev is for the loopback interface only, not for {self.host}")

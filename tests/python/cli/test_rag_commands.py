@@ -12,9 +12,11 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dure
 import pytest
+from dure.errors import NotFoundError
 from dure.testing import documents, upstream
 
 from tests.python.files.pdfs import pdf
@@ -70,6 +72,36 @@ def provider() -> Iterator[dict[str, str]]:
 
 def keys(server: Upstream) -> dict[str, str]:
     return {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-any"}
+
+
+def test_lock_files_alone_are_no_store(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    for name in ("open.lock", "index.lock"):
+        (folder / name).touch()
+    with pytest.raises(NotFoundError, match="no store at"):
+        dure.ask("What is salt?", store=folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["index.lock", "open.lock"]
+
+
+def test_wrong_types_are_named_before_anything_is_made(tmp_path: Path) -> None:
+    ingest: Any = dure.ingest
+    store = tmp_path / "store"
+    wrong: dict[str, dict[str, Any]] = {
+        "paths must": {"paths": 5},
+        r"paths\[1\]": {"paths": ["a", 7]},
+        "collection": {"collection": 3},
+        "tenant": {"tenant": 3},
+        "chunker": {"chunker": 512},
+        "client": {"client": "http://x"},
+        "progress": {"progress": 2},
+        "store": {"store": 1},
+    }
+    for name, given in wrong.items():
+        arguments = {"paths": [tmp_path], "store": store, **given}
+        with pytest.raises(TypeError, match=name):
+            ingest(arguments.pop("paths"), **arguments)
+    assert not store.exists()
 
 
 def test_ingest_reports_and_skips_the_second_time(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from dure.service.kit.bill import bill
 from dure.service.kit.sse import event_stream
 from dure.service.kit.state import state_of
 
@@ -59,18 +60,26 @@ async def create_completion(request: Request) -> Response:
     client = state_of(request).client
     if body.get("stream"):
         return event_stream(await service.openai_events(client, body))
-    return JSONResponse(await service.complete(client, body))
+    answer = await client.chat.completions.create(**body)
+    return JSONResponse(answer.to_dict(), headers=bill(answer.dure))
 
 
 @router.post("/api/v1/chat")
-async def chat(asked: ChatRequest, request: Request) -> ChatResponse:
-    """Answer whole."""
+async def chat(asked: ChatRequest, request: Request, response: Response) -> ChatResponse:
+    """Answer whole. Without `model` the service's setting `DURE_CHAT_MODEL` is asked.
+
+    The headers `x-dure-model`, `x-dure-cost-usd` and `x-dure-attempts` say who answered, for what.
+    """
     state = state_of(request)
-    return ChatResponse(response=await service.reply(state.client, asked, state.settings))
+    answer = await service.answer(state.client, asked, state.settings)
+    response.headers.update(bill(answer.dure))
+    return ChatResponse(response=answer.choices[0].message.content or "")
 
 
 @router.post("/api/v1/chat/stream")
 async def chat_stream(asked: ChatRequest, request: Request) -> Response:
-    """Answer in pieces, as server-sent events."""
+    """Answer in pieces, as server-sent events. Without `model`: `DURE_CHAT_MODEL`, as `/chat`."""
     state = state_of(request)
-    return event_stream(await service.pieces(state.client, asked, state.settings))
+    found = event_stream(await service.pieces(state.client, asked, state.settings))
+    found.headers["x-dure-model"] = service.model_of(asked, state.settings)
+    return found

@@ -10,7 +10,7 @@ __all__ = ["ChatRequest", "ChatResponse"]
 
 
 class ChatRequest(BaseModel):
-    """`{messages, max_tokens}`, and what the seed lacks."""
+    """A conversation; everything but `messages` is optional."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -19,11 +19,17 @@ class ChatRequest(BaseModel):
         },
     )
 
-    messages: list[dict[str, Any]] = Field(min_length=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    model: str | None = None
-    system: str | None = None
-    history: list[dict[str, Any]] = Field(default_factory=list)
+    messages: list[dict[str, Any]] = Field(
+        min_length=1, description="As OpenAI's API takes them: a list of `{role, content}`."
+    )
+    max_tokens: int | None = Field(default=None, ge=1, description="The longest answer.")
+    model: str | None = Field(
+        default=None, description="Any model of `/api/models`; else the setting `DURE_CHAT_MODEL`."
+    )
+    system: str | None = Field(default=None, description="A system message, put first.")
+    history: list[dict[str, Any]] = Field(
+        default_factory=list, description="Earlier messages, put before `messages`."
+    )
 
 
 class ChatResponse(BaseModel):

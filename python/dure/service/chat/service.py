@@ -8,7 +8,9 @@ from typing import Any
 
 from dure.aio import AsyncClient
 from dure.calls.parameters import split_body
+from dure.calls.replies import ChatCompletion
 from dure.errors import DureError, InvalidArgumentError
+from dure.models import MODEL_CATALOG
 from dure.service.errors import body_of
 from dure.service.kit import sse
 from dure.service.kit.body import read_object
@@ -16,7 +18,7 @@ from dure.service.settings import Settings
 
 from .schemas import ChatRequest
 
-__all__ = ["complete", "openai_events", "parse", "pieces", "reply"]
+__all__ = ["answer", "model_of", "openai_events", "parse", "pieces"]
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -34,13 +36,6 @@ def parse(body: bytes) -> dict[str, Any]:
             "'messages' is not a list with at least one message", argument="messages"
         )
     return split_body(value, "chat.completions")
-
-
-async def complete(client: AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the provider's answer, whole."""
-    answer = await client.chat.completions.create(**body)
-    found: dict[str, Any] = answer.to_dict()
-    return found
 
 
 async def openai_events(client: AsyncClient, body: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -65,10 +60,15 @@ async def openai_events(client: AsyncClient, body: dict[str, Any]) -> AsyncItera
     return events()
 
 
-async def reply(client: AsyncClient, request: ChatRequest, settings: Settings) -> str:
-    """Return the answer's text."""
-    answer = await client.chat.completions.create(**_body(request, settings))
-    return answer.choices[0].message.content or ""
+async def answer(client: AsyncClient, request: ChatRequest, settings: Settings) -> ChatCompletion:
+    """Return the answer, whole."""
+    found: ChatCompletion = await client.chat.completions.create(**_body(request, settings))
+    return found
+
+
+def model_of(request: ChatRequest, settings: Settings) -> str:
+    """Return the model that is asked, under the catalogue's name."""
+    return MODEL_CATALOG[request.model or settings.chat_model].model_id
 
 
 async def pieces(

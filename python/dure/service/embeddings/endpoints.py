@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from dure.service.kit.bill import bill
 from dure.service.kit.state import state_of
 
 from . import service
@@ -43,11 +44,15 @@ _BODY: dict[str, Any] = {
 @router.post("/v1/embeddings", openapi_extra=_BODY)
 async def create_embeddings(request: Request) -> Response:
     """Embed as OpenAI does."""
-    return JSONResponse(await service.complete(state_of(request).client, await request.body()))
+    answer = await service.complete(state_of(request).client, await request.body())
+    return JSONResponse(answer.to_dict(), headers=bill(answer.dure))
 
 
 @router.post("/api/v1/embed")
-async def embed(asked: EmbedRequest, request: Request) -> EmbedResponse:
-    """Return one vector per text."""
+async def embed(asked: EmbedRequest, request: Request, response: Response) -> EmbedResponse:
+    """Return one vector per text. Without `model` the setting `DURE_EMBED_MODEL` is asked."""
     state = state_of(request)
-    return EmbedResponse(embeddings=await service.embed(state.client, asked, state.settings))
+    answer = await service.embed(state.client, asked, state.settings)
+    response.headers.update(bill(answer.dure))
+    vectors = [[float(x) for x in one.embedding] for one in answer.data]
+    return EmbedResponse(embeddings=vectors)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dure.aio import AsyncClient
 from dure.calls.parameters import split_body
+from dure.calls.replies import CreateEmbeddingResponse
 from dure.errors import InvalidArgumentError
 from dure.service.kit.body import read_object
 from dure.service.settings import Settings
@@ -15,7 +14,7 @@ from .schemas import EmbedRequest
 __all__ = ["complete", "embed"]
 
 
-async def complete(client: AsyncClient, body: bytes) -> dict[str, Any]:
+async def complete(client: AsyncClient, body: bytes) -> CreateEmbeddingResponse:
     """Return the provider's answer to an OpenAI-shaped body.
 
     Raises:
@@ -26,16 +25,13 @@ async def complete(client: AsyncClient, body: bytes) -> dict[str, Any]:
     for name in ("model", "input"):
         if not value.get(name):
             raise InvalidArgumentError(f"you must provide a {name} parameter", argument=name)
-    answer = await client.embeddings.create(**split_body(value, "embeddings"))
-    found: dict[str, Any] = answer.to_dict()
-    return found
+    return await client.embeddings.create(**split_body(value, "embeddings"))
 
 
 async def embed(
     client: AsyncClient, request: EmbedRequest, settings: Settings
-) -> list[list[float]]:
-    """Return one vector per text."""
-    answer = await client.embeddings.create(
+) -> CreateEmbeddingResponse:
+    """Return one vector per text, as numbers."""
+    return await client.embeddings.create(
         model=request.model or settings.embed_model, input=request.texts, encoding_format="float"
     )
-    return [[float(x) for x in one.embedding] for one in answer.data]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dure.service.errors import shape
+from dure.integrations.fastapi import error_body
 from dure.service.settings import Settings, is_loopback
 
 __all__ = ["Frame"]
@@ -53,7 +53,7 @@ class Frame:
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             status, message, code = refusal
-            await JSONResponse(shape(status, message, code=code), status)(scope, receive, send)
+            await JSONResponse(error_body(status, message, code=code), status)(scope, receive, send)
             return
         await self._serve(scope, receive, send)
 
@@ -71,7 +71,9 @@ class Frame:
         with contextlib.suppress(_TooLarge):
             await self._app(scope, capped, watched)
         if capped.exceeded and not started:
-            body = shape(413, f"The body is larger than {self._settings.max_body_bytes} bytes.")
+            body = error_body(
+                413, f"The body is larger than {self._settings.max_body_bytes} bytes."
+            )
             await JSONResponse(body, 413)(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
