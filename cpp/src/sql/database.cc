@@ -1,6 +1,8 @@
 #include "sql/database.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -61,6 +63,14 @@ std::string immutable_uri(const std::string& path) {
 
 const char* not_null(std::string_view bytes) noexcept {
   return bytes.data() != nullptr ? bytes.data() : "";
+}
+
+// Makes a new database file the user's own before SQLite opens it; the files beside it (-wal, -shm)
+// take its rights. A file that is there is left alone: closing any descriptor of it would drop the
+// locks that this process holds.
+void make_private(const std::string& path) {
+  const int file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  if (file >= 0) ::close(file);
 }
 
 }  // namespace
@@ -127,6 +137,7 @@ bool Statement::is_null(int column) const {
 }
 
 base::Result<Database> Database::open(const std::string& path, OpenMode mode, int patience_ms) {
+  if (mode == OpenMode::kReadWrite && path != ":memory:") make_private(path);
   const int flags = (mode == OpenMode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                                   : SQLITE_OPEN_READONLY) |
                     (mode == OpenMode::kImmutable ? SQLITE_OPEN_URI : 0) | SQLITE_OPEN_NOMUTEX |

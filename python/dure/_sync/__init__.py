@@ -24,6 +24,7 @@ _HOME = {
     "stream": "dure._sync.shortcuts",
 }
 
+
 if TYPE_CHECKING:
     from dure._sync.client import Client as Client
     from dure._sync.shortcuts import encode as encode

@@ -29,6 +29,14 @@ _HOME = {
     "stream": "dure.aio.shortcuts",
 }
 
+_BARE = {  # async only
+    "ask": ("dure.rag", "aask"),  # async only
+    "count": ("dure.tokens", "acount"),  # async only
+    "count_batch": ("dure.tokens", "acount_batch"),  # async only
+    "ingest": ("dure.rag", "aingest"),  # async only
+    "verify_ledger": ("dure.costs", "averify_ledger"),  # async only
+}  # async only
+
 if TYPE_CHECKING:
     from dure.aio._http import HttpClient as HttpClient  # async only
     from dure.aio._http import HttpEvent as HttpEvent  # async only
@@ -43,8 +51,14 @@ if TYPE_CHECKING:
     from dure.aio.streams import AsyncStream as AsyncStream
     from dure.calls import Call as Call
     from dure.calls import Timeout as Timeout
+    from dure.costs import averify_ledger as verify_ledger  # async only
+    from dure.rag import aask as ask  # async only
+    from dure.rag import aingest as ingest  # async only
+    from dure.tokens import acount as count  # async only
+    from dure.tokens import acount_batch as count_batch  # async only
 
 __all__ = list(_HOME)
+__all__ += ["ask", "count", "count_batch", "ingest", "verify_ledger"]  # async only
 
 
 def __getattr__(name: str) -> object:
@@ -52,4 +66,6 @@ def __getattr__(name: str) -> object:
 
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name in _BARE:  # async only
+        return getattr(import_module(_BARE[name][0]), _BARE[name][1])  # async only
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ from . import ingest as ingest_command
 from . import ledger as ledger_command
 from .output import bold, dim, dollars, print_json, rows, say
 from .places import data_folder
-from .provider import has_key
+from .provider import has_key, provider_url
 
 if TYPE_CHECKING:
     import argparse
@@ -90,8 +90,8 @@ def run(options: argparse.Namespace) -> int:
         client, steady = stack.enter_context(_provider(folder, None))
         show.title("dure demo", f"data in {folder}; {steady}")
         client.budgets.set(SCOPE, limit=BUDGET, window="day")
-        store = Path(options.store) if options.store else folder / "store"
-        reports = _ingest(show, client, store)
+        store = Path(options.store) if options.store else folder / _store_name()
+        reports = _ingest(show, client, store, prune=not options.store)
         answers = [_ask(show, client, store, question) for question in QUESTIONS]
         busy, _ = stack.enter_context(_provider(folder, FAULTS))
         runs = [_fan_out(show, busy, options, stream=stream) for stream in (False, True)]
@@ -114,6 +114,21 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     return 0 if equal and not any(one.failed for one in runs) else 1
+
+
+def _store_name() -> str:
+    """Return a name for what is asked here: vectors are one provider's, documents one machine's.
+
+    Another checkout, another Python or another provider has another store, so no answer comes from
+    files that are not this demo's, and no vectors of two models are compared.
+    """
+    import hashlib
+
+    import dure
+
+    provider = provider_url() if has_key() else "dure.testing.upstream"
+    parts = "\0".join((provider, str(Path(dure.__file__).parent), sysconfig.get_path("stdlib")))
+    return f"store-{hashlib.blake2b(parts.encode(), digest_size=4).hexdigest()}"
 
 
 @contextmanager
@@ -188,7 +203,7 @@ def project_files() -> list[Path]:
     return sorted([*root.glob("*.md"), *root.glob("docs/**/*.md")])
 
 
-def _ingest(show: _Show, client: Client, store: Path) -> list[IngestReport]:
+def _ingest(show: _Show, client: Client, store: Path, *, prune: bool) -> list[IngestReport]:
     from dure import rag
     from dure.embedders import ClientEmbedder
     from dure.testing import documents
@@ -205,6 +220,7 @@ def _ingest(show: _Show, client: Client, store: Path) -> list[IngestReport]:
             store=store,
             embedder=embedder,
             client=client,
+            prune=prune,
             progress=None if show.quiet else True,
         )
         reports.append(report)

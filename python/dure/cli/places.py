@@ -22,11 +22,13 @@ def data_folder(options: argparse.Namespace) -> Path:
 
 def store_folder(options: argparse.Namespace) -> Path:
     """Return the store's folder; its parents are made, private to the user."""
-    if options.store:
-        return Path(options.store)
-    folder = data_folder(options)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / "stores" / "default"
+    if not options.store:
+        data_folder(options).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _named(options)
+
+
+def _named(options: argparse.Namespace) -> Path:
+    return Path(options.store) if options.store else data_folder(options) / "stores" / "default"
 
 
 def existing_store(options: argparse.Namespace) -> Path:
@@ -37,7 +39,7 @@ def existing_store(options: argparse.Namespace) -> Path:
     """
     from dure.errors import NotFoundError
 
-    folder = store_folder(options)
+    folder = _named(options)
     if not folder.is_dir() or not any(folder.iterdir()):
         raise NotFoundError(f"no store at {folder}: run `dure ingest PATH...` first")
     return folder

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         import uvicorn
     except ImportError as missing:
         raise MissingExtraError.of("service", missing.name or "fastapi") from None
-    from dure.service.kit.serving import DrainingServer, Workers
+    from dure.service.kit.serving import DrainingServer, Workers, leave
     from dure.service.settings import Settings
 
     settings = Settings.from_environment(
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.workers > 1:
             Workers(config, listener, options.workers).run()
-            return 0
+            leave()
         server.run(sockets=[listener])
     except KeyboardInterrupt:
-        return 0
+        leave()
     if not server.started:
         raise UnavailableError("the service did not start: the lines above say why")
     return 0

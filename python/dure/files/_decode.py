@@ -19,6 +19,14 @@ _SYLLABLES = re.compile("[\uac00-\ud7a3]")
 _KOREAN = re.compile("[\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff\u3000-\u303f\uff00-\uffef]")
 _OTHER = re.compile("[^\x00-\x7f]")
 _GUESSED_BYTES = 200_000  # what the guess looks at
+# What texts are really stored in: the legacy encodings of https://encoding.spec.whatwg.org. Any
+# bytes are "text" in the code pages of mainframes and of DOS.
+_GUESSED = [
+    *("big5", "gb18030", "euc_jp", "shift_jis", "iso2022_jp", "koi8_r", "koi8_u", "cp866", "cp874"),
+    *(f"cp{page}" for page in range(1250, 1259)),
+    *(f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+    *("mac_roman", "mac_cyrillic"),
+]
 # Python's names of what CP949 is a superset of; a file says one and means the other.
 _OF_CP949 = {"euc_kr", "cp949"}
 
@@ -81,7 +89,7 @@ def _guess(path: str, raw: bytes) -> tuple[str, str]:
         from charset_normalizer import from_bytes
     except ImportError as missing:
         raise MissingExtraError.of("files", "charset-normalizer") from missing
-    best = from_bytes(raw[:_GUESSED_BYTES]).best()
+    best = from_bytes(raw[:_GUESSED_BYTES], cp_isolation=_GUESSED).best()
     if best is None:
-        raise refuse(path, "neither text in a known encoding nor a known binary format")
+        raise refuse(path, "no text in an encoding that can be told: save it as UTF-8")
     return _strict(path, raw, best.encoding), best.encoding

@@ -116,7 +116,9 @@ def kind_of(path: str, raw: bytes) -> Kind:
     if kind is None and suffix in _OLD:
         raise refuse(path, f"unknown type {suffix!r}: save it as {_OLD[suffix]}")
     if kind is None and suffix:
-        raise refuse(path, f"unknown type {suffix!r}")
+        raise refuse(
+            path, f"unknown type {suffix!r}: save it as text or as another kind of dure.files"
+        )
     found = signature_of(raw)
     if kind is None and found == "pdf":
         return _KINDS[".pdf"]

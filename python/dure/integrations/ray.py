@@ -82,7 +82,9 @@ def _dataset(paths: Paths | ray.data.Dataset) -> ray.data.Dataset:
     if isinstance(paths, ray.data.Dataset):
         return paths
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    return ray.data.from_items([{"path": str(path)} for path in files_under(given)])
+    found, closed = files_under(given)
+    named = [*found, *(folder for folder, _ in closed)]  # a closed folder ends as a refused row
+    return ray.data.from_items([{"path": str(path)} for path in named])
 
 
 def _rows(path: str, chunker: Chunker, limits: Limits | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from dure import local, prompts
+from dure import _core, local, prompts
 from dure._check import integer, optional_integer, refuse, text
 from dure.errors import InvalidArgumentError, NotFoundError
 
@@ -29,6 +29,7 @@ __all__ = ["DEFAULT_CONTEXT_TOKENS", "DEFAULT_MODEL", "aask", "ask", "opened"]
 
 DEFAULT_CONTEXT_TOKENS = 4_000
 DEFAULT_MODEL = "gpt-4o-mini"
+MOST_LOOKED_AT = 1_000  # hits, in search of different texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,13 @@ def ask(
 
     Raises:
         NotFoundError: there is no such store.
+        InvalidModelError: there is no such model.
         InvalidArgumentError: the question alone is larger than the prompt may be.
         ModelMismatchError: the collection's vectors are of a model that cannot be had here.
         DureError: what the provider call raises.
     """
     _check_client(client, asynchronous=False)
+    _check_model(model, client)
     found = _retrieve(question, store, collection, tenant, embedder, client, top_k, mode, where)
     prompt = _prompt(question, found, model, max_context_tokens, call)
     if client is None and not os.environ.get("OPENAI_API_KEY"):
@@ -150,6 +153,7 @@ async def aask(
 ) -> Answer | AsyncAnswerStream:
     """The coroutine of `ask`: the same arguments and results."""
     _check_client(client, asynchronous=True)
+    _check_model(model, client)
     found = await asyncio.to_thread(
         _retrieve, question, store, collection, tenant, embedder, client, top_k, mode, where
     )
@@ -218,8 +222,20 @@ def _retrieve(
         elif embedder is None:
             embedder = recorded_embedder(own, collection, tenant, client, way_out=ASK_WORDS)
         col: Collection = own.collection(collection, tenant=tenant, embedder=embedder)
-        found = col.query(text=question, top_k=integer(top_k, "top_k"), mode=mode, where=where)
-        return [hit for hit in found if hit.text]
+        return _distinct_hits(col, question, integer(top_k, "top_k"), mode, where)
+
+
+def _distinct_hits(
+    col: Collection, question: str, top_k: int, mode: str, where: Where | None
+) -> list[Hit]:
+    """Return the best `top_k` hits of different texts: copies of a file are one source."""
+    asked = top_k
+    while True:
+        found = col.query(text=question, top_k=asked, mode=mode, where=where)
+        distinct = prompts.distinct(found)
+        if len(distinct) >= top_k or len(found) < asked or asked >= MOST_LOOKED_AT:
+            return distinct[:top_k]
+        asked = min(4 * asked, MOST_LOOKED_AT)
 
 
 # Fit
@@ -287,6 +303,16 @@ def _check_client(client: object, *, asynchronous: bool) -> None:
     if isinstance(client, other):
         text += f": use {twin}(...)"
     raise InvalidArgumentError(text, argument="client")
+
+
+def _check_model(model: str | None, client: object) -> None:
+    """Refuse an unknown model before anything is read; a provider's call checks it itself.
+
+    Raises:
+        InvalidModelError: there is no such model.
+    """
+    if model is not None and client is None and not os.environ.get("OPENAI_API_KEY"):
+        _core.catalog.canonical(text(model, "model"))
 
 
 def _answer(prompt: _Prompt, response: Any) -> Answer:  # noqa: ANN401 - openai's shape

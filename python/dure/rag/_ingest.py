@@ -112,7 +112,7 @@ def ingest(
         chunker: How texts are cut; None: chunks of at most 512 tokens.
         client: Whose counters say what embeddings cost: the one that `embedder` calls. Calls that
             others make on it meanwhile count too.
-        prune: Drop documents of the collection whose file is gone.
+        prune: Drop documents that an ingest wrote and whose file is gone.
         progress: True draws a bar on a terminal; a callable gets `(done, total, "files")`.
 
     Raises:
@@ -185,8 +185,11 @@ def _run(
     _check_arguments(collection, tenant, chunker, client, progress)
     given = [paths] if isinstance(paths, str | os.PathLike) else _listed(paths)
     with opened(store, must_exist=False) as own:
+        files, closed = files_under(given)
         run = Ingestion(own, collection, tenant, embedder, chunker, client, stop)
-        return run.run(files_under(given), prune=prune, report=reporter(progress, label="ingest"))
+        for folder, reason in closed:
+            run.refuse(folder, f"unreadable folder: {reason}")
+        return run.run(files, prune=prune, report=reporter(progress, label="ingest"))
 
 
 def _listed(paths: Sequence[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
@@ -297,7 +300,11 @@ class Ingestion:
             self.add(bytes=stored.size or 0, chunks=len(chunks), tokens=tokens)
 
     def _prune(self) -> None:
-        gone = [document for document in self._known if not Path(document).exists()]
+        gone = [
+            document
+            for document, (size, _) in self._known.items()
+            if size is not None and Path(document).is_absolute() and not Path(document).exists()
+        ]  # what an upsert of the user's wrote has no size, and a file of ours has its whole path
         self.report.removed = self.collection.delete_documents(gone) if gone else 0
 
     def spent(self) -> int | None:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 from dure.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["files_under"]
 
 _SKIPPED = {"__pycache__", "node_modules"}
 
 
-def files_under(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return every file once, resolved and sorted.
+def files_under(
+    paths: Iterable[str | os.PathLike[str]],
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Return every file once, resolved and sorted, and each folder that cannot be read with why.
 
     Inside folders hidden names, `__pycache__` and `node_modules` are left out, and links to
     folders are not followed. A file that is named itself is always taken.
@@ -26,15 +28,20 @@ def files_under(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
         NotFoundError: a path does not exist.
     """
     found: set[Path] = set()
+    closed: dict[Path, str] = {}
+
+    def note(error: OSError) -> None:
+        closed[_resolved(Path(error.filename))] = error.strerror or str(error)
+
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            found.update(_resolved(file) for file in _inside(path))
+            found.update(_resolved(file) for file in _inside(path, note))
         elif path.exists():
             found.add(_resolved(path))
         else:
-            raise NotFoundError(f"{path}: no such file or folder", path=str(path))
-    return sorted(found)
+            raise NotFoundError(f"{path}: no such file or folder: check its name", path=str(path))
+    return sorted(found), sorted(closed.items())
 
 
 def _resolved(path: Path) -> Path:
@@ -44,7 +51,7 @@ def _resolved(path: Path) -> Path:
         return path.absolute()
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+def _inside(folder: Path, note: Callable[[OSError], None]) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not (name.startswith(".") or name in _SKIPPED)]
         yield from (Path(where, name) for name in names if not name.startswith("."))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 COMMAND = [sys.executable, "-m", "dure"]
 
 
@@ -74,3 +76,14 @@ def test_a_closed_stdout_is_a_quiet_failure() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_each_provider_has_a_demo_store_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dure.cli import demo
+
+    names = {demo._store_name()}
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    for url in ("http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1"):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        names.add(demo._store_name())
+    assert len(names) == 3

@@ -240,6 +240,17 @@ def test_other_vectors_than_the_store_has(data: Path, provider: dict[str, str]) 
     assert "384" in complaint(done) or "model" in complaint(done)
 
 
+def test_an_unknown_model_is_said_before_anything(data: Path) -> None:
+    done = run("ask", "--data", str(data), "--model", "no-such-model", QUESTION)
+    assert not done.stdout
+    assert "MODEL_CATALOG" in complaint(done)
+
+
+def test_asking_makes_no_folder(tmp_path: Path) -> None:
+    assert "ingest" in complaint(run("ask", "--data", str(tmp_path / "nothing"), QUESTION))
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_unknown_model(data: Path, provider: dict[str, str]) -> None:
     done = run("ask", "--data", str(data), "--model", "no-such-model", QUESTION, **provider)
     assert "no-such-model" in complaint(done)

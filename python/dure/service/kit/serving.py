@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import logging
 import multiprocessing
+import os
 import signal
 import socket
+import sys
 import time
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
 from dure.errors import UnavailableError
 
-__all__ = ["DrainingServer", "Workers"]
+__all__ = ["DrainingServer", "Workers", "leave"]
 
 _LATECOMERS = 0.5  # seconds in which what was already on its way still gets its answer
 _TICK = 0.02
+_UVICORNS_TICK = 0.1  # its dates are made, and its limits looked at, that often
+_TICKS_A_DAY = 864_000
 _RESTART_PAUSE = 0.5  # seconds before a worker that died is replaced
 
 
@@ -37,14 +45,30 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, supervised: bool = False) -> None:
         super().__init__(config)
         self._supervised = supervised
+        self._latecomers = _LATECOMERS
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; the second time, leave what is under way."""
-        if self._supervised and sig == signal.SIGINT:
-            return
+        if sig == signal.SIGINT:
+            self._latecomers = 0.0  # a person waits
+            if self._supervised:
+                return
         if self.should_exit:
             self.force_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
         super().handle_exit(sig, frame)
+
+    async def main_loop(self) -> None:
+        """Tick ten times a second as uvicorn does, but hear at once that it is to stop."""
+        self._loop = asyncio.get_running_loop()
+        for counter in itertools.count():
+            if await self.on_tick(counter % _TICKS_A_DAY):
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _UVICORNS_TICK)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the requests under way end within `timeout_graceful_shutdown`, then close."""
@@ -52,7 +76,8 @@ class DrainingServer(uvicorn.Server):
             for listener in sockets or []:
                 listener.listen(0)  # what was accepted stays in the queue, nothing is added to it
         loop = asyncio.get_running_loop()
-        until = loop.time() + _LATECOMERS
+        self._finish_those_under_way()
+        until = loop.time() + self._latecomers
         while loop.time() < until and not self.force_exit:
             self._finish_those_under_way()
             await asyncio.sleep(_TICK)
@@ -114,10 +139,19 @@ class Workers:
                 continue  # told twice: so are they
 
 
+def leave() -> NoReturn:
+    """End the process now, everything being closed: the interpreter's own farewell takes 200 ms."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
+
+
 def _work(config: uvicorn.Config, listener: socket.socket) -> None:
     config.configure_logging()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         DrainingServer(config, supervised=True).run(sockets=[listener])
     except KeyboardInterrupt:
-        return
+        leave()
