@@ -81,6 +81,27 @@ def corpus(language: str, megabytes: float) -> str:
     return data.decode("utf-8", errors="ignore")
 
 
+def markdown(language: str, megabytes: float) -> str:
+    """Return up to `megabytes` of Markdown with headings, lists, tables and code.
+
+    The manuals' pages as the product's own loader writes them down.
+    """
+    cache = FOLDER / f"{language}.md"
+    if not cache.exists():
+        from dure import files
+
+        doc = _unpacked() / "usr" / "share" / "doc"
+        folders = {
+            "english": [doc / "debian-handbook/html/en-US", doc / "python3.11/html/library"],
+            "korean": [doc / "installation-guide-amd64/ko", doc / "debian-handbook/html/ko-KR"],
+        }[language]
+        pages = [page for folder in folders for page in sorted(folder.rglob("*.html"))]
+        texts = [files.load(page).text for page in pages[:150]]
+        cache.write_text("\n".join(texts), encoding="utf-8")
+    data = cache.read_bytes()[: int(megabytes * 1e6)]
+    return data.decode("utf-8", errors="ignore")
+
+
 def fresh(text: str) -> str:
     """Return a new str object with the same contents: nothing cached inside it."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")

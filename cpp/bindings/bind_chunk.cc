@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -16,10 +17,12 @@
 #include "dure/chunk/dedup.h"
 #include "dure/chunk/verify.h"
 #include "dure/text/sentences.h"
+#include "dure/text/transcode.h"
 #include "dure/text/utf8.h"
 #include "dure/tokenize/encoding.h"
 #include "gil.h"
 #include "interruptible.h"
+#include "py_text.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -27,15 +30,13 @@ namespace {
 
 using chunk::Chunks;
 
-// The UTF-8 of a str, or the bytes of any buffer (bytes, mmap), held as long as this object.
+// A str as UTF-8, or the bytes of any buffer (bytes, mmap); made and dropped with the GIL, read
+// without it. One thread at a time. REQUIRES: the str outlives it.
 class Text {
  public:
   explicit Text(const py::handle& text) {
     if (PyUnicode_Check(text.ptr()) != 0) {
-      Py_ssize_t size = 0;
-      const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
-      if (data == nullptr) refuse_surrogate();
-      view_ = {data, static_cast<std::size_t>(size)};
+      units_ = code_units(text, "text");
     } else if (PyObject_GetBuffer(text.ptr(), &buffer_, PyBUF_SIMPLE) == 0) {
       view_ = {static_cast<const char*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
     } else {
@@ -50,19 +51,26 @@ class Text {
   ~Text() {
     if (buffer_.obj != nullptr) PyBuffer_Release(&buffer_);
   }
-  [[nodiscard]] std::string_view view() const noexcept { return view_; }
 
- private:
-  [[noreturn]] static void refuse_surrogate() {
-    const py::error_already_set error;
-    throw StatusException(
+  // A str beyond ASCII is copied at the first call. Fails for one that has no UTF-8 form.
+  [[nodiscard]] base::Result<std::string_view> utf8() {
+    if (!units_) return view_;
+    if (!copy_) copy_ = std::make_unique<Utf8Text>(*units_);
+    if (copy_->ok()) return copy_->view();
+    return base::fail(
         base::invalid_argument("text", "the text holds a lone surrogate at offset " +
-                                           std::string(py::str(error.value().attr("start"))) +
+                                           std::to_string(text::count_code_points(copy_->view())) +
                                            ", which has no UTF-8 form"));
   }
+  [[nodiscard]] std::string_view view() { return value_or_throw(utf8()); }
+  // Until the next call the copy takes no memory.
+  void drop_copy() noexcept { copy_ = nullptr; }
 
+ private:
   Py_buffer buffer_{};
   std::string_view view_;
+  std::optional<text::CodeUnits> units_;
+  std::unique_ptr<Utf8Text> copy_;
 };
 
 // A caller's tokenizer: text -> number of tokens. Runs with the GIL.
@@ -107,9 +115,9 @@ decltype(auto) run(const chunk::Chunker& chunker, Work&& work) {
 
 Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
                  const std::vector<std::size_t>& pages) {
-  const Text held(text);
-  const std::string_view view = held.view();
+  Text held(text);
   return value_or_throw(run(chunker, [&] {
+    const std::string_view view = held.view();
     std::vector<std::size_t> starts = pages;
     if (!pages.empty() && text::is_valid(view)) {
       const text::CharOffsets offsets(view);
@@ -121,12 +129,19 @@ Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
 
 std::vector<Chunks> chunk_many(const chunk::Chunker& chunker, const py::sequence& texts,
                                std::size_t threads) {
-  const py::tuple kept(texts);  // the views borrow from these
+  const py::tuple kept(texts);  // what is held borrows from these
   std::deque<Text> held;
-  std::vector<std::string_view> views;
-  for (const py::handle text : kept) views.push_back(held.emplace_back(text).view());
-  auto results = run(
-      chunker, [&] { return chunker.chunk_many(views, chunker.options().count ? 1 : threads); });
+  for (const py::handle text : kept) held.emplace_back(text);
+  const auto cut = [&](std::size_t i) -> base::Result<Chunks> {
+    const auto view = held[i].utf8();
+    if (!view) return base::fail(view.error());
+    auto chunks = chunker.chunk(*view);
+    held[i].drop_copy();
+    return chunks;
+  };
+  auto results = run(chunker, [&] {
+    return chunk::Chunker::chunk_each(held.size(), cut, chunker.options().count ? 1 : threads);
+  });
   std::vector<Chunks> out;
   for (auto& result : results) out.push_back(value_or_throw(std::move(result)));
   return out;
@@ -189,7 +204,7 @@ class Reader {
   }
 
   const chunk::Chunker& chunker_;
-  const Text held_;
+  Text held_;
   const std::string_view text_;
   const std::size_t batch_;
   chunk::Mode mode_ = chunk::Mode::kText;
@@ -201,8 +216,7 @@ class Reader {
 // The store's ids (api: chunk ids) of all rows.
 std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
                              const std::string& document) {
-  const Text held(text);
-  const std::string_view source = held.view();
+  Text held(text);
   const auto u64 = [](std::uint64_t value) {
     std::string bytes;
     for (int shift = 0; shift < 64; shift += 8)
@@ -210,6 +224,7 @@ std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
     return bytes;
   };
   return interruptible([&] {
+    const std::string_view source = held.view();
     std::unordered_map<std::string, std::uint64_t> seen;
     std::vector<std::string> out;
     base::CancelTick<64> tick;
@@ -225,10 +240,10 @@ std::vector<std::string> ids(const Chunks& chunks, const py::object& text,
 }
 
 py::array_t<std::int64_t> sentences(const py::object& text, bool korean) {
-  const Text held(text);
-  const std::string_view view = held.view();
+  Text held(text);
   std::vector<std::int64_t> spans;
   interruptible([&] {
+    const std::string_view view = held.view();
     const std::size_t valid = text::valid_prefix(view);
     if (valid != view.size())
       throw StatusException(base::invalid_argument(
@@ -312,9 +327,8 @@ void bind_columns(py::module_& room) {
           "count_tokens",
           [](Chunks& self, const py::object& text, const Tokenizer& tokenizer) {
             const chunk::CountFunction count = counter_of(tokenizer);
-            const Text held(text);
-            const std::string_view view = held.view();
-            const auto work = [&] { return chunk::count_tokens(self, view, count); };
+            Text held(text);
+            const auto work = [&] { return chunk::count_tokens(self, held.view(), count); };
             ok_or_throw(std::holds_alternative<std::string>(tokenizer) ? interruptible(work)
                                                                        : work());
           },
@@ -323,10 +337,10 @@ void bind_columns(py::module_& room) {
       .def(
           "unique",
           [](const Chunks& self, const py::object& text, std::optional<double> jaccard) {
-            const Text held(text);
-            const std::string_view view = held.view();
-            return interruptible(
-                [&] { return chunk::select(self, chunk::unique_chunks(self, view, jaccard)); });
+            Text held(text);
+            return interruptible([&] {
+              return chunk::select(self, chunk::unique_chunks(self, held.view(), jaccard));
+            });
           },
           py::arg("text"), py::arg("jaccard"), "Without duplicates.");
 }
@@ -356,10 +370,9 @@ void bind_chunk(py::module_& core) {
       .def(
           "verify",
           [](const chunk::Chunker& self, const Chunks& chunks, const py::object& text) {
-            const Text held(text);
-            const std::string_view view = held.view();
+            Text held(text);
             return value_or_throw(
-                run(self, [&] { return chunk::verify(chunks, view, self.options()); }));
+                run(self, [&] { return chunk::verify(chunks, held.view(), self.options()); }));
           },
           py::arg("chunks"), py::arg("text"), "Broken rules; empty: sound.");
   py::class_<Reader>(room, "Reader", "Cuts a long text in batches of about `batch` rows.")

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "dure/base/hash.h"
+#include "dure/text/byte_set.h"
 #include "dure/text/sentences.h"
 #include "dure/text/utf8.h"
 
@@ -13,18 +14,19 @@ namespace {
 
 constexpr std::size_t kHashed = 96;         // bytes before a cut that decide among equals
 constexpr std::size_t kLookBack = 512;      // bytes before a window where its first sentence starts
+constexpr std::size_t kLookBackPlain = 64;  // the same without Hangul
 constexpr std::size_t kLookAhead = 256;     // bytes after it that may tell a sentence goes on
 constexpr std::size_t kLongestBlank = 256;  // spaces of a blank line between two paragraphs
 
 constexpr std::array<std::string_view, 8> kDelimiters{"\n", ".", "?", "!", "。", "？", "！", "…"};
 
-// Length of the clause mark that starts at `at`: an ASCII one (a space has to follow), or a
-// full-width one.
+constexpr std::array<std::string_view, 7> kClauseMarks{",", ";", ":", "、", "，", "；", "："};
+constexpr text::ByteSet kMayMarkClause = text::byte_set(",;:\xE3\xEF");
+constexpr text::ByteSet kMayBeSpace = text::byte_set("\t\n\v\f\r \xC2\xE1\xE2\xE3");
+
+// Length of the clause mark that starts at `at`, or 0.
 std::size_t clause_mark(std::string_view text, std::size_t at) {
-  const char c = text[at];
-  if (c == ',' || c == ';' || c == ':') return 1;
-  if (c != '\xE3' && c != '\xEF') return 0;
-  for (const std::string_view mark : {"、", "，", "；", "："})
+  for (const std::string_view mark : kClauseMarks)
     if (text.compare(at, mark.size(), mark) == 0) return mark.size();
   return 0;
 }
@@ -81,7 +83,10 @@ std::size_t Boundaries::pick(const Window& window) const {
       if (const std::size_t at = pick_sentence(window); at != 0) return at;
     }
   }
-  if (const std::size_t at = pick_word(window, outline_.has_sentences); at != 0) return at;
+  if (outline_.has_sentences) {
+    if (const std::size_t at = pick_clause(window); at != 0) return at;
+  }
+  if (const std::size_t at = pick_word(window); at != 0) return at;
   return pick_grapheme(window);
 }
 
@@ -140,13 +145,21 @@ std::size_t Boundaries::pick_line(const Window& window) const {
   return best.at();
 }
 
+// From where on sentences before `low` are looked at: quotations, of Korean alone, may be long.
+std::size_t Boundaries::look_back(std::size_t low, std::size_t least, std::size_t end) const {
+  const auto back = [&](std::size_t bytes) {
+    return std::max(least, low > bytes ? text::char_start(text_, low - bytes) : 0);
+  };
+  const std::size_t start = back(kLookBack);
+  return text::has_hangul(text_.substr(start, end - start)) ? start : back(kLookBackPlain);
+}
+
 std::size_t Boundaries::pick_sentence(const Window& window) const {
   const std::size_t end = text::char_start(text_, std::min(text_.size(), window.high + kLookAhead));
   const std::string_view view = text_.substr(0, end);
-  const std::size_t back = window.low > kLookBack ? window.low - kLookBack : 0;
   text::SentenceScanner scanner(view, options_.sentences);
   Best best(text_, options_.stable);
-  for (std::size_t at = std::max(window.from, text::char_start(text_, back)); at < window.high;) {
+  for (std::size_t at = look_back(window.low, window.from, end); at < window.high;) {
     at = scanner.next(at);
     if (at > window.low && at <= window.high && (at < end || end == text_.size()) &&
         text::is_grapheme_boundary(text_, at, window.from))
@@ -155,35 +168,45 @@ std::size_t Boundaries::pick_sentence(const Window& window) const {
   return best.at();
 }
 
-std::size_t Boundaries::pick_word(const Window& window, bool clauses) const {
+// Past the space in [at, high).
+std::size_t Boundaries::past_space(std::size_t at, std::size_t high) const {
+  while (const std::size_t length = at < high ? text::space_length(text_, at) : 0) at += length;
+  return at;
+}
+
+// An ASCII mark has to be followed by space, a full-width one not.
+std::size_t Boundaries::pick_clause(const Window& window) const {
   Best best(text_, options_.stable);
-  bool clause = false;
-  const auto offer = [&](std::size_t at, bool after_clause) {
-    if (at <= window.low || at > window.high || (clause && !after_clause)) return;
-    if (!text::is_grapheme_boundary(text_, at, window.from)) return;
-    clause = after_clause;
-    best.offer(at, after_clause ? kClause : kWord);
+  const auto offer = [&](std::size_t at) {
+    if (at <= window.high && text::is_grapheme_boundary(text_, at, window.from)) best.offer(at);
   };
-  bool after_mark = false;
-  for (std::size_t at = window.low; at < window.high;) {
-    if (const std::size_t mark = clauses ? clause_mark(text_, at) : 0; mark != 0) {
-      at += mark;
-      after_mark = true;
-      if (mark > 1) offer(at, true);
-      continue;
-    }
-    const std::size_t space = text::space_length(text_, at);
-    if (space == 0) {
-      after_mark = false;
-      at += text::decode_at(text_, at).length;
-      continue;
-    }
-    while (const std::size_t more = at < window.high ? text::space_length(text_, at) : 0)
-      at += more;
-    offer(at, after_mark);
-    after_mark = false;
+  for (std::size_t at = window.low;;) {
+    at = text::find_byte(kMayMarkClause, text_, at, window.high);
+    if (at == window.high) return best.at();
+    const std::size_t mark = clause_mark(text_, at);
+    at += mark == 0 ? 1 : mark;
+    if (mark == 0) continue;
+    if (mark > 1) offer(at);
+    const std::size_t next = past_space(at, window.high);
+    if (next != at) offer(at = next);
+    if (at >= window.high) return best.at();
   }
-  return best.at();
+}
+
+std::size_t Boundaries::pick_word(const Window& window) const {
+  Best best(text_, options_.stable);
+  for (std::size_t at = window.low;;) {
+    at = text::find_byte(kMayBeSpace, text_, at, window.high);
+    if (at == window.high) return best.at();
+    const std::size_t next = past_space(at, window.high);
+    if (next == at) {
+      ++at;
+      continue;
+    }
+    at = next;
+    if (at <= window.high && text::is_grapheme_boundary(text_, at, window.from)) best.offer(at);
+    if (at >= window.high) return best.at();
+  }
 }
 
 std::size_t Boundaries::pick_grapheme(const Window& window) const {
@@ -220,7 +243,7 @@ std::size_t Boundaries::pick_delimiter(const Window& window) const {
 std::size_t Boundaries::first_start(std::size_t low, std::size_t high) const {
   const std::size_t end = text::char_start(text_, std::min(text_.size(), high + kLookAhead));
   text::SentenceScanner scanner(text_.substr(0, end), options_.sentences);
-  const std::size_t back = text::char_start(text_, low > kLookBack ? low - kLookBack : 0);
+  const std::size_t back = look_back(low, 0, end);
   for (std::size_t at = back; outline_.has_sentences && at < high;) {
     at = scanner.next(at);
     if (at >= low && at < high && text::is_grapheme_boundary(text_, at, back)) return at;

@@ -41,8 +41,11 @@ class Boundaries {
 
   [[nodiscard]] std::size_t pick_separator(const Window& window) const;
   [[nodiscard]] std::size_t pick_line(const Window& window) const;
+  [[nodiscard]] std::size_t look_back(std::size_t low, std::size_t least, std::size_t end) const;
   [[nodiscard]] std::size_t pick_sentence(const Window& window) const;
-  [[nodiscard]] std::size_t pick_word(const Window& window, bool clauses) const;
+  [[nodiscard]] std::size_t past_space(std::size_t at, std::size_t high) const;
+  [[nodiscard]] std::size_t pick_clause(const Window& window) const;
+  [[nodiscard]] std::size_t pick_word(const Window& window) const;
   [[nodiscard]] std::size_t pick_grapheme(const Window& window) const;
   [[nodiscard]] bool starts_paragraph(std::size_t at) const;
 

@@ -160,14 +160,20 @@ base::Result<Chunks> Chunker::chunk(std::string_view text,
 
 std::vector<base::Result<Chunks>> Chunker::chunk_many(std::span<const std::string_view> texts,
                                                       std::size_t threads) const {
-  std::vector<base::Result<Chunks>> results(texts.size());
+  return chunk_each(texts.size(), [&](std::size_t i) { return chunk(texts[i]); }, threads);
+}
+
+std::vector<base::Result<Chunks>> Chunker::chunk_each(
+    std::size_t count, const std::function<base::Result<Chunks>(std::size_t)>& cut,
+    std::size_t threads) {
+  std::vector<base::Result<Chunks>> results(count);
   std::atomic<std::size_t> next = 0;
   const auto work = [&, check = base::current_cancel_check()]() noexcept {
     const base::CancelScope scope(check);
-    for (std::size_t i = next++; i < texts.size(); i = next++) {
+    for (std::size_t i = next++; i < count; i = next++) {
       try {
         base::check_cancel();
-        results[i] = chunk(texts[i]);
+        results[i] = cut(i);
       } catch (const std::bad_alloc&) {
         results[i] = base::fail(base::Code::kOutOfMemory, "not enough memory: pass fewer texts");
       } catch (...) {
@@ -176,7 +182,7 @@ std::vector<base::Result<Chunks>> Chunker::chunk_many(std::span<const std::strin
     }
   };
   if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
-  threads = std::min(threads, texts.size());
+  threads = std::min(threads, count);
   std::vector<std::jthread> workers;
   for (std::size_t i = 1; i < threads; ++i) workers.emplace_back(work);
   work();

@@ -54,6 +54,7 @@ base::Result<Chunks> Planner::run(std::size_t start, bool final) {
     if (piece->stop > body) append(*piece);  // else nothing but indentation
     previous_body = body;
     body = piece->end;
+    ruler_->forget_before(previous_body);
   }
   next_ = body;
   return std::move(out_);

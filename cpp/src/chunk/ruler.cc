@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <string>
 
-#include "dure/tokenize/counter.h"
 #include "dure/tokenize/encoding.h"
+#include "dure/tokenize/sliding_counts.h"
 
 namespace dure::chunk {
 namespace {
@@ -58,7 +58,7 @@ class CharRuler final : public Ruler {
   const text::CharOffsets& offsets_;
 };
 
-// Tokens by prefix counts: one encoding pass, then a look-up and the pieces at the edges.
+// Tokens by running sums: one encoding pass, then a look-up and the pieces at the edges.
 class TokenRuler final : public Ruler {
  public:
   TokenRuler(const tokenize::Encoding& encoding, std::string_view text)
@@ -85,38 +85,42 @@ class TokenRuler final : public Ruler {
   }
 
   base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
-    const auto ends = counts_.ends();
+    counts_.read_beyond(start);
+    const std::size_t first = counts_.first_beyond(start);
+    if (first == counts_.ends().size()) return start;
+    const std::size_t first_end = counts_.ends()[first];
+    if (first_end - start > kLongPiece) return extend(start, first_end, budget);
+    const std::size_t edge = counts_.count(start, first_end);
+    if (edge > budget) return extend(start, first_end, budget);
+    const std::size_t target = counts_.sums()[first] + budget - edge;
+    counts_.read_tokens(target);
     const auto sums = counts_.sums();
-    const auto first =
-        static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), start) - ends.begin());
-    if (first == ends.size()) return start;
-    if (ends[first] - start > kLongPiece) return extend(start, ends[first], budget);
-    const std::size_t edge = counts_.count(start, ends[first]);
-    if (edge > budget) return extend(start, ends[first], budget);
-    const std::size_t target = sums[first] + budget - edge;
+    const auto ends = counts_.ends();
     auto last = static_cast<std::size_t>(
         std::upper_bound(sums.begin() + static_cast<std::ptrdiff_t>(first), sums.end(), target) -
         sums.begin());
     // sums[last - 1] <= target; the edges may still weigh otherwise
-    while (last > first + 1 && counts_.count(start, ends[last - 1]) > budget) --last;
-    const std::size_t end = text::char_start(text_, ends[last - 1]);
-    if (last < ends.size() && ends[last] - end > kLongPiece)
-      return extend(end, ends[last], budget - std::min(budget, counts_.count(start, end)));
+    while (last > first + 1 && counts_.count(start, counts_.ends()[last - 1]) > budget) --last;
+    const std::size_t end = text::char_start(text_, counts_.ends()[last - 1]);
+    if (last < counts_.ends().size() && counts_.ends()[last] - end > kLongPiece)
+      return extend(end, counts_.ends()[last],
+                    budget - std::min(budget, counts_.count(start, end)));
     return end;
   }
 
   base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) override {
+    counts_.read_beyond(end);
     const auto ends = counts_.ends();
     const auto sums = counts_.sums();
-    const auto last = static_cast<std::size_t>(std::lower_bound(ends.begin(), ends.end(), end) -
-                                               ends.begin());  // piece that holds end
-    if (last == 0 || last >= sums.size()) return end;
-    const std::size_t until = sums[last - 1];
-    if (until <= budget) return 0;
+    const std::size_t last = counts_.first_beyond(end - 1);  // piece that holds what is before end
+    if (last == 1 && ends[0] == 0) return end;
+    if (sums[last - 1] <= sums[0] + budget) return ends[0];
     const auto first = static_cast<std::size_t>(
-        std::lower_bound(sums.begin(), sums.end(), until - budget) - sums.begin());
+        std::lower_bound(sums.begin() + 1, sums.end(), sums[last - 1] - budget) - sums.begin());
     return text::char_start(text_, std::min(end, ends[first]));
   }
+
+  void forget_before(std::size_t position) override { counts_.forget_before(position); }
 
  private:
   // Goes on from `start` inside one long piece that ends at `end`, to within a tenth of the budget:
@@ -141,7 +145,7 @@ class TokenRuler final : public Ruler {
   static constexpr std::size_t kLongPiece = 48;  // bytes; shorter ones are not cut for room
   const tokenize::Encoding& encoding_;
   std::string_view text_;
-  tokenize::PrefixCounts counts_;
+  tokenize::SlidingCounts counts_;
   std::string last_prefix_;
   std::size_t last_size_ = 0;
 };

@@ -24,8 +24,11 @@ class Ruler {
                                               std::size_t end) = 0;
   // A code point boundary e >= start, about as far as `budget` reaches: size(start, e) <= budget.
   virtual base::Result<std::size_t> reach(std::size_t start, std::size_t budget) = 0;
-  // A code point boundary b <= end: size(b, end) is about `budget`, or less.
+  // A code point boundary b <= end: size(b, end) is about `budget`, or less; not before what was
+  // forgotten.
   virtual base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) = 0;
+  // Nothing before `position` will be asked for.
+  virtual void forget_before(std::size_t /*position*/) {}
 };
 
 // All borrowed arguments outlive the ruler.

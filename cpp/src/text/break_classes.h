@@ -46,7 +46,16 @@ enum class Sentence : std::uint8_t {  // in the order of scripts/unicode_tables.
   kClose,
 };
 
-[[nodiscard]] std::uint8_t break_class(char32_t point) noexcept;
+namespace internal {
+extern const std::uint8_t kBreakBlock[];  // code point >> 7
+extern const std::uint8_t kBreakClass[];  // block << 7 | code point & 127
+}  // namespace internal
+
+// REQUIRES: point <= U+10FFFF.
+[[nodiscard]] inline std::uint8_t break_class(char32_t point) noexcept {
+  return internal::kBreakClass[std::size_t{internal::kBreakBlock[point >> 7]} << 7 |
+                               (point & 0x7F)];
+}
 [[nodiscard]] inline Grapheme grapheme_class(char32_t point) noexcept {
   return static_cast<Grapheme>(break_class(point) & 0x0F);
 }

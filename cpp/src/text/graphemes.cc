@@ -2,9 +2,11 @@
 #include "text/break_classes.h"
 
 namespace dure::text {
-namespace {
-
+namespace internal {
 #include "text/break_tables.inc"
+}  // namespace internal
+
+namespace {
 
 bool is_control(Grapheme kind) noexcept {
   return kind == Grapheme::kControl || kind == Grapheme::kCr || kind == Grapheme::kLf;
@@ -49,10 +51,6 @@ bool completes_flag(std::string_view text, std::size_t position, std::size_t kno
 }
 
 }  // namespace
-
-std::uint8_t break_class(char32_t point) noexcept {
-  return kBreakClass[std::size_t{kBreakBlock[point >> 7]} << 7 | (point & 0x7F)];
-}
 
 bool is_grapheme_boundary(std::string_view text, std::size_t position, std::size_t known) noexcept {
   if (position == 0 || position >= text.size()) return true;

@@ -5,6 +5,7 @@
 
 #include "dure/base/cancel.h"
 #include "text/break_classes.h"
+#include "text/byte_scan.h"
 
 namespace dure::text {
 namespace {
@@ -93,49 +94,33 @@ std::size_t boundary_of_terminator(std::string_view text, std::size_t& at) noexc
   return after_space;
 }
 
-// What a byte may begin: only these need a look at the tables.
-constexpr std::array<bool, 256> kMayEnd = [] {
-  std::array<bool, 256> may{};
-  for (const char c : {'.', '!', '?', '\n', '\r'}) may[static_cast<unsigned char>(c)] = true;
-  for (std::size_t lead = 0xC2; lead < 0xF5; ++lead)
-    may[lead] = lead == 0xC2 || lead >= 0xD6;  // nothing ends a sentence in U+00C0..057F
-  for (std::size_t hangul = 0xEB; hangul <= 0xEC; ++hangul) may[hangul] = false;
-  return may;
-}();
-
-std::size_t length_of(unsigned char lead) noexcept {
-  return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-}
-
 // --- Korean ---------------------------------------------------------------------------------
 
 constexpr std::size_t kSyllable = 3;            // bytes of a Hangul syllable
 constexpr std::size_t kLongestQuotation = 900;  // bytes within which a quotation has to close
 
+// The Hangul syllable that ends at `end`, 0 if another character does.
+char32_t syllable_before(std::string_view text, std::size_t end) noexcept {
+  return end < kSyllable ? 0 : text::syllable_before(text.data() + end);
+}
+
 bool is_hangul(std::string_view text, std::size_t at) noexcept {
-  if (at + kSyllable > text.size()) return false;
-  const auto lead = static_cast<unsigned char>(text[at]);
-  if (lead < 0xEA || lead > 0xED) return false;
-  const char32_t c = decode_at(text, at).value;
-  return c >= 0xAC00 && c <= 0xD7A3;
+  return at + kSyllable <= text.size() && syllable_before(text, at + kSyllable) != 0;
 }
 
-bool has_final_consonant(std::string_view text, std::size_t at, unsigned jongseong) noexcept {
-  return is_hangul(text, at) && (decode_at(text, at).value - 0xAC00) % 28 == jongseong;
-}
-
-bool one_of(std::string_view syllable, std::string_view list) noexcept {
-  for (std::size_t at = 0; at + kSyllable <= list.size(); at += kSyllable)
-    if (list.substr(at, kSyllable) == syllable) return true;
-  return false;
-}
+constexpr ByteSet kHangul = byte_set("\xEA\xEB\xEC\xED");  // first bytes of syllables
 
 constexpr unsigned kFinalRieul = 8;
 constexpr unsigned kFinalBieup = 17;
 constexpr unsigned kFinalSsangSiot = 20;
 
-bool has_final(std::string_view text, std::size_t at) noexcept {
-  return is_hangul(text, at) && (decode_at(text, at).value - 0xAC00) % 28 != 0;
+// The final consonant of a syllable; 0: none.
+unsigned final_of(char32_t syllable) noexcept {
+  return static_cast<unsigned>(syllable - kFirstSyllable) % 28;
+}
+
+bool one_of(char32_t syllable, std::u32string_view list) noexcept {
+  return list.find(syllable) != std::u32string_view::npos;
 }
 
 // Laughter and tears (Hangul letters standing alone), tildes: they follow an ending.
@@ -158,35 +143,60 @@ bool goes_on_after_ending(std::string_view text, std::size_t at) noexcept {
   return false;
 }
 
-// Whether the word that ends at `end` (a space follows) closes a sentence without punctuation.
+// Whether `last`, after `previous`, is an ending that closes a sentence; `text` ends with both.
+bool is_ending(std::string_view text, char32_t previous, char32_t last) noexcept {
+  switch (last) {
+    case U'다':  // a stem before it; else "than", "each", "sea", ...
+      return final_of(previous) != 0 || one_of(previous, U"이니하르크쁘프되시리");
+    case U'요':
+      return !one_of(previous, U"필주중수개강소동긴");
+    case U'죠':
+    case U'쥬':
+      return true;
+    case U'유':
+    case U'용':
+      return one_of(previous, U"아어여해네에예");  // dialect, endearing
+    case U'까': {                                  // -ㅂ니까, -ㄹ까; -니까 means "because"
+      if (previous != U'니') return final_of(previous) == kFinalRieul;
+      const char32_t third = syllable_before(text, text.size() - 2 * kSyllable);
+      return third != 0 && final_of(third) == kFinalBieup;
+    }
+    case U'음':
+      return final_of(previous) == kFinalSsangSiot;
+    case U'나':
+    case U'먼':
+    case U'만':
+      return previous == U'구';
+    case U'군':
+    case U'라':
+      return previous == U'더';
+    case U'아':
+      return previous == U'잖';
+    case U'랑':
+      return previous == U'걸';
+    case U'시':
+      return previous == U'십';
+    case U'오':
+      return previous == U'시';
+    default:
+      return false;
+  }
+}
+
+// Whether the word that ends at `end` closes a sentence without punctuation. REQUIRES: a space
+// follows it; its last byte is "~", "^" or no ASCII.
 bool ends_sentence(std::string_view text, std::size_t end) noexcept {
-  if (end < 2) return false;
-  const char near = text[end - 1];
-  if (!is_continuation(near) && near != '~' && near != '^') return false;  // an ASCII word
   const std::size_t tail = end;
-  end = before_emotion(text, end);
-  if (tail - end >= 2 * kSyllable && end > 0) return true;  // two letters of laughter at least
-  if (end < 2 * kSyllable || !is_hangul(text, end - kSyllable)) return false;
-  const std::string_view last = text.substr(end - kSyllable, kSyllable);
-  const std::size_t second = end - 2 * kSyllable;
-  if (!is_hangul(text, second)) return false;
-  const std::string_view previous = text.substr(second, kSyllable);
-  if (last == "다")  // a stem before it; else "than", "each", "sea", ...
-    return (has_final(text, second) || one_of(previous, "이니하르크쁘프되시리")) &&
-           !goes_on_after_ending(text, tail);
-  if (last == "요") return !one_of(previous, "필주중수개강소동긴");
-  if (last == "죠" || last == "쥬") return true;
-  if (last == "유" || last == "용")
-    return one_of(previous, "아어여해네에예");  // dialect, endearing
-  if (last == "까")                             // -ㅂ니까, -ㄹ까; -니까 means "because"
-    return previous == "니"
-               ? second >= kSyllable && has_final_consonant(text, second - kSyllable, kFinalBieup)
-               : has_final_consonant(text, second, kFinalRieul);
-  if (last == "음") return has_final_consonant(text, second, kFinalSsangSiot);
-  if (last == "나" || last == "먼" || last == "만") return previous == "구";
-  if (last == "군" || last == "라") return previous == "더";
-  return (last == "아" && previous == "잖") || (last == "랑" && previous == "걸") ||
-         (last == "시" && previous == "십") || (last == "오" && previous == "시");
+  char32_t last = syllable_before(text, end);
+  if (last == 0) {
+    end = before_emotion(text, end);
+    if (tail - end >= 2 * kSyllable && end > 0) return true;  // two letters of laughter at least
+    last = syllable_before(text, end);
+    if (last == 0) return false;
+  }
+  const char32_t previous = syllable_before(text, end - kSyllable);
+  if (previous == 0 || !is_ending(text.substr(0, end), previous, last)) return false;
+  return last != U'다' || !goes_on_after_ending(text, tail);
 }
 
 struct Mark {
@@ -206,26 +216,29 @@ constexpr std::array<Mark, 11> kMarks{{{"\"", "\"", true},
                                        {"《", "》", false},
                                        {"〈", "〉", false}}};
 
-bool is_alphanumeric(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-// What a byte may open: most open nothing.
-constexpr std::array<bool, 256> kMayOpen = [] {
+// First bytes of opening marks.
+constexpr ByteSet kMayOpen = [] {
+  ByteSet may;
+  for (const Mark& mark : kMarks) may.add(static_cast<unsigned char>(mark.open.front()));
+  return may;
+}();
+// Last bytes of closing marks.
+constexpr std::array<bool, 256> kMayClose = [] {
   std::array<bool, 256> may{};
-  for (const Mark& mark : kMarks) may[static_cast<unsigned char>(mark.open.front())] = true;
+  for (const Mark& mark : kMarks) may[static_cast<unsigned char>(mark.close.back())] = true;
   return may;
 }();
 
 const Mark* mark_opening_at(std::string_view text, std::size_t at) noexcept {
-  if (!kMayOpen[static_cast<unsigned char>(text[at])]) return nullptr;
+  const bool apostrophe = text[at] == '\'' && at > 0 && text[at - 1] != ' ';
+  if (apostrophe) return nullptr;
   for (const Mark& mark : kMarks)
     if (text.compare(at, mark.open.size(), mark.open) == 0) return &mark;
   return nullptr;
 }
 
 const Mark* mark_closing_before(std::string_view text, std::size_t end) noexcept {
-  if (end == 0 || is_alphanumeric(text[end - 1])) return nullptr;
+  if (end == 0 || !kMayClose[static_cast<unsigned char>(text[end - 1])]) return nullptr;
   for (const Mark& mark : kMarks)
     if (end >= mark.close.size() &&
         text.compare(end - mark.close.size(), mark.close.size(), mark.close) == 0)
@@ -238,7 +251,7 @@ const Mark* mark_closing_before(std::string_view text, std::size_t end) noexcept
 bool is_tied(std::string_view text, const Mark& mark, std::size_t at) noexcept {
   if (is_hangul(text, at)) return true;
   if (at >= text.size() || text[at] != ' ' || !is_hangul(text, at + 1)) return false;
-  return !mark.quotes || one_of(text.substr(at + 1, kSyllable), "하라며");
+  return !mark.quotes || one_of(syllable_before(text, at + 1 + kSyllable), U"하라며");
 }
 
 std::size_t trim_spaces(std::string_view text, std::size_t from, std::size_t end) noexcept {
@@ -280,15 +293,62 @@ std::size_t after_emotion(std::string_view text, std::size_t boundary) noexcept 
   return at;
 }
 
+// Follows the marks of a text from one place on.
+class Quotations {
+ public:
+  Quotations(std::string_view text, std::size_t from) noexcept : text_(text), at_(from) {}
+
+  // Where the marks close that are open at `boundary`; 0 if none are, or they do not close nearby.
+  // REQUIRES: `boundary` never falls.
+  std::size_t end_around(std::size_t boundary) noexcept {
+    read_to(boundary);
+    if (open_ == nullptr) return 0;
+    std::string_view near = text_.substr(0, opened_at_ + kLongestQuotation);
+    near = near.substr(0, near.find('\n', boundary));
+    const std::size_t close = near.find(open_->close, boundary);
+    if (close == std::string_view::npos) return 0;
+    const std::size_t end = close + open_->close.size();
+    return is_tied(text_, *open_, end) ? end : 0;
+  }
+
+ private:
+  void read_to(std::size_t boundary) noexcept {
+    while (at_ < boundary) {
+      if (open_ == nullptr) {
+        at_ = byte_scan().find(kMayOpen, text_, at_, boundary);
+        if (at_ == boundary) return;
+        open_ = mark_opening_at(text_, at_);
+        opened_at_ = at_;
+        at_ += open_ == nullptr ? 1 : open_->open.size();
+      } else {
+        const std::size_t close = text_.substr(0, boundary).find(open_->close, at_);
+        if (close == std::string_view::npos) {
+          at_ = boundary;
+          return;
+        }
+        at_ = close + open_->close.size();
+        open_ = nullptr;
+      }
+    }
+  }
+
+  std::string_view text_;
+  std::size_t at_;  // read to here
+  const Mark* open_ = nullptr;
+  std::size_t opened_at_ = 0;
+};
+
 }  // namespace
 
+bool has_hangul(std::string_view text) noexcept {
+  return byte_scan().find(kHangul, text, 0, text.size()) != text.size();
+}
+
 std::size_t SentenceScanner::next_uax29(std::size_t from) const noexcept {
-  for (std::size_t at = from; at < text_.size();) {
-    const auto lead = static_cast<unsigned char>(text_[at]);
-    if (!kMayEnd[lead]) {
-      at += length_of(lead);
-      continue;
-    }
+  const auto find = byte_scan().find_end_mark;
+  for (std::size_t at = from;;) {
+    at = find(text_, at, text_.size());
+    if (at == text_.size()) return at;
     const CodePoint point = decode_at(text_, at);
     const Sentence kind = sentence_class(point.value);
     if (is_separator(kind)) return after_separator(text_, at);
@@ -298,40 +358,16 @@ std::size_t SentenceScanner::next_uax29(std::size_t from) const noexcept {
       return boundary;
     }
   }
-  return text_.size();
 }
 
 std::size_t SentenceScanner::next_ending(std::size_t from, std::size_t limit) const noexcept {
-  for (std::size_t at = text_.find(' ', from); at < limit; at = text_.find(' ', at + 1)) {
-    if (at <= from || !ends_sentence(text_, at)) continue;
+  const auto find = byte_scan().find_word_end;
+  for (std::size_t at = find(text_, from + 1, limit); at < limit; at = find(text_, at + 1, limit)) {
+    if (!ends_sentence(text_, at)) continue;
     while (at < text_.size() && text_[at] == ' ') ++at;
     return at < limit ? at : limit;
   }
   return limit;
-}
-
-// Where the marks close that were opened in [from, boundary) and hold `boundary`; 0 if none do.
-std::size_t SentenceScanner::end_of_quotation(std::size_t from,
-                                              std::size_t boundary) const noexcept {
-  const Mark* open = nullptr;
-  std::size_t opened_at = 0;
-  for (std::size_t at = from; at < boundary;) {
-    if (open == nullptr) {
-      const bool apostrophe = text_[at] == '\'' && at > 0 && text_[at - 1] != ' ';
-      open = apostrophe ? nullptr : mark_opening_at(text_, at);
-      opened_at = at;
-    } else if (text_.compare(at, open->close.size(), open->close) == 0) {
-      open = nullptr;
-    }
-    at += length_of(static_cast<unsigned char>(text_[at]));
-  }
-  if (open == nullptr) return 0;
-  std::string_view near = text_.substr(0, opened_at + kLongestQuotation);
-  near = near.substr(0, near.find('\n', boundary));
-  const std::size_t close = near.find(open->close, boundary);
-  if (close == std::string_view::npos) return 0;
-  const std::size_t end = close + open->close.size();
-  return is_tied(text_, *open, end) ? end : 0;
 }
 
 bool SentenceScanner::goes_on_after_quotation(std::size_t boundary) const noexcept {
@@ -340,8 +376,19 @@ bool SentenceScanner::goes_on_after_quotation(std::size_t boundary) const noexce
   return mark != nullptr && is_tied(text_, *mark, end);
 }
 
+// Whether a Hangul syllable may begin in or near the quotation that holds `boundary`.
+bool SentenceScanner::is_hangul_near(std::size_t boundary) noexcept {
+  constexpr std::size_t kNear = kLongestQuotation + 8;
+  if (hangul_ < boundary || hangul_from_ > boundary) {
+    hangul_from_ = boundary;
+    hangul_ = byte_scan().find(kHangul, text_, boundary, text_.size());
+  }
+  return hangul_ - boundary < kNear && hangul_ < text_.size();
+}
+
 std::size_t SentenceScanner::next_korean(std::size_t from) noexcept {
   std::size_t unquoted = from;  // no quotation is open here
+  Quotations quotations(text_, from);
   for (std::size_t at = from;;) {
     if (at < asked_ || at >= standard_) {
       asked_ = at;
@@ -354,8 +401,11 @@ std::size_t SentenceScanner::next_korean(std::size_t from) noexcept {
     if (text_[boundary - 1] == '[') {
       at = after_footnotes(text_, boundary);
       if (at != boundary) return at;
-    } else if (const std::size_t end = end_of_quotation(unquoted, boundary); end != 0) {
+    } else if (!is_hangul_near(boundary)) {
+      return after_emotion(text_, boundary);  // nothing that could tie what follows to it
+    } else if (const std::size_t end = quotations.end_around(boundary); end != 0) {
       unquoted = end;
+      quotations = Quotations(text_, end);
       at = std::max(boundary, before(text_, before(text_, end)));
     } else if (!goes_on_after_quotation(boundary)) {
       return after_emotion(text_, boundary);

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "text/byte_scan.h"
+
 namespace dure::text {
 namespace {
 
-constexpr std::size_t kStride = 64;
+constexpr std::size_t kStride = 512;
 
 // What may follow a lead byte: total length (0: not a lead byte) and the second byte's range.
 struct Lead {
@@ -64,7 +66,12 @@ void append_utf8(char32_t value, std::string& out) {
 }
 
 std::size_t valid_prefix(std::string_view bytes) noexcept {
-  std::size_t at = 0;
+  std::size_t at = byte_scan().check(bytes);
+  for (std::size_t back = 1; back <= 3 && back <= at; ++back) {
+    if (is_continuation(bytes[at - back])) continue;
+    at -= back;  // a character that may be cut off
+    break;
+  }
   while (at < bytes.size()) {
     const CodePoint point = decode_at(bytes, at);
     if (point.value == kInvalid) break;
@@ -73,11 +80,7 @@ std::size_t valid_prefix(std::string_view bytes) noexcept {
   return at;
 }
 
-std::size_t count_code_points(std::string_view text) noexcept {
-  std::size_t count = 0;
-  for (const char byte : text) count += is_continuation(byte) ? 0 : 1;
-  return count;
-}
+std::size_t count_code_points(std::string_view text) noexcept { return byte_scan().count(text); }
 
 std::size_t complete_prefix(std::string_view bytes) noexcept {
   for (std::size_t back = 1; back <= 3 && back <= bytes.size(); ++back) {
@@ -104,18 +107,13 @@ std::string replace_invalid(std::string_view bytes) {
 }
 
 CharOffsets::CharOffsets(std::string_view text) : text_(text) {
-  ascii_ = std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
-  if (ascii_) {
-    size_ = text.size();
-    return;
-  }
+  const auto count = byte_scan().count;
   chars_before_.reserve(text.size() / kStride + 1);
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    if (at % kStride == 0) chars_before_.push_back(size_);
-    if (is_continuation(text[at])) continue;
-    if (size_ % kStride == 0) bytes_before_.push_back(at);
-    ++size_;
+  for (std::size_t at = 0; at < text.size(); at += kStride) {
+    chars_before_.push_back(size_);
+    size_ += count(text.substr(at, kStride));
   }
+  ascii_ = size_ == text.size();
 }
 
 std::size_t CharOffsets::to_char(std::size_t byte) const noexcept {
@@ -129,12 +127,14 @@ std::size_t CharOffsets::to_char(std::size_t byte) const noexcept {
 std::size_t CharOffsets::to_byte(std::size_t index) const noexcept {
   if (ascii_) return index;
   if (index >= size_) return text_.size();
-  std::size_t at = bytes_before_[index / kStride];
-  for (std::size_t left = index % kStride; left > 0; --left) {
-    do ++at;
-    while (is_continuation(text_[at]));
-  }
-  return at;
+  const auto block = std::upper_bound(chars_before_.begin(), chars_before_.end(), index) - 1;
+  std::size_t at = static_cast<std::size_t>(block - chars_before_.begin()) * kStride;
+  std::size_t left = index - *block + 1;  // characters that begin at `at` or later, to the wanted
+  constexpr std::size_t kStep = 64;
+  for (std::size_t here = 0; left > kStep; left -= here, at += kStep)
+    here = count_code_points(text_.substr(at, kStep));
+  for (;; ++at)
+    if (!is_continuation(text_[at]) && --left == 0) return at;
 }
 
 }  // namespace dure::text

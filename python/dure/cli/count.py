@@ -1,4 +1,4 @@
-"""`dure count FILE...`: tokens, characters and bytes, exactly."""
+"""`dure count FILE...`: tokens, characters and bytes of texts, exactly."""
 
 from __future__ import annotations
 
@@ -49,20 +49,44 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_text(name: str) -> str:
-    """Read a UTF-8 file, `-` for stdin.
+    """Return the text of a file, `-` for stdin.
+
+    Text files are counted as they stand: UTF-8, UTF-16 or UTF-32 with a mark, CP949. Of a PDF, an
+    Office document, an e-book or a HWP file it is the text that `dure ingest` reads in it.
 
     Raises:
-        FileRefusedError: it is not UTF-8; the message says at which byte.
+        FileRefusedError: in none of these encodings (a guess is no exact count), or a document
+            that cannot be read.
+        MissingExtraError: the document's type needs a library that is not installed.
     """
+    from dure import files
+    from dure.files._kinds import signature_of
+
     data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    if name != "-" and signature_of(data) in {"pdf", "zip", "ole"}:
+        return files.parse(name, data).text
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as wrong:
+        text = _not_utf8(name, data)
+        if text is not None:
+            return text
         raise FileRefusedError(
             f"{name}: not UTF-8 at byte {wrong.start}: convert it first, for example with iconv",
             path=name,
             reason="not UTF-8",
         ) from None
+
+
+def _not_utf8(name: str, data: bytes) -> str | None:
+    """Return the text of an encoding that is told by its mark, or CP949; None for a guess."""
+    from dure.files._decode import decode
+
+    try:
+        text, encoding = decode(name, data)
+    except DureError:
+        return None
+    return text if encoding == "cp949" or encoding.startswith(("utf-16", "utf-32")) else None
 
 
 def _encoding(options: argparse.Namespace) -> str:

@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from dure import tokens
+from dure import files, tokens
+
+from tests.python.files import samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +64,23 @@ def test_a_bad_file_does_not_stop_the_others(texts: list[Path], tmp_path: Path) 
     assert "not UTF-8 at byte 3" in complaints[0]
     assert "missing.txt" in complaints[1]
     assert str(texts[0]) in done.stdout.decode()
+
+
+def test_documents_and_korean_encodings_are_counted_by_their_text(tmp_path: Path) -> None:
+    text = "두레는 공동 노동이다. 품앗이와 다르다.\n" * 3
+    (tmp_path / "old.txt").write_bytes(text.encode("cp949"))
+    (tmp_path / "wide.txt").write_bytes(text.encode("utf-16"))
+    (tmp_path / "doc.docx").write_bytes(samples.docx_bytes())
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and no more")
+    names = [str(tmp_path / name) for name in ("old.txt", "wide.txt", "doc.docx", "broken.pdf")]
+    done = run("count", "--json", *names)
+    assert done.returncode == 1
+    assert "broken.pdf: refused" in done.stderr.decode()
+    old, wide, document = json.loads(done.stdout)["files"]
+    assert old["tokens"] == wide["tokens"] == tokens.count(text)
+    assert old["characters"] == len(text)
+    assert document["tokens"] == tokens.count(files.load(names[2]).text)
+    assert document["characters"] > 20
 
 
 @pytest.mark.parametrize("choice", [("--model", "no-such-model"), ("--encoding", "no_such_base")])

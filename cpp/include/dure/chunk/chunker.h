@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -77,6 +78,12 @@ class Chunker {
   // chunk(texts[i]) returns.
   [[nodiscard]] std::vector<base::Result<Chunks>> chunk_many(
       std::span<const std::string_view> texts, std::size_t threads = 0) const;
+
+  // What cut(0), cut(1) ... return, called on `threads` threads (0: one for each core); a cut that
+  // throws is a failure. REQUIRES: cut may run on several threads at once, with distinct numbers.
+  [[nodiscard]] static std::vector<base::Result<Chunks>> chunk_each(
+      std::size_t count, const std::function<base::Result<Chunks>(std::size_t)>& cut,
+      std::size_t threads);
 
   // Cuts a window of a longer text: from `start`, where a body begins, until more text would be
   // needed (`final`: to the end). REQUIRES: the window begins and ends on characters.

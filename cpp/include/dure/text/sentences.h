@@ -36,6 +36,9 @@ namespace dure::text {
 // The same for the character that ends at `position`.
 [[nodiscard]] std::size_t space_length_before(std::string_view text, std::size_t position) noexcept;
 
+// Whether a Hangul syllable (or a character of its neighbourhood, U+A000..D7FF) is in the text.
+[[nodiscard]] bool has_hangul(std::string_view text) noexcept;
+
 enum class SentenceRules : std::uint8_t {
   kUax29,   // the standard, nothing else
   kKorean,  // and endings without punctuation, quotations, footnote marks
@@ -57,13 +60,15 @@ class SentenceScanner {
   [[nodiscard]] std::size_t next_uax29(std::size_t from) const noexcept;
   [[nodiscard]] std::size_t next_ending(std::size_t from, std::size_t limit) const noexcept;
   [[nodiscard]] std::size_t next_korean(std::size_t from) noexcept;
-  [[nodiscard]] std::size_t end_of_quotation(std::size_t from, std::size_t boundary) const noexcept;
+  [[nodiscard]] bool is_hangul_near(std::size_t boundary) noexcept;
   [[nodiscard]] bool goes_on_after_quotation(std::size_t boundary) const noexcept;
 
   std::string_view text_;
   SentenceRules rules_;
-  std::size_t asked_ = 1;     // for every position in [asked_, standard_) ...
-  std::size_t standard_ = 0;  // ... this is the next boundary of UAX #29
+  std::size_t asked_ = 1;        // for every position in [asked_, standard_) ...
+  std::size_t standard_ = 0;     // ... this is the next boundary of UAX #29
+  std::size_t hangul_from_ = 1;  // from here on ...
+  std::size_t hangul_ = 0;       // ... this is the first byte that may begin a Hangul syllable
 };
 
 // The ends of all sentences; the last one is text.size(). Empty for an empty text.

@@ -100,7 +100,6 @@ class CharOffsets {
   std::size_t size_ = 0;
   bool ascii_ = false;
   std::vector<std::size_t> chars_before_;  // one for each kStride bytes
-  std::vector<std::size_t> bytes_before_;  // one for each kStride characters
 };
 
 }  // namespace dure::text
