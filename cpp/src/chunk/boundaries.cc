@@ -13,6 +13,7 @@ namespace dure::chunk {
 namespace {
 
 constexpr std::size_t kHashed = 96;         // bytes before a cut that decide among equals
+constexpr std::size_t kHashedNear = 16;     // the same for words and graphemes
 constexpr std::size_t kLookBack = 512;      // bytes before a window where its first sentence starts
 constexpr std::size_t kLookBackPlain = 64;  // the same without Hangul
 constexpr std::size_t kLookAhead = 256;     // bytes after it that may tell a sentence goes on
@@ -36,7 +37,9 @@ std::size_t clause_mark(std::string_view text, std::size_t at) {
 // Keeps the best of the cuts that it is offered.
 class Boundaries::Best {
  public:
-  Best(std::string_view text, bool stable) : text_(text), stable_(stable) {}
+  // `hashed`: bytes before a cut that decide among equals; few where cuts are many.
+  Best(std::string_view text, bool stable, std::size_t hashed = kHashed)
+      : text_(text), stable_(stable), hashed_(hashed) {}
 
   void offer(std::size_t at, int level = 0) {
     if (found_ && level < level_) return;
@@ -52,12 +55,13 @@ class Boundaries::Best {
 
  private:
   [[nodiscard]] std::uint64_t hash_before(std::size_t at) const {
-    const std::size_t length = std::min(at, kHashed);
+    const std::size_t length = std::min(at, hashed_);
     return base::hash64(text_.substr(at - length, length));
   }
 
   std::string_view text_;
   bool stable_;
+  std::size_t hashed_;
   bool found_ = false;
   std::size_t at_ = 0;
   int level_ = 0;
@@ -194,7 +198,7 @@ std::size_t Boundaries::pick_clause(const Window& window) const {
 }
 
 std::size_t Boundaries::pick_word(const Window& window) const {
-  Best best(text_, options_.stable);
+  Best best(text_, options_.stable, kHashedNear);
   for (std::size_t at = window.low;;) {
     at = text::find_byte(kMayBeSpace, text_, at, window.high);
     if (at == window.high) return best.at();
@@ -213,7 +217,7 @@ std::size_t Boundaries::pick_grapheme(const Window& window) const {
   const std::size_t next =
       window.high < text_.size() ? text::decode_at(text_, window.high).length : 0;
   const std::string_view view = text_.substr(0, window.high + next);
-  Best best(text_, options_.stable);
+  Best best(text_, options_.stable, kHashedNear);
   std::size_t at = text::grapheme_floor(view, window.low, window.from);
   while (at < window.high) {
     at = text::next_grapheme(view, at);

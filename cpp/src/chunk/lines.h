@@ -34,7 +34,8 @@ class Lines {
     while (line.indent < line.body.size() &&
            (line.body[line.indent] == ' ' || line.body[line.indent] == '\t'))
       ++line.indent;
-    line.blank = line.body.find_first_not_of(" \t\r", line.indent) == std::string_view::npos;
+    const bool plain = line.indent < line.body.size() && line.body[line.indent] != '\r';
+    line.blank = !plain && line.body.find_first_not_of(" \t\r", line.indent) == line.body.npos;
     at_ = line.next;
     return true;
   }

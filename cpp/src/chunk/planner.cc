@@ -4,6 +4,7 @@
 
 #include "dure/base/cancel.h"
 #include "dure/base/hash.h"
+#include "dure/text/byte_set.h"
 #include "dure/text/sentences.h"
 
 namespace dure::chunk {
@@ -11,6 +12,12 @@ namespace {
 
 constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
 constexpr std::size_t kBeyond = 4096;  // bytes after a cut that may have a say in it
+constexpr text::ByteSet kNoAsciiSpace = [] {
+  text::ByteSet set;
+  for (unsigned byte = 0; byte < 256; ++byte)
+    if (byte != ' ' && (byte < '\t' || byte > '\r')) set.add(static_cast<unsigned char>(byte));
+  return set;
+}();
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 // For each heading the one above it: the last before it of a higher rank.
@@ -282,7 +289,12 @@ void Planner::append(const Piece& piece) {
 std::size_t Planner::skip_space(std::size_t at) {
   if (at >= skipped_.start && at < skipped_.end) return skipped_.end;
   const std::size_t start = at;
-  while (const std::size_t length = text::space_length(text_, at)) at += length;
+  for (;;) {
+    at = text::find_byte(kNoAsciiSpace, text_, at, text_.size());
+    const std::size_t length = text::space_length(text_, at);
+    if (length == 0) break;
+    at += length;
+  }
   if (at > start && !text::is_grapheme_boundary(text_, at, start))  // a mark on the last space
     at = text::char_start(text_, at - 1);
   if (at > start + 64) skipped_ = {start, at};

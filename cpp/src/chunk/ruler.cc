@@ -66,6 +66,7 @@ class TokenRuler final : public Ruler {
 
   // A span inside one very long piece is counted directly: its cost follows the span's length.
   base::Result<std::size_t> size(std::size_t start, std::size_t end) override {
+    if (start == known_.start && end == known_.end) return known_.tokens;
     return counts_.count(start, end);
   }
 
@@ -73,7 +74,7 @@ class TokenRuler final : public Ruler {
   // parts count alone; the newlines at the end of `prefix` count as they do before a word.
   base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
                                       std::size_t end) override {
-    if (prefix.empty()) return counts_.count(start, end);
+    if (prefix.empty()) return size(start, end);
     const bool separate = prefix.back() == '\n' && start < end && text_[start] != '/' &&
                           text::space_length(text_, start) == 0;
     if (!separate) return encoding_.count(std::string(prefix).append(text_, start, end - start));
@@ -81,7 +82,7 @@ class TokenRuler final : public Ruler {
       last_prefix_ = prefix;
       last_size_ = encoding_.count(last_prefix_ + "a") - 1;
     }
-    return last_size_ + counts_.count(start, end);
+    return last_size_ + *size(start, end);
   }
 
   base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
@@ -125,14 +126,15 @@ class TokenRuler final : public Ruler {
  private:
   // Goes on from `start` inside one long piece that ends at `end`, to within a tenth of the budget:
   // a few guesses by the tokens that a byte took so far.
-  std::size_t extend(std::size_t start, std::size_t end, std::size_t budget) const {
+  std::size_t extend(std::size_t start, std::size_t end, std::size_t budget) {
     std::size_t best = start;
-    std::size_t length = 4 * budget;
+    std::size_t length = budget;  // a sample; then what its tokens promise
     for (int guesses = 0; guesses < 12 && length > best - start; ++guesses) {
       const std::size_t at = text::char_start(text_, start + std::min(length, end - start));
       const std::size_t tokens = encoding_.count(text_.substr(start, at - start));
       if (tokens <= budget) {
         best = at;
+        known_ = {start, at, tokens};
         if (at >= end || 10 * tokens >= 9 * budget) break;
         length = std::max(at - start + 1, (at - start) * budget / std::max<std::size_t>(tokens, 1));
       } else {
@@ -146,6 +148,11 @@ class TokenRuler final : public Ruler {
   const tokenize::Encoding& encoding_;
   std::string_view text_;
   tokenize::SlidingCounts counts_;
+  struct {
+    std::size_t start = 0;
+    std::size_t end = 0;
+    std::size_t tokens = 0;
+  } known_;  // a span that was counted as it stands
   std::string last_prefix_;
   std::size_t last_size_ = 0;
 };
