@@ -223,18 +223,22 @@ void bind_account(py::module_& room) {
           "reserve",
           [](Account& account, const std::vector<std::string>& scopes, std::int64_t input_pico,
              std::int64_t input_tokens, std::int64_t output_rate, std::int64_t max_output,
-             bool hidden_output, bool detached) {
+             bool hidden_output, bool detached, double wait) {
             money::ReserveRequest request;
             request.scopes = scopes;
             request.detached = detached;
             request.bound =
                 to_bound(input_pico, input_tokens, output_rate, max_output, hidden_output);
-            const auto admission = checked([&] { return account.reserve(request); });
+            const auto most = std::chrono::duration<double>(std::clamp(wait, 0.0, 1e6));
+            const auto admission = checked([&] {
+              return account.reserve_within(request,
+                                            std::chrono::duration_cast<base::Duration>(most));
+            });
             return IdTuple(admission.id.epoch, admission.id.seq);
           },
           py::arg("scopes"), py::kw_only(), py::arg("input_pico"), py::arg("input_tokens"),
           py::arg("output_rate"), py::arg("max_output"), py::arg("hidden_output") = false,
-          py::arg("detached") = false)
+          py::arg("detached") = false, py::arg("wait") = 0.0)
       .def(
           "sent",
           [](Account& account, IdTuple id) { checked([&] { return account.sent(to_id(id)); }); },

@@ -1,6 +1,7 @@
 #include "fake_files.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 namespace dure::testing {
@@ -37,6 +38,7 @@ class FakeAppendFile final : public base::AppendFile {
     return {};
   }
   [[nodiscard]] std::uint64_t size() const noexcept override { return node_->bytes.size(); }
+  void renamed(const std::string& path) override { path_ = path; }
 
  private:
   FakeFiles& files_;
@@ -96,6 +98,7 @@ class FakeSharedMemory final : public base::SharedMemory {
   explicit FakeSharedMemory(std::shared_ptr<FakeFiles::Node> node) : node_(std::move(node)) {}
   [[nodiscard]] std::byte* data() noexcept override { return node_->shared.front().bytes.data(); }
   [[nodiscard]] std::size_t size() const noexcept override { return node_->shared.size() * 4096; }
+  base::Status sync() override { return {}; }
 
  private:
   std::shared_ptr<FakeFiles::Node> node_;
@@ -138,6 +141,30 @@ void FakeFiles::crash() {
     node->bytes = node->synced;
     node->lock_owner = nullptr;
   }
+}
+
+void FakeFiles::crash_in_any_order(std::uint64_t seed) {
+  std::mt19937_64 chance(seed);
+  const auto lost = [&] { return (chance() & 1U) != 0; };
+  {
+    const std::scoped_lock lock(mutex_);
+    for (auto& [path, node] : nodes_) {
+      if (!node->shared.empty()) continue;
+      std::string left = node->bytes;
+      for (std::size_t at = 0; at < left.size(); at += 4096) {
+        const std::size_t size = std::min<std::size_t>(4096, left.size() - at);
+        const std::string_view synced =
+            std::string_view(node->synced).substr(std::min(at, node->synced.size()), size);
+        if (synced == std::string_view(left).substr(at, size) || !lost()) continue;
+        left.replace(at, size, std::string(synced) + std::string(size - synced.size(), '\0'));
+      }
+      // The size is written by itself too.
+      if (left.size() > node->synced.size() && lost()) left.resize(node->synced.size());
+      node->synced = std::move(left);
+      node->named = node->named || !lost();
+    }
+  }
+  crash();
 }
 
 void FakeFiles::kill() {
@@ -216,6 +243,16 @@ base::Status FakeFiles::remove(const std::string& path) {
   const std::scoped_lock lock(mutex_);
   if (base::Status status = step("cannot remove " + path); !status.ok()) return status;
   return nodes_.erase(path) == 1 ? base::Status() : missing(path);
+}
+
+base::Status FakeFiles::rename(const std::string& from, const std::string& to) {
+  const std::scoped_lock lock(mutex_);
+  if (base::Status status = step("cannot rename onto " + to); !status.ok()) return status;
+  const auto found = nodes_.find(from);
+  if (found == nodes_.end()) return missing(from);
+  nodes_[to] = std::move(found->second);
+  nodes_.erase(from);
+  return {};
 }
 
 base::Status FakeFiles::create_folder(const std::string& path) {

@@ -1,8 +1,8 @@
 // testing/fake_files.h - a disk in memory that fills up, fails at any step and loses power.
 //
-// Every call that changes something is one step: append, sync, create, truncate, remove, replace,
-// create_folder, sync_folder. A fault is armed for a step and an error code; `crash` keeps only
-// what was synced. Locks exclude each other as flock does and end with crash().
+// Every call that changes something is one step: append, sync, create, truncate, remove, rename,
+// replace, create_folder, sync_folder. A fault is armed for a step and an error code; `crash` keeps
+// only what was synced. Locks exclude each other as flock does and end with crash().
 //
 // Thread-safe.
 #ifndef DURE_TESTING_FAKE_FILES_H_
@@ -38,6 +38,9 @@ class FakeFiles final : public base::Files {
   [[nodiscard]] std::int64_t steps() const;
   // Power loss: un-synced bytes and names are gone, locks are free, open files are dead.
   void crash();
+  // Power loss by a disk that writes in any order: of what was not synced, each page of 4 KiB and
+  // each name is kept or lost by itself, as `seed` has it; a lost page reads as zeros.
+  void crash_in_any_order(std::uint64_t seed);
   // kill -9: what was written stays; locks are free, open files are dead.
   void kill();
   // Flips one bit.
@@ -49,6 +52,7 @@ class FakeFiles final : public base::Files {
   base::Status replace(const std::string& path, std::string_view bytes) override;
   base::Status truncate(const std::string& path, std::uint64_t size) override;
   base::Status remove(const std::string& path) override;
+  base::Status rename(const std::string& from, const std::string& to) override;
   base::Status create_folder(const std::string& path) override;
   base::Result<std::vector<std::string>> list(const std::string& path) override;
   base::Status sync_folder(const std::string& path) override;

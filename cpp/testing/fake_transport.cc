@@ -149,6 +149,7 @@ void FakeTransport::play(Step& step, base::Instant now) {
   Transfer& transfer = *step.transfer;
   if (step.ends) {
     transfer.timing.ended = now;
+    transfer.timing.reused_connection = !transfer.cancelled && transfer.reply->reused;
     base::Status end = transfer.cancelled ? base::Status(base::Code::kCancelled, "cancelled")
                                           : transfer.reply->end;
     return transfer.handler->on_end(std::move(end), transfer.timing);

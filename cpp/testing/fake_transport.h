@@ -33,6 +33,7 @@ struct FakeReply {
   base::Status end = {};                // how the transfer ends
   bool sent = true;                     // a request byte left
   bool hang = false;                    // it does not end: only cancel does
+  bool reused = false;                  // it goes over a kept connection
 };
 
 class FakeTransport final : public net::Transport {

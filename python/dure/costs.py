@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, cast
 
 from dure import _core
-from dure._check import refuse
+from dure._check import refuse, text
 from dure._dollars import to_dollars
 from dure._price_files import ImportedPrices, import_prices
-from dure.errors import InvalidArgumentError, NotFoundError, UnsupportedError
+from dure.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +49,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _AHEAD = timedelta(days=400)
 _RENEW_BELOW = timedelta(days=300)
+_LONGEST_ROLLING = timedelta(days=3660) // _MICROSECOND
+_MOST = 2**63 - 1
+UNITS = ("usd", "tokens", "requests")
+WINDOWS = ("day", "week", "month", "lifetime")
+POLICIES = ("block", "shrink", "queue", "warn", "approval")
 
 
 def data_folder() -> str:
@@ -596,9 +601,28 @@ def _first_days(window: str, today: date) -> Iterator[date]:
         day += step
 
 
+def one_of(value: object, names: tuple[str, ...], argument: str) -> None:
+    """Check that a value is one of the names.
+
+    Raises:
+        InvalidArgumentError: It is none of them.
+    """
+    if value not in names:
+        raise InvalidArgumentError(
+            f"{argument} must be {', '.join(names[:-1])} or {names[-1]}"
+            + (" or a timedelta" if argument == "window" else "")
+            + f", not {value!r}",
+            argument=argument,
+        )
+
+
 def _count(amount: object, argument: str) -> int:
     if isinstance(amount, bool) or not isinstance(amount, int):
-        raise InvalidArgumentError(f"{argument} must be an int", argument=argument)
+        raise InvalidArgumentError(
+            f"{argument} must be an int, not {type(amount).__name__}", argument=argument
+        )
+    if not 0 <= amount <= _MOST:
+        raise InvalidArgumentError(f"{argument} must be 0 to {_MOST}", argument=argument)
     return amount
 
 
@@ -609,8 +633,17 @@ def amount_in_unit(amount: object, unit: str, argument: str) -> int:
         InvalidArgumentError: A float, or no amount of the unit.
     """
     if unit == "usd":
-        return to_pico(cast("Money", amount), argument)
+        pico = to_pico(cast("Money", amount), argument)
+        if pico < 0:
+            raise InvalidArgumentError(f"{argument} cannot be negative", argument=argument)
+        return pico
     return _count(amount, argument)
+
+
+def _moment_of(until: object) -> datetime:
+    if not isinstance(until, datetime):
+        refuse(until, "until", "datetime")
+    return until
 
 
 class Budgets:
@@ -651,25 +684,33 @@ class Budgets:
             zone: IANA zone of calendar windows.
             on_limit: What happens to a call that does not fit: `block` (429), `approval` (403,
                 lifted by `grant`), `shrink` (a smaller answer if the call gave no maximum, else
-                block), `warn` (admitted and marked).
+                block), `queue` (it waits for room until its deadline, first come, first served),
+                `warn` (admitted and marked).
             alerts: Percentages of the limit at which `alerts()` tells it, once a window.
 
         Raises:
             InvalidArgumentError: Bad scope, zone, limit or window.
             StorageError: The ledger cannot be written.
         """
-        if on_limit == "queue":
-            raise UnsupportedError(
-                "on_limit='queue' needs a client that waits: use block", flag="queue"
-            )
+        text(scope, "scope")
+        text(zone, "zone")
+        one_of(unit, UNITS, "unit")
+        one_of(on_limit, POLICIES, "on_limit")
         rolling_us, name = 0, str(window)
         if isinstance(window, timedelta):
             rolling_us, name = window // _MICROSECOND, "rolling"
-            if rolling_us < 1_000_000:
-                raise InvalidArgumentError("a rolling window is 1 s or longer", argument="window")
-        for percent in alerts:
+            if not 1_000_000 <= rolling_us <= _LONGEST_ROLLING:
+                raise InvalidArgumentError(
+                    "a rolling window is 1 s to 10 years long", argument="window"
+                )
+        else:
+            one_of(window, WINDOWS, "window")
+        percents = list(alerts)
+        for percent in percents:
             if not 0 < _count(percent, "alerts") <= 255:
-                raise InvalidArgumentError("alerts are percentages", argument="alerts")
+                raise InvalidArgumentError(
+                    "alerts are percentages of the limit, 1 to 255", argument="alerts"
+                )
         calendar = name not in {"rolling", "lifetime"}
         now = _to_datetime(_core.money.wall_us())
         self._account.set_budget(
@@ -681,7 +722,7 @@ class Budgets:
             edges_us=window_edges(name, zone, now) if calendar else [],
             rolling_us=rolling_us,
             on_limit=on_limit,
-            alerts=list(alerts),
+            alerts=percents,
         )
 
     def read(
@@ -724,6 +765,9 @@ class Budgets:
             NotFoundError: The scope has no budget.
             InvalidArgumentError: It has budgets in several units: name `unit=`.
         """
+        until_us = to_us(_moment_of(until), "until")
+        if until_us <= _core.money.wall_us():
+            raise InvalidArgumentError("until must lie ahead", argument="until")
         units: set[str] = {budget.unit for budget in self.list(scope)}
         if unit is None and len(units) > 1:
             raise InvalidArgumentError(
@@ -734,7 +778,7 @@ class Budgets:
             scope,
             unit=chosen,
             amount=amount_in_unit(amount, chosen, "amount"),
-            until_us=to_us(until, "until"),
+            until_us=until_us,
         )
 
     def alerts(self) -> tuple[Alert, ...]:

@@ -22,7 +22,6 @@ from dure.errors import (
     NotFoundError,
     RequestExceedsLimitError,
     UnknownPriceError,
-    UnsupportedError,
 )
 
 if TYPE_CHECKING:
@@ -299,9 +298,30 @@ def test_several_budgets_of_a_scope(account: _core.money.Account) -> None:
         ({"zone": "Mars/Olympus"}, InvalidArgumentError),
         ({"unit": "bananas"}, InvalidArgumentError),
         ({"scope": "acme"}, InvalidArgumentError),
-        ({"on_limit": "queue"}, UnsupportedError),
         ({"on_limit": "shout"}, InvalidArgumentError),
+        ({"on_limit": None}, InvalidArgumentError),
         ({"unit": "tokens", "limit": "10"}, InvalidArgumentError),
+        ({"unit": "tokens", "limit": -1}, InvalidArgumentError),
+        ({"unit": "tokens", "limit": 2**63}, InvalidArgumentError),
+        ({"unit": "tokens", "limit": 1.0}, InvalidArgumentError),
+        ({"limit": "NaN"}, InvalidArgumentError),
+        ({"limit": Decimal("NaN")}, InvalidArgumentError),
+        ({"limit": Decimal("-0.01")}, InvalidArgumentError),
+        ({"limit": Decimal("Infinity")}, InvalidArgumentError),
+        ({"limit": float("nan")}, InvalidArgumentError),
+        ({"limit": "0.0000000000001"}, InvalidArgumentError),
+        ({"limit": "10000000"}, InvalidArgumentError),
+        ({"limit": None}, InvalidArgumentError),
+        ({"window": 5}, InvalidArgumentError),
+        ({"window": timedelta(days=-1)}, InvalidArgumentError),
+        ({"window": timedelta.max}, InvalidArgumentError),
+        ({"scope": "planet:earth"}, InvalidArgumentError),
+        ({"scope": "org:"}, InvalidArgumentError),
+        ({"scope": 7}, TypeError),
+        ({"zone": None}, TypeError),
+        ({"alerts": (0,)}, InvalidArgumentError),
+        ({"alerts": (80.0,)}, InvalidArgumentError),
+        ({"alerts": (256,)}, InvalidArgumentError),
     ],
 )
 def test_bad_budgets(
@@ -311,6 +331,55 @@ def test_bad_budgets(
     with pytest.raises(error):
         Budgets(account).set(arguments.pop("scope"), **arguments)  # type: ignore[arg-type]
     assert Budgets(account).list() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"amount": 1.5}, InvalidArgumentError),
+        ({"amount": "-1"}, InvalidArgumentError),
+        ({"amount": 0}, InvalidArgumentError),
+        ({"until": datetime(2100, 1, 1)}, InvalidArgumentError),
+        ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, InvalidArgumentError),
+        ({"until": "2100-01-01"}, TypeError),
+        ({"until": None}, TypeError),
+        ({"unit": "bananas"}, InvalidArgumentError),
+        ({"scope": "org:none"}, NotFoundError),
+    ],
+)
+def test_bad_grants(
+    account: _core.money.Account, change: dict[str, object], error: type[Exception]
+) -> None:
+    budgets = Budgets(account)
+    budgets.set("org:a", limit="1", window="day")
+    arguments: dict[str, object] = {
+        "scope": "org:a",
+        "amount": "1",
+        "until": datetime(2100, 1, 1, tzinfo=UTC),
+        **change,
+    }
+    with pytest.raises(error):
+        budgets.grant(arguments.pop("scope"), **arguments)  # type: ignore[arg-type]
+    assert budgets.read("org:a").granted == 0
+
+
+def test_a_refusal_says_what_helps(account: _core.money.Account) -> None:
+    budgets = Budgets(account)
+
+    def refused(scope: str) -> str:
+        with pytest.raises(BudgetExceededError) as error:
+            account.reserve([scope], input_pico=600, input_tokens=1, output_rate=0, max_output=0)
+        return str(error.value)
+
+    for scope, window in (("org:a", "day"), ("user:7", "lifetime")):
+        budgets.set(scope, limit="0.000000001", window=window)  # type: ignore[arg-type]
+        hold = account.reserve([scope], input_pico=600, input_tokens=1, output_rate=0, max_output=0)
+        assert ("reset" if window == "day" else "running calls have settled") in refused(scope)
+        account.sent(hold)
+        account.settle(hold, pico=600, input_tokens=1, output_tokens=0)
+    assert "wait for its reset" in refused("org:a")
+    assert "never resets" in refused("user:7")
+    assert "wait" not in refused("user:7")
 
 
 async def test_async_budgets(account: _core.money.Account) -> None:

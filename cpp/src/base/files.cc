@@ -68,6 +68,7 @@ class PosixAppendFile final : public AppendFile {
     return {};
   }
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+  void renamed(const std::string& path) override { path_ = path; }
 
  private:
   Descriptor fd_;
@@ -169,12 +170,19 @@ class PosixMappedFile final : public AppendFile {
     return {};
   }
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
+  void renamed(const std::string& path) override { path_ = path; }
 
  private:
   static constexpr std::size_t kStep = 1U << 20U;
 
   Status allocate(std::size_t needed) {
     if (needed > map_.size()) return io_error("cannot grow", path_, EFBIG);
+    struct stat info{};
+    if (::fstat(fd_.get(), &info) != 0) return io_error("cannot read the size of", path_, errno);
+    if (static_cast<std::uint64_t>(info.st_size) < allocated_) {
+      return Status(Code::kIo, path_ + " was cut by another program while it was written")
+          .with("path", path_);
+    }
     const std::size_t wanted = std::min(map_.size(), (needed / kStep + 1) * kStep);
     const int error = ::posix_fallocate(fd_.get(), static_cast<off_t>(allocated_),
                                         static_cast<off_t>(wanted - allocated_));
@@ -196,12 +204,20 @@ class PosixMappedFile final : public AppendFile {
 
 class PosixSharedMemory final : public SharedMemory {
  public:
-  PosixSharedMemory(void* map, std::size_t size) : map_(map, size) {}
+  PosixSharedMemory(void* map, std::size_t size, std::string path)
+      : map_(map, size), path_(std::move(path)) {}
   [[nodiscard]] std::byte* data() noexcept override { return map_.data(); }
   [[nodiscard]] std::size_t size() const noexcept override { return map_.size(); }
+  Status sync() override {
+    if (::msync(map_.data(), map_.size(), MS_SYNC) != 0) {
+      return io_error("cannot sync", path_, errno);
+    }
+    return {};
+  }
 
  private:
   Mapping map_;
+  std::string path_;
 };
 
 std::string folder_of(const std::string& path) {
@@ -266,6 +282,11 @@ class PosixFiles final : public Files {
 
   Status remove(const std::string& path) override {
     if (::unlink(path.c_str()) != 0) return io_error("cannot remove", path, errno);
+    return {};
+  }
+
+  Status rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) return io_error("cannot rename onto", to, errno);
     return {};
   }
 
@@ -334,7 +355,7 @@ class PosixFiles final : public Files {
     }
     void* map = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
     if (map == MAP_FAILED) return fail(io_error("cannot map", path, errno));
-    return std::make_unique<PosixSharedMemory>(map, size);
+    return std::make_unique<PosixSharedMemory>(map, size, path);
   }
 
   std::uint64_t boot() override {

@@ -78,6 +78,9 @@ std::string usage_json(const WireUsage& usage) {
          ",\"total_tokens\":" + std::to_string(usage.total_tokens.value_or(input + output)) + "}";
 }
 
+constexpr base::Duration kRoomLook = std::chrono::milliseconds(2);  // at one word of the board
+constexpr base::Duration kRoomTry = std::chrono::milliseconds(100);
+
 double in_seconds(base::Duration duration) { return static_cast<double>(duration.count()) / 1e9; }
 
 // Adds `header`, in the place of those of the same name.
@@ -127,7 +130,9 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
     }
     void on_end(base::Status status, const net::Timing& timing) noexcept override {
       if (!current()) return;
-      if (timing.resent) call_->count_ambiguous();
+      if (timing.resent && !call_->hold_.open()) call_->count_ambiguous();
+      // A kept connection broke before its first byte: the server may have closed it long ago.
+      call_->stale_ = timing.resent || (timing.reused_connection && timing.first_byte.ns == 0);
       call_->on_end(std::move(status));
     }
 
@@ -144,6 +149,9 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void begin();
   [[nodiscard]] bool take_key();
   [[nodiscard]] base::Status admit();
+  // After a refusal: true if the call waits in the queue of a budget.
+  [[nodiscard]] bool wait_for_room(const base::Status& refusal);
+  void look_for_room();
   [[nodiscard]] base::Result<money::Bound> bound() const;
   void send();
   void apply_cancel();
@@ -165,6 +173,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   // Settles this attempt and goes on: another attempt if the verdict and the budgets allow it.
   void failed(const Verdict& verdict, base::Status status);
   [[nodiscard]] std::optional<base::Duration> resend_after(const Verdict& verdict);
+  [[nodiscard]] bool replaces_stale(const Verdict& verdict);
   void succeed(std::string body);
   void finish(base::Status status);
 
@@ -197,6 +206,10 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   int failures_ = 0;
   bool in_flight_ = false;
   bool finished_ = false;
+  bool resent_stale_ = false;
+  std::uint64_t ticket_ = 0;        // our place in the queue of a budget
+  std::uint64_t room_changes_ = 0;  // the account's, before we last tried
+  base::Instant tried_at_;
   std::atomic<net::RequestId> request_{0};
 
   // Of the current attempt.
@@ -205,6 +218,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   std::size_t received_bytes_ = 0;
   ProgressPace pace_;
   bool saw_events_ = false;  // output came: never sent again
+  bool stale_ = false;       // it broke on a kept connection before its first byte
   base::WallTime sent_at_;
   int http_status_ = 0;
   net::Headers reply_headers_;
@@ -277,8 +291,29 @@ void CallImpl::begin() {
                       .with("stage", std::string("queue")));
   }
   if (!take_key()) return;
-  if (base::Status status = admit(); !status.ok()) return finish(std::move(status));
+  if (base::Status status = admit(); !status.ok()) {
+    if (!wait_for_room(status)) finish(std::move(status));
+    return;
+  }
   send();
+}
+
+bool CallImpl::wait_for_room(const base::Status& refusal) {
+  const auto* ticket = refusal.detail("ticket");
+  if (ticket == nullptr) return false;
+  ticket_ = static_cast<std::uint64_t>(std::get<std::int64_t>(*ticket));
+  tried_at_ = now();
+  if (budget_.time_left(now()) <= kRoomLook) return false;
+  post(&CallImpl::look_for_room, now() + kRoomLook);
+  return true;
+}
+
+void CallImpl::look_for_room() {
+  if (finished_) return;
+  const bool out_of_time = budget_.time_left(now()) <= kRoomLook;  // told by the last refusal
+  const bool changed = services_.account->room_changes() != room_changes_;
+  if (changed || cancelled_ || out_of_time || now() - tried_at_ >= kRoomTry) return begin();
+  post(&CallImpl::look_for_room, now() + kRoomLook);
 }
 
 // False: the call waits for a key, or has ended for want of one.
@@ -346,8 +381,12 @@ base::Status CallImpl::admit() {
                   .key_id = record_.key_id,
                   .attempt = static_cast<std::uint16_t>(budget_.used() + 1)};
   request.lease = budget_.time_left(now()) + std::chrono::minutes(1);
+  request.may_wait = true;
+  request.ticket = ticket_;
+  room_changes_ = services_.account->room_changes();
   auto hold = money::Reservation::make(services_.account, request);
   if (!hold) return hold.error();
+  ticket_ = 0;
   hold_ = std::move(*hold);
   hold_id_ = hold_.id();
   return {};
@@ -380,7 +419,8 @@ void CallImpl::send() {
   request.body = shrunk ? with_output_limit(prepared_->body, hold_.admission().max_output_tokens)
                         : prepared_->body;
   request.stream = prepared_->stream;
-  request.resend = plan_.options.resend_ambiguous;
+  // What is held is sent again by us alone: each try has a hold of its own.
+  request.resend = plan_.options.resend_ambiguous && !hold_.open();
   request.proxy = plan_.endpoint->proxy();
   request.deadlines = plan_.options.deadlines;
   request.deadlines.total = budget_.time_left(now());
@@ -586,7 +626,8 @@ void CallImpl::failed(const Verdict& verdict, base::Status status) {
       (verdict.resend == Resend::kProven || verdict.failure == Failure::kAuth ||
        verdict.failure == Failure::kQuotaExhausted || verdict.failure == Failure::kBadRequest ||
        verdict.failure == Failure::kNotFound);
-  const auto wait = resend_after(verdict);
+  const bool replaced = replaces_stale(verdict);
+  const auto wait = replaced ? std::optional<base::Duration>(0) : resend_after(verdict);
   if (rejected) {
     settle_nothing();
   } else if (wait && verdict.resend == Resend::kAmbiguous) {
@@ -598,6 +639,17 @@ void CallImpl::failed(const Verdict& verdict, base::Status status) {
   ++client_->counters().retries;
   if (verdict.resend == Resend::kAmbiguous) count_ambiguous();
   post(&CallImpl::begin, now() + *wait);
+}
+
+// Whether a try on a connection that was closed meanwhile is replaced at once, outside the count
+// of attempts: once a call. Its hold is charged as possible spend like that of any other.
+bool CallImpl::replaces_stale(const Verdict& verdict) {
+  const bool may = stale_ && !resent_stale_ && verdict.resend == Resend::kAmbiguous &&
+                   plan_.options.resend_ambiguous && !cancelled_ && !saw_events_;
+  if (!may) return false;
+  resent_stale_ = true;
+  budget_.give_back_attempt();
+  return true;
 }
 
 // How long to wait before the next attempt; nullopt: there is none.
@@ -627,6 +679,7 @@ void CallImpl::finish(base::Status status) {
   finished_ = true;
   in_flight_ = false;
   if (hold_.open()) settle_lost();
+  if (ticket_ != 0) services_.account->leave_queue(ticket_);
   if (!status.ok()) ++client_->counters().failures;
   record_.latency = now() - started_;
   Outcome outcome;

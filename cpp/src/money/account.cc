@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -76,6 +77,7 @@ class Account::Impl {
   // In a forked child: closes every inherited descriptor. REQUIRES: mutex_ was locked at fork.
   void abandon() {
     writer_.reset();
+    finished_.clear();
     own_locks_.clear();
     folder_lock_.reset();
     board_.reset();
@@ -84,6 +86,11 @@ class Account::Impl {
   }
 
   base::Result<Admission> reserve(const ReserveRequest& request);
+  std::uint64_t room_changes() {
+    const std::scoped_lock lock(mutex_);
+    return board_ == nullptr ? 0 : board_->freed();
+  }
+  void leave_queue(std::uint64_t ticket);
   base::Status sent(ReservationId id);
   base::Status progress(ReservationId id, std::int64_t output_tokens);
   base::Status settle(ReservationId id, const Usage& usage, const Cost& cost);
@@ -159,7 +166,13 @@ class Account::Impl {
   // Counts one record, ours or another process's.
   void apply(const Record& record);
   void count_own(const Record& record);
-  base::Result<BudgetBook::Decision> admit(std::span<const std::string> scopes, const Bound& bound);
+  base::Result<BudgetBook::Decision> admit(const ReserveRequest& request);
+  base::Result<BudgetBook::Decision> decide(const ReserveRequest& request);
+  // A refusal by a budget of policy queue, with a place in the queue.
+  base::Status queued(base::Status refusal, const ReserveRequest& request);
+  [[nodiscard]] std::uint64_t now_ms() const {
+    return static_cast<std::uint64_t>(clock_.now().ns / 1'000'000);
+  }
   base::Result<Admission> reserve_now(const ReserveRequest& request, bool enforce);
   void fill_reserve(Record& record, const ReserveRequest& request,
                     const BudgetBook::Decision& decision, bool enforce) const;
@@ -215,6 +228,8 @@ class Account::Impl {
   std::vector<std::unique_ptr<base::LockFile>> own_locks_ DURE_GUARDED_BY(mutex_);
   std::set<std::uint64_t> own_epochs_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<LedgerWriter> writer_ DURE_GUARDED_BY(mutex_);
+  // Our earlier files; live until we leave, for they may have begun holds that are open.
+  std::vector<std::unique_ptr<LedgerWriter>> finished_ DURE_GUARDED_BY(mutex_);
   Peers peers_ DURE_GUARDED_BY(mutex_);
   BudgetBook book_ DURE_GUARDED_BY(mutex_);
   Holds holds_ DURE_GUARDED_BY(mutex_);  // of all processes
@@ -236,6 +251,7 @@ base::Status Account::Impl::ready() {
   if (writer_ != nullptr && !writer_->broken()) {
     if (writer_->size() < kRotateBytes || board_held_) return {};
     (void)writer_->finish(clock_.wall().us);  // without it the file is as good as after a death
+    finished_.push_back(std::move(writer_));
     return begin_file(false);
   }
   if (opened_ && (board_held_ || clock_.now() < retry_disk_at_)) return disk_;
@@ -265,6 +281,7 @@ base::Status Account::Impl::begin_file(bool first) {
     board_ = std::move(*board);
     peers_.use(*board_);
   }
+  if (base::Status status = board_->enter(); !status.ok()) return status;
   const BoardLock alone(*board_);
   if (!alone.status().ok()) return alone.status();
   const auto dead = peers_.bury([this](const Record& record) { apply_peer(record); });
@@ -342,8 +359,20 @@ base::Status Account::Impl::settle_dead_holds() {
 
 void Account::Impl::close() {
   const std::scoped_lock lock(mutex_);
-  if (writer_ == nullptr || writer_->broken()) return;
-  (void)writer_->finish(clock_.wall().us);  // without it the file is as good as after kill
+  if (writer_ == nullptr || writer_->broken()) return;  // as good as after kill
+  if (!writer_->finish(clock_.wall().us).ok()) return;
+  finished_.push_back(std::move(writer_));
+  const FolderLock held(*folder_lock_);
+  if (!held.status().ok()) return;
+  {
+    const BoardLock alone(*board_);
+    if (!alone.status().ok()) return;
+    for (const auto& finished : finished_) {
+      if (!finished->retire().ok()) return;
+    }
+    own_locks_.clear();
+  }
+  board_->leave();
 }
 
 // Counting ---------------------------------------------------------------------------------------
@@ -356,6 +385,7 @@ base::Status Account::Impl::commit(Record& record) {
   }
   apply(record);
   count_own(record);
+  if (record.type > RecordType::kProgress && board_->anybody_waits()) board_->note_freed();
   return {};
 }
 
@@ -401,14 +431,55 @@ void Account::Impl::apply(const Record& record) {
 
 // Reserving --------------------------------------------------------------------------------------
 
-base::Result<BudgetBook::Decision> Account::Impl::admit(std::span<const std::string> scopes,
-                                                        const Bound& bound) {
-  auto decision = book_.decide(scopes, bound, clock_.wall(), true);
-  if (decision) return decision;
-  // No refusal before it is known that nobody who died still holds something.
-  DURE_RETURN_IF_ERROR(bury_the_dead());
-  decision = book_.decide(scopes, bound, clock_.wall(), true);
-  if (decision || decision.error().provider_code() != "approval_required") return decision;
+base::Result<BudgetBook::Decision> Account::Impl::decide(const ReserveRequest& request) {
+  if (!board_->anybody_waits()) {
+    return book_.decide(request.scopes, request.bound, clock_.wall(), true);
+  }
+  return book_.decide(
+      request.scopes, request.bound, clock_.wall(), true,
+      [&](std::uint32_t budget) { return board_->waits_before(request.ticket, budget, now_ms()); });
+}
+
+base::Status Account::Impl::queued(base::Status refusal, const ReserveRequest& request) {
+  const auto* policy = refusal.detail("on_limit");
+  const bool waits = request.may_wait && refusal.provider_code() == "limit_exceeded" &&
+                     policy != nullptr && std::get<std::string>(*policy) == "queue";
+  if (!waits) {
+    board_->stop_waiting(request.ticket);
+    return refusal;
+  }
+  const auto budget = static_cast<std::uint32_t>(std::get<std::int64_t>(*refusal.detail("budget")));
+  const std::uint64_t ticket = board_->wait(request.ticket, budget, now_ms());
+  if (ticket == 0) return refusal;  // thousands wait already
+  return std::move(refusal).with("ticket", static_cast<std::int64_t>(ticket));
+}
+
+void Account::Impl::leave_queue(std::uint64_t ticket) {
+  const std::scoped_lock lock(mutex_);
+  if (ticket == 0 || board_ == nullptr) return;
+  const BoardHold alone(*this);
+  if (!alone.status().ok()) return;
+  board_->stop_waiting(ticket);
+  board_->note_freed();  // those behind may go first now
+}
+
+base::Result<BudgetBook::Decision> Account::Impl::admit(const ReserveRequest& request) {
+  auto decision = decide(request);
+  if (!decision) {
+    // No refusal before it is known that nobody who died still holds something.
+    DURE_RETURN_IF_ERROR(bury_the_dead());
+    decision = decide(request);
+  }
+  if (decision) {
+    if (request.ticket != 0) {
+      board_->stop_waiting(request.ticket);
+      board_->note_freed();  // who is next may fit as well
+    }
+    return decision;
+  }
+  if (decision.error().provider_code() != "approval_required") {
+    return base::fail(queued(std::move(decision.error()), request));
+  }
   return base::fail(std::move(decision.error())
                         .with("approval_id", "approval-" + std::to_string(writer_->epoch()) + "-" +
                                                  std::to_string(++approvals_)));
@@ -447,8 +518,8 @@ base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request
     DURE_RETURN_IF_ERROR(base::Status(alone->status()));
     DURE_RETURN_IF_ERROR(catch_up());
   }
-  auto decision = alone ? admit(request.scopes, request.bound)
-                        : book_.decide(request.scopes, request.bound, clock_.wall(), enforce);
+  auto decision =
+      alone ? admit(request) : book_.decide(request.scopes, request.bound, clock_.wall(), enforce);
   if (!decision) return base::fail(std::move(decision.error()));
   Record& record = fresh(RecordType::kReserve, {});
   fill_reserve(record, request, *decision, enforce);
@@ -859,6 +930,28 @@ base::Result<std::shared_ptr<Account>> Account::shared(const std::string& folder
 base::Result<Admission> Account::reserve(const ReserveRequest& request) {
   return impl_->reserve(request);
 }
+base::Result<Admission> Account::reserve_within(ReserveRequest request, base::Duration wait) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kLook = std::chrono::milliseconds(1);
+  constexpr auto kTry = std::chrono::milliseconds(50);
+  const Clock::time_point until = Clock::now() + wait;
+  request.may_wait = wait.count() > 0;
+  while (true) {
+    const std::uint64_t seen = room_changes();
+    auto admission = reserve(request);
+    if (admission || !request.may_wait) return admission;
+    const auto* ticket = admission.error().detail("ticket");
+    if (ticket == nullptr) return admission;
+    request.ticket = static_cast<std::uint64_t>(std::get<std::int64_t>(*ticket));
+    const Clock::time_point again = std::min(until, Clock::now() + kTry);
+    while (Clock::now() < again && room_changes() == seen) std::this_thread::sleep_for(kLook);
+    if (Clock::now() < until) continue;
+    leave_queue(request.ticket);
+    return admission;
+  }
+}
+std::uint64_t Account::room_changes() const { return impl_->room_changes(); }
+void Account::leave_queue(std::uint64_t ticket) { impl_->leave_queue(ticket); }
 base::Status Account::sent(ReservationId id) { return impl_->sent(id); }
 base::Status Account::progress(ReservationId id, std::int64_t output_tokens) {
   return impl_->progress(id, output_tokens);

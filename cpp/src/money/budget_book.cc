@@ -83,6 +83,14 @@ Bound with_output(Bound bound, std::int64_t max_output) {
   return bound;
 }
 
+// What helps a call that was refused.
+std::string advice(OnLimit policy, bool resets, bool held) {
+  if (policy == OnLimit::kApproval) return ": ask an administrator for a grant";
+  if (resets) return ": wait for its reset, or raise the limit";
+  if (held) return ": wait until running calls have settled, or raise the limit";
+  return ": it never resets; lower the output maximum or raise the limit";
+}
+
 base::Status check(const BudgetSpec& spec) {
   if (!is_scope(spec.scope)) {
     return base::invalid_argument("scope", "\"" + spec.scope.substr(0, 40) +
@@ -318,6 +326,7 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
         .with("unit", std::string(unit_name(spec.unit)))
         .with("limit_units", clamp(state.limit))
         .with("left_units", clamp(state.left()))
+        .with("budget", static_cast<std::int64_t>(budget.number))
         .with("on_limit", std::string(policy_name(spec.on_limit)));
   };
   if (amount > state.limit && spec.on_limit != OnLimit::kApproval) {
@@ -330,13 +339,13 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
         .with_provider_code("request_exceeds_limit");
   }
   const auto resets = resets_at(budget, now, amount - state.left());
-  std::string advice = spec.on_limit == OnLimit::kApproval
-                           ? ": ask an administrator for a grant"
-                           : ": wait for its reset, or raise the limit";
-  base::Status status = described(
-      base::Status(base::Code::kBudgetExceeded,
-                   what + ", but only " + shown(spec.unit, clamp(state.left())) + " is left" +
-                       (resets ? " until " + base::to_iso8601({*resets}) : "") + advice));
+  const std::string left = shown(spec.unit, clamp(state.left()));
+  const std::string missing = amount > state.left() ? ", but only " + left + " is left"
+                                                    : ", and others wait for it already";
+  base::Status status = described(base::Status(
+      base::Code::kBudgetExceeded, what + missing +
+                                       (resets ? " until " + base::to_iso8601({*resets}) : "") +
+                                       advice(spec.on_limit, resets.has_value(), state.held > 0)));
   if (resets) {
     (void)std::move(status)
         .with("resets_at_us", *resets)
@@ -350,7 +359,7 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
 
 base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::string> scopes,
                                                       const Bound& bound, base::WallTime now,
-                                                      bool enforce) const {
+                                                      bool enforce, const Queued& queued) const {
   Decision decision;
   decision.bound = bound;
   const std::span<const Budget* const> budgets = of_scopes(scopes);
@@ -364,8 +373,9 @@ base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::strin
   };
   for (const Budget* budget : enforce ? budgets : budgets.first(0)) {
     const base::int128 left = reading(*budget, now).left();
-    if (amount_of(*budget, bound) <= left) continue;
     const OnLimit policy = budget->spec.on_limit;
+    const bool behind_others = queued && policy == OnLimit::kQueue && queued(budget->number);
+    if (amount_of(*budget, bound) <= left && !behind_others) continue;
     if (policy == OnLimit::kWarn) {
       decision.warnings.push_back({budget->spec.scope, clamp(left), budget->spec.unit});
     } else if (policy == OnLimit::kShrink && bound.may_shrink &&

@@ -8,6 +8,7 @@
 #define DURE_SRC_MONEY_BUDGET_BOOK_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,11 +34,14 @@ class BudgetBook {
   // Counts LIMIT, GRANT and the postings of every other record.
   void apply(const Record& record);
 
+  // True if others wait for the budget of this number: then even what fits must queue.
+  using Queued = std::function<bool(std::uint32_t budget)>;
   // Fails with kBudgetExceeded as Account::reserve says; details scope, unit, left_units, limit,
-  // resets_at_us, on_limit. `enforce` false: takes what the bound says, whatever is left.
+  // resets_at_us, on_limit, budget (its number). `enforce` false: takes what the bound says,
+  // whatever is left. `queued` is asked about budgets of policy queue; empty: nobody waits.
   [[nodiscard]] base::Result<Decision> decide(std::span<const std::string> scopes,
-                                              const Bound& bound, base::WallTime now,
-                                              bool enforce) const;
+                                              const Bound& bound, base::WallTime now, bool enforce,
+                                              const Queued& queued = {}) const;
   [[nodiscard]] bool has_any(std::span<const std::string> scopes) const;
 
   // The LIMIT record that sets `spec`: number and revision filled in, a running calendar window

@@ -234,8 +234,9 @@ struct Scan {
   std::uint64_t torn = 0;  // bytes up to the last that is not zero
 };
 
+// `any_tail`: whatever follows the last whole record is a torn tail, also another record.
 base::Result<Scan> scan(std::string_view bytes, const std::string& path,
-                        const std::function<bool(const Record&)>& each) {
+                        const std::function<bool(const Record&)>& each, bool any_tail = false) {
   Scan scan;
   if (bytes.size() < kHeaderBytes) {  // died while it began
     scan.torn = bytes.size();
@@ -255,7 +256,7 @@ base::Result<Scan> scan(std::string_view bytes, const std::string& path,
   scan.end.bytes = offset;
   const std::size_t last = bytes.find_last_not_of('\0');
   scan.torn = last == std::string_view::npos || last < offset ? 0 : last + 1 - offset;
-  if (scan.torn > 0 && has_record_after(bytes, offset, scan.end.records + 1)) {
+  if (scan.torn > 0 && !any_tail && has_record_after(bytes, offset, scan.end.records + 1)) {
     return base::fail(base::Status(base::Code::kCorrupt,
                                    path + " is damaged at byte " + std::to_string(offset) +
                                        " (record " + std::to_string(scan.end.records + 1) +
@@ -271,6 +272,7 @@ base::Result<Scan> scan(std::string_view bytes, const std::string& path,
 struct Folder {
   LedgerIndex index;
   bool torn_index = false;
+  bool board = false;  // there is one
   std::vector<Board::Reading> slots;
 
   [[nodiscard]] const Board::Reading* slot(std::uint64_t epoch) const {
@@ -280,21 +282,27 @@ struct Folder {
   }
 };
 
-base::Result<std::vector<Board::Reading>> read_board(base::Files& files,
-                                                     const std::string& folder) {
-  const auto bytes = files.read(folder + "/board");
-  if (!bytes && bytes.error().code() != base::Code::kNotFound) return base::fail(bytes.error());
-  return Board::read(bytes ? std::string_view(*bytes) : std::string_view(), files.boot());
+base::Result<std::vector<Board::Reading>> read_board(base::Files& files, const std::string& folder,
+                                                     bool* there = nullptr) {
+  constexpr int kLooks = 3;  // a word may be stored while it is read; damage stays
+  for (int look = 1;; ++look) {
+    const auto bytes = files.read(folder + "/board");
+    if (!bytes && bytes.error().code() != base::Code::kNotFound) return base::fail(bytes.error());
+    if (there != nullptr) *there = bytes && !Board::is_blank(*bytes);
+    auto slots = Board::read(bytes ? std::string_view(*bytes) : std::string_view(), files.boot());
+    if (slots || look == kLooks) return slots;
+  }
 }
 
+// The board before the index: a file that ends meanwhile has its end in the one or the other.
 base::Result<Folder> read_folder(base::Files& files, const std::string& folder) {
   Folder told;
+  auto slots = read_board(files, folder, &told.board);
+  if (!slots) return base::fail(std::move(slots.error()));
+  told.slots = std::move(*slots);
   auto index = read_index(files, folder, &told.torn_index);
   if (!index) return base::fail(std::move(index.error()));
   told.index = std::move(*index);
-  auto slots = read_board(files, folder);
-  if (!slots) return base::fail(std::move(slots.error()));
-  told.slots = std::move(*slots);
   return told;
 }
 
@@ -352,8 +360,23 @@ class Proof {
         differs(base_name(path),
                 "is missing" + (end ? " with its " + std::to_string(end->records) + " records"
                                     : std::string()));
+      } else if (!end && told_.slot(epoch) == nullptr && !is_told(epoch)) {
+        differs(base_name(path),
+                std::string("has no known end: ") +
+                    (told_.board ? "`board` does not know it" : "`board` is missing") +
+                    ", so that nobody can tell whether records were cut off; what it holds counts "
+                    "from when the account is next opened");
       }
     }
+  }
+
+  // Whether index or board tell its end now: it may have been begun or ended while we read.
+  [[nodiscard]] bool is_told(std::uint64_t epoch) {
+    const auto now = read_folder(files_, folder_);
+    if (!now) return false;
+    const auto listed = now->index.find(epoch);
+    return now->slot(epoch) != nullptr ||
+           (listed != now->index.end() && listed->second.has_value());
   }
 
   base::Status look_for_limits(const std::string& path) {
@@ -381,12 +404,13 @@ class Proof {
     std::string_view whole = *bytes;
     if (slot != nullptr && slot->sealed) whole = whole.substr(0, slot->end.bytes);
     std::string wrong;
-    const auto found = scan(whole, path, [&](const Record& record) {
+    const auto check = [&](const Record& record) {
       ++report_.records;
       wrong = verifier_.add(record);
       if (!wrong.empty()) wrong = shown({record, wrong});
       return wrong.empty();
-    });
+    };
+    const auto found = scan(whole, path, check, slot != nullptr && slot->restarted);
     if (!found && found.error().code() != base::Code::kCorrupt) return found.error();
     differs(base_name(path), found ? wrong : found.error().message());
     if (found && wrong.empty()) differs(base_name(path), check_end(path, *found, slot));

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "money/ledger_codec.h"
-#include "money/ledger_index.h"
 
 namespace dure::money {
 namespace {
@@ -20,21 +19,26 @@ base::Result<std::unique_ptr<LedgerWriter>> LedgerWriter::begin(base::Files& fil
                                                                 std::uint64_t epoch,
                                                                 base::WallTime now,
                                                                 Durability durability) {
-  std::unique_ptr<LedgerWriter> writer(
-      new LedgerWriter(files, ledger_path(folder, epoch), epoch, durability));
+  std::unique_ptr<LedgerWriter> writer(new LedgerWriter(files, folder, epoch, durability));
   // Synced records are told one by one; the others are stored into mapped space, which survives
   // kill -9 as a write does.
   const bool mapped = durability == Durability::kProcess;
-  auto file =
-      mapped ? files.open_mapped(writer->path_, kCapacity) : files.open_append(writer->path_, true);
+  // Under another name until its header is whole: who reads the folder never meets half of one.
+  const std::string fresh = writer->path_ + ".new";
+  (void)files.remove(fresh);  // of one who died here
+  auto file = mapped ? files.open_mapped(fresh, kCapacity) : files.open_append(fresh, true);
   if (!file) return base::fail(std::move(file.error()));
   writer->file_ = std::move(*file);
   const std::string header = encode_header({epoch, now.us, static_cast<std::uint64_t>(::getpid())});
-  if (base::Status status = writer->file_->append(header); !status.ok()) {
+  base::Status status = writer->file_->append(header);
+  if (status.ok()) status = writer->file_->sync();  // before its name: power loss finds it whole
+  if (status.ok()) status = files.rename(fresh, writer->path_);
+  if (!status.ok()) {
     writer->file_.reset();
-    (void)files.remove(writer->path_);  // else it stays: a file without records is sound
+    (void)files.remove(fresh);
     return base::fail(std::move(status));
   }
+  writer->file_->renamed(writer->path_);
   writer->good_bytes_ = header.size();
   return writer;
 }
@@ -68,7 +72,7 @@ base::Status LedgerWriter::write(Record& record) {
 
 base::Status LedgerWriter::store() {
   if (published()) {
-    slot_->writing.store(1, std::memory_order_relaxed);
+    slot_->writing.store(Board::kYes, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_release);
   }
   base::Status status = file_->append(buffer_);
@@ -78,7 +82,7 @@ base::Status LedgerWriter::store() {
 void LedgerWriter::fail() noexcept {
   broken_ = true;
   file_.reset();
-  if (published()) slot_->sealed.store(1, std::memory_order_release);
+  if (published()) slot_->sealed.store(Board::kYes, std::memory_order_release);
   // Cut what was half written, or written and not synced. If that fails too, the seal says where
   // the file ends.
   (void)files_.truncate(path_, good_bytes_);
@@ -97,7 +101,17 @@ base::Status LedgerWriter::sync() {
 base::Status LedgerWriter::finish(std::int64_t at_us) {
   if (base::Status status = checkpoint(at_us, true); !status.ok()) return status;
   if (base::Status status = files_.truncate(path_, good_bytes_); !status.ok()) return status;
-  return sync();
+  if (base::Status status = sync(); !status.ok()) return status;
+  finished_ = true;
+  file_.reset();
+  return {};
+}
+
+base::Status LedgerWriter::retire() {
+  if (!finished_ || !published()) return {};
+  if (base::Status status = note_ended(files_, folder_, epoch_, end()); !status.ok()) return status;
+  Board::release(*slot_);
+  return {};
 }
 
 void LedgerWriter::count(const Record& record) {

@@ -15,6 +15,7 @@
 #include "dure/base/files.h"
 #include "dure/money/ledger.h"
 #include "money/board.h"
+#include "money/ledger_index.h"
 #include "money/posting_sums.h"
 
 namespace dure::money {
@@ -41,21 +42,31 @@ class LedgerWriter {
   [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return good_bytes_; }
   [[nodiscard]] FileEnd end() const noexcept { return {seq_, good_bytes_}; }
-  // Ends the file in order: a closing CHECKPOINT, nothing behind it, synced.
+  // Ends the file in order: a closing CHECKPOINT, nothing behind it, synced. Nothing may be
+  // appended then.
   base::Status finish(std::int64_t at_us);
+  // The process leaves: the end of a finished file goes into the index, its slot is free; from here
+  // on the holds that it left open are a dead process's. REQUIRES: folder and board are locked.
+  base::Status retire();
 
  private:
-  LedgerWriter(base::Files& files, std::string path, std::uint64_t epoch, Durability durability)
-      : files_(files), path_(std::move(path)), epoch_(epoch), durability_(durability) {}
+  LedgerWriter(base::Files& files, std::string folder, std::uint64_t epoch, Durability durability)
+      : files_(files),
+        folder_(std::move(folder)),
+        path_(ledger_path(folder_, epoch)),
+        epoch_(epoch),
+        durability_(durability) {}
   base::Status write(Record& record);
   base::Status store();
   void fail() noexcept;
   [[nodiscard]] bool published() const noexcept {
-    return slot_ != nullptr && slot_->epoch.load(std::memory_order_relaxed) == epoch_;
+    return slot_ != nullptr &&
+           slot_->epoch.load(std::memory_order_relaxed) == Board::checked(epoch_);
   }
   void count(const Record& record);
 
   base::Files& files_;
+  const std::string folder_;
   const std::string path_;
   const std::uint64_t epoch_;
   const Durability durability_;
@@ -65,6 +76,7 @@ class LedgerWriter {
   std::uint64_t seq_ = 0;
   std::uint64_t good_bytes_ = 0;
   bool broken_ = false;
+  bool finished_ = false;
   Totals totals_;
   PostingSums counters_;
 };

@@ -17,13 +17,25 @@ base::Status was_cut(const std::string& path, const std::string& what) {
       .with("path", path);
 }
 
+base::Status damaged_board() {
+  return {base::Code::kCorrupt,
+          "ledger/board is damaged: end all processes on this data folder, run `dure ledger "
+          "verify`, then delete the file; it is made anew"};
+}
+
+base::Status replaced_board(const std::string& path) {
+  return base::Status(base::Code::kIo,
+                      "ledger/board was deleted or replaced while the process that writes " + path +
+                          " uses it: end all processes on this data folder, then try again")
+      .with("path", path);
+}
+
 }  // namespace
 
 bool Peers::nothing_new() const noexcept {
   return std::all_of(peers_.begin(), peers_.end(), [](const Peer& peer) {
     if (peer.slot == nullptr) return true;  // it may get a slot: then begun() grows
-    return in_use(peer) &&
-           Board::unpack(peer.slot->end.load(std::memory_order_acquire)).bytes <= peer.read.bytes;
+    return in_use(peer) && peer.slot->end.load(std::memory_order_acquire) == peer.word;
   });
 }
 
@@ -91,15 +103,20 @@ base::Status Peers::read_to(Peer& peer, std::uint64_t end, bool may_begin, const
   return {};
 }
 
+const Board::Reading* Peers::before_restart(std::uint64_t epoch) const {
+  const auto& slots = board_->earlier();
+  const auto found = std::find_if(slots.begin(), slots.end(),
+                                  [&](const auto& slot) { return slot.epoch == epoch; });
+  return found == slots.end() ? nullptr : &*found;
+}
+
 base::Status Peers::check_end(const Peer& peer) {
   std::optional<FileEnd> told;
   const auto ended = ends_.find(peer.epoch);
   const bool exactly = ended != ends_.end() && ended->second.has_value();
   if (exactly) told = ended->second;
   if (!told && in_use(peer)) told = Board::unpack(peer.slot->end.load());
-  for (const Board::Reading& slot : board_->earlier()) {
-    if (!told && slot.epoch == peer.epoch) told = slot.end;
-  }
+  if (const Board::Reading* slot = before_restart(peer.epoch); !told && slot) told = slot->end;
   const std::string wrong = told && told->bytes > 0 ? difference(peer.read, *told, exactly) : "";
   return wrong.empty() ? base::Status() : was_cut(peer.path, wrong);
 }
@@ -123,8 +140,11 @@ base::Status Peers::read_last(Peer& peer, const Each& each) {
   if (base::Status status = read_to(peer, end, false, each); !status.ok()) return status;
   if (*size > peer.read.bytes) {
     // What is left is no record: zeros, a tail torn by the death, or damage if one follows it.
-    const auto rest = sealed ? base::Result<std::uint64_t>(0)
-                             : read_ledger(files_, peer.path, [](const Record&) { return true; });
+    // After a restart of the machine anything may lie behind what was synced, in any order.
+    const bool may_be_torn = sealed || before_restart(peer.epoch) != nullptr;
+    const auto rest = may_be_torn
+                          ? base::Result<std::uint64_t>(0)
+                          : read_ledger(files_, peer.path, [](const Record&) { return true; });
     if (!rest) return rest.error();
   }
   if (base::Status status = check_end(peer); !status.ok()) return status;
@@ -143,7 +163,9 @@ base::Status Peers::read_all(const Each& each) {
   if (base::Status status = look_for_new(); !status.ok()) return status;
   for (auto peer = peers_.begin(); peer != peers_.end();) {
     const bool live = in_use(*peer);
-    std::uint64_t end = live ? Board::unpack(peer->slot->end.load()).bytes : 0;
+    const std::uint64_t word = live ? peer->slot->end.load(std::memory_order_acquire) : 0;
+    if (live && !Board::is_sound(word)) return damaged_board();
+    std::uint64_t end = Board::unpack(word).bytes;
     if (!live) {  // just begun, or buried by another process: then its file is final
       const auto size = size_of(*peer);
       if (!size) return size.error();
@@ -151,7 +173,9 @@ base::Status Peers::read_all(const Each& each) {
     }
     const bool may_begin = peer->slot == nullptr;  // its header may be half stored
     if (base::Status status = read_to(*peer, end, may_begin, each); !status.ok()) return status;
+    peer->word = word;
     if (!live && peer->slot != nullptr) {
+      somebody_left_ = true;
       live_.erase(peer->epoch);
       peer = peers_.erase(peer);
     } else {
@@ -172,6 +196,7 @@ base::Result<bool> Peers::bury(const Each& each) {
     }
     const auto free = peer->lock->try_acquire();
     if (!free) return base::fail(free.error());
+    if (!*free && peer->slot == nullptr) return base::fail(replaced_board(peer->path));
     if (!*free) {
       ++peer;
       continue;
@@ -186,7 +211,7 @@ base::Result<bool> Peers::bury(const Each& each) {
     somebody_died = true;
   }
   DURE_RETURN_IF_ERROR(read_all(each));
-  return somebody_died;
+  return std::exchange(somebody_left_, false) || somebody_died;
 }
 
 }  // namespace dure::money

@@ -34,8 +34,9 @@ class Peers {
     return looked_ && board_->begun() == begun_ && nothing_new() ? base::Status() : read_all(each);
   }
   // REQUIRES: the board is locked. Reads the last of each process that died, cuts what it had not
-  // finished, notes where its file ends, and forgets it. Returns true if somebody died. Fails with
-  // kIo, and with kCorrupt if a file is missing, damaged, or shorter than it was.
+  // finished, notes where its file ends, and forgets it. Returns true if somebody died or left.
+  // Fails with kIo, also if the board was replaced while others use it, and with kCorrupt if a file
+  // is missing, damaged, or shorter than it was.
   [[nodiscard]] base::Result<bool> bury(const Each& each);
   // A number above every epoch seen, never given twice; its file is ours and never read here.
   [[nodiscard]] std::uint64_t claim_epoch() {
@@ -49,6 +50,7 @@ class Peers {
     std::uint64_t epoch = 0;
     std::string path;
     Board::Slot* slot = nullptr;  // nullptr: its process has ended
+    std::uint64_t word = 0;       // the slot's end, when we last looked
     std::unique_ptr<base::ReadFile> file;
     std::unique_ptr<base::LockFile> lock;
     FileEnd read;  // how far; bytes 0: not even the header
@@ -56,7 +58,8 @@ class Peers {
 
   // Until the file is buried by somebody its slot is its own.
   [[nodiscard]] static bool in_use(const Peer& peer) noexcept {
-    return peer.slot != nullptr && peer.slot->epoch.load(std::memory_order_acquire) == peer.epoch;
+    return peer.slot != nullptr &&
+           peer.slot->epoch.load(std::memory_order_acquire) == Board::checked(peer.epoch);
   }
   [[nodiscard]] bool nothing_new() const noexcept;
   base::Status read_all(const Each& each);
@@ -67,6 +70,8 @@ class Peers {
   // After the death of `peer`.
   base::Status read_last(Peer& peer, const Each& each);
   base::Status check_end(const Peer& peer);
+  // What the machine's last start left of `epoch`; nullptr: it was begun later.
+  [[nodiscard]] const Board::Reading* before_restart(std::uint64_t epoch) const;
   base::Status note_end(Peer& peer);
 
   base::Files& files_;
@@ -74,6 +79,7 @@ class Peers {
   Board* board_ = nullptr;
   std::uint64_t begun_ = 0;  // the board's, when we last looked
   bool looked_ = false;
+  bool somebody_left_ = false;  // in order, since the last burial
   std::uint64_t highest_ = 0;
   std::set<std::uint64_t> known_;
   std::set<std::uint64_t> live_;

@@ -10,7 +10,9 @@ from dure.aio import _bridge as bridge
 from dure.aio.closing import AsyncClosing
 from dure.aio.streams import AsyncStream
 from dure.aio.wrappers import AsyncWrapped
+from dure.calls.fixed_price import unpriced
 from dure.calls.parameters import OF_BATCH, OF_CALL, check_names
+from dure.calls.paths import is_free, is_metered
 from dure.calls.replies import (
     ChatCompletion,
     CreateEmbeddingResponse,
@@ -492,19 +494,27 @@ class AsyncClient(Resource, AsyncClosing):
     ) -> RawReply:
         """Post JSON to a path below the base URL and return the reply as it came.
 
-        Chat and embeddings paths are priced and held like every call; others are not known to the
-        price book and cost nothing here.
+        Chat, responses and embeddings paths are priced and held like every call. What the provider
+        does not bill (files, models, moderations and kin) goes as it is. Every other path may cost
+        what no price book knows: name it, `dure.Call(price="0.04")`, or send it outside the
+        account, `dure.Call(metered=False)`.
+
+        Raises:
+            UnknownPriceError: The path may cost money nobody named.
         """
-        return RawReply(
-            await self._call(
-                path,
-                {} if body is None else body,
-                dure=dure,
-                timeout=timeout,
-                extra_headers=extra_headers,
-                extra_query=extra_query,
-            )
-        )
+        from dure.aio.resources import Group, Request, billed
+
+        given = {} if body is None else body
+        options = {
+            "dure": dure,
+            "timeout": timeout,
+            "extra_headers": extra_headers,
+            "extra_query": extra_query,
+            "model": given.get("model"),
+        }
+        sent = await Group(self._view)._send(Request(None, options), "POST", path, given)
+        answer: RawReply = billed(RawReply, sent)
+        return answer
 
     async def get(
         self,
@@ -576,7 +586,13 @@ class AsyncClient(Resource, AsyncClosing):
         path: str = "/chat/completions",
         progress: Progress = None,
     ) -> list[bytes | DureError]:
-        """Like `map`, with JSON bytes in and bytes out: nothing is parsed in Python."""
+        """Like `map`, with JSON bytes in and bytes out: nothing is parsed in Python.
+
+        Raises:
+            UnknownPriceError: `path` may cost money that no price book knows.
+        """
+        if not is_metered("POST", path) and not is_free("POST", path):
+            raise unpriced("POST", path, None)
         given = [bytes(body) for body in bodies]
         results = await self._batch(
             path_of(path, None), given, [self._view.options()] * len(given), limit, progress

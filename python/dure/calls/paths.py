@@ -12,8 +12,9 @@ FREE_ENDS = ("/cancel", "/input_tokens")
 
 
 def plain(path: str) -> str:
-    """Return a path without query and slashes at its end."""
-    return path.partition("?")[0].rstrip("/")
+    """Return a path without query and slashes at its end, with one at its beginning."""
+    path = path.partition("?")[0].rstrip("/")
+    return path if path.startswith("/") else f"/{path}"
 
 
 def is_metered(method: str, path: str) -> bool:

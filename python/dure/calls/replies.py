@@ -243,10 +243,11 @@ def without_none(value: Any) -> Any:  # noqa: ANN401 - what the wire says
 class RawReply:
     """A reply as it came: `.status`, `.headers`, `.content`, `.json()`, `.dure`."""
 
-    __slots__ = ("_reply",)
+    __slots__ = ("_facts", "_reply")
 
     def __init__(self, reply: core.Reply) -> None:
         self._reply = reply
+        self._facts = Facts(reply.record)
 
     @property
     def status(self) -> int:
@@ -271,7 +272,11 @@ class RawReply:
     @property
     def dure(self) -> Facts:
         """What the call came to."""
-        return Facts(self._reply.record)
+        return self._facts
+
+    @dure.setter
+    def dure(self, facts: Facts) -> None:
+        self._facts = facts
 
     def json(self) -> Any:  # noqa: ANN401 - what the wire says
         """Return the parsed body.

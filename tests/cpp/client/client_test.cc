@@ -210,6 +210,81 @@ TEST_F(ClientTest, AmbiguousResendIsPossibleSpend) {
   EXPECT_GT(heard->record().cost, kAnswerCost + 16 * 600'000 - 1) << "the whole first hold";
 }
 
+TEST_F(ClientTest, AStaleConnectionIsReplacedAndItsTryCharged) {
+  FakeReply stale = reset_after_sending();
+  stale.reused = true;
+  CallOptions once;
+  once.max_attempts = 1;
+  net_->reply(stale);
+  net_->reply(ok());
+  auto heard = start(kChat, once);
+  EXPECT_FALSE(net_->requests().at(0).resend) << "the engine would send without a hold";
+  pass(0ns);
+  ASSERT_TRUE(heard->outcome);
+  EXPECT_TRUE(heard->status().ok()) << "a connection that was closed meanwhile is no attempt";
+  EXPECT_EQ(heard->record().ambiguous, 1);
+  EXPECT_TRUE(money::has(heard->record().flags, money::Flag::kPossibleSpend));
+  EXPECT_GE(heard->record().cost, kAnswerCost + 16 * 600'000) << "the whole first hold";
+  net_->reply(stale);
+  net_->reply(stale);
+  heard = start(kChat, once);
+  while (!heard->outcome) pass(until_next());
+  EXPECT_FALSE(heard->status().ok()) << "once a call";
+  CallOptions proven = once;
+  proven.resend_ambiguous = false;
+  net_->reply(stale);
+  heard = start(kChat, proven);
+  ASSERT_TRUE(heard->outcome) << "the server may have read it";
+  EXPECT_FALSE(heard->status().ok());
+}
+
+// Budgets that queue: the call waits in the account's queue, not in the provider's.
+TEST_F(ClientTest, WaitsForRoomInABudgetThatQueues) {
+  money::BudgetSpec spec;
+  spec.scope = "model:gpt-4o-mini";
+  spec.limit = 16'000'000;
+  spec.on_limit = money::OnLimit::kQueue;
+  ASSERT_TRUE(account_->set_budget(spec).ok());
+  const auto first = start(kChat);
+  const auto second = start(kChat);
+  const auto third = start(kChat);
+  EXPECT_EQ(net_->requests().size(), 1U) << "there is room for one";
+  call_->cancel();
+  net_->pump();
+  ASSERT_TRUE(third->outcome);
+  EXPECT_EQ(third->status().code(), base::Code::kCancelled);
+  net_->reply(ok());
+  net_->pump();
+  EXPECT_TRUE(first->outcome && first->status().ok());
+  pass(2ms);
+  EXPECT_EQ(net_->requests().size(), 2U) << "what was settled made room";
+  net_->reply(ok());
+  net_->pump();
+  EXPECT_TRUE(second->outcome && second->status().ok());
+}
+
+TEST_F(ClientTest, WaitsForRoomUntilItsDeadline) {
+  money::BudgetSpec spec;
+  spec.scope = "model:gpt-4o-mini";
+  spec.limit = 16'000'000;
+  spec.on_limit = money::OnLimit::kQueue;
+  ASSERT_TRUE(account_->set_budget(spec).ok());
+  CallOptions short_time;
+  short_time.deadlines.total = 1s;
+  const auto first = start(kChat);
+  const auto second = start(kChat, short_time);
+  while (!second->outcome) pass(until_next());
+  EXPECT_EQ(second->status().code(), base::Code::kBudgetExceeded);
+  EXPECT_EQ(second->record().cost, 0);
+  EXPECT_EQ(second->record().attempts, 0);
+  net_->reply(ok());
+  net_->pump();
+  EXPECT_TRUE(first->outcome && first->status().ok());
+  net_->reply(ok());
+  const auto third = start(kChat);
+  EXPECT_TRUE(third->outcome && third->status().ok()) << "who gave up leaves no place behind";
+}
+
 TEST_F(ClientTest, ProvenOnlyNeverResendsTheAmbiguous) {
   net_->reply(refusal(500));
   CallOptions proven;

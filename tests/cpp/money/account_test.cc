@@ -722,23 +722,249 @@ TEST_F(AccountTest, ACutEmptiedOrMissingLedgerIsFound) {
 }
 
 // A process makes its file, gives it space and stores the header; others look at any moment.
-TEST_F(AccountTest, AFileThatIsJustBegunIsNoDamage) {
+// The header is stored under another name: nobody ever meets a file that is half begun.
+TEST_F(AccountTest, WhoDiesWhileItBeginsLeavesNoDamage) {
   auto first = open();
   ASSERT_TRUE(first->set_budget(budget("org:acme", 100'000)).ok());
   const std::string header = files_.read("/data/ledger/00000001.ledger")->substr(0, 40);
-  const std::string path = "/data/ledger/00000007.ledger";
   for (const std::size_t stored : {std::size_t{0}, std::size_t{8}, std::size_t{39}}) {
-    ASSERT_TRUE(files_.replace(path, header.substr(0, stored) + std::string(4096, '\0')).ok());
-    std::unique_ptr<base::LockFile> held = files_.open_lock(path).value();
-    ASSERT_TRUE(held->try_acquire().value());  // its process lives
-    auto second = open();                      // and a third one begins: the first looks again
+    const std::string path = "/data/ledger/0000000" + std::to_string(2 + stored % 7) + ".ledger";
+    ASSERT_TRUE(files_.replace(path + ".new", header.substr(0, stored)).ok());
+    auto second = open();
     EXPECT_EQ(state(*first).used, 0) << stored;
-    held->release();
-    ASSERT_TRUE(files_.replace(path, std::string(4096, '\0')).ok());
+    expect_sound();
   }
-  auto next = open();  // it died before it stored anything
+  auto next = open();
   EXPECT_EQ(state(*next).used, 0);
-  EXPECT_TRUE(verify_ledger(files_, "/data").value().ok);
+  expect_sound();
+}
+
+TEST_F(AccountTest, ABlankFileOfPowerLossIsNoDamage) {
+  {
+    auto account = open();
+  }
+  ASSERT_TRUE(files_.replace("/data/ledger/00000007.ledger", std::string(4096, '\0')).ok());
+  auto next = open();
+  ASSERT_TRUE(next->set_budget(budget("org:acme", 100'000)).ok());
+  expect_sound();
+}
+
+// The board --------------------------------------------------------------------------------------
+
+TEST_F(AccountTest, VerifyFindsEveryFlippedBitOfTheBoard) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
+  ASSERT_TRUE(reserve(*account, 1).has_value());
+  expect_sound();
+  const auto found = [&](std::uint64_t bit) {
+    files_.flip("/data/ledger/board", bit);
+    const LedgerReport report = verify_ledger(files_, "/data").value();
+    files_.flip("/data/ledger/board", bit);
+    return !report.ok && report.first_difference.find("board") != std::string::npos;
+  };
+  // In use: all but the bytes of the lock itself, which hold no figure.
+  const std::uint64_t whole = files_.read("/data/ledger/board")->size() * 8;
+  ASSERT_EQ(whole, 131'072U * 8);
+  for (std::uint64_t bit = 0; bit < 256 * 8; ++bit) {
+    if (bit / 8 >= 64 && bit / 8 < 104) continue;
+    EXPECT_TRUE(found(bit)) << "byte " << bit / 8 << " bit " << bit % 8;
+  }
+  for (std::uint64_t bit = 256 * 8; bit < whole; bit += 4'999) EXPECT_TRUE(found(bit)) << bit;
+  // At rest: every bit.
+  account.reset();
+  expect_sound();
+  for (std::uint64_t bit = 0; bit < 192 * 8; ++bit) {
+    EXPECT_TRUE(found(bit)) << "at rest: byte " << bit / 8 << " bit " << bit % 8;
+  }
+  for (std::uint64_t bit = 192 * 8; bit < whole; bit += 4'999) EXPECT_TRUE(found(bit)) << bit;
+  expect_sound();
+  files_.flip("/data/ledger/board", 3);
+  const auto refused = Account::open("/data", {.clock = &clock_, .files = &files_});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), base::Code::kCorrupt);
+}
+
+TEST_F(AccountTest, ABoardThatIsGoneIsHarmlessOrTold) {
+  {
+    auto account = open();
+    ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
+    ASSERT_TRUE(account->settle(reserve(*account, 1).value().id, used(1, 1), cost_of(7)).ok());
+  }
+  // Everything was ended in order: the index knows it all.
+  ASSERT_TRUE(files_.remove("/data/ledger/board").ok());
+  expect_sound();
+  auto account = open();
+  EXPECT_EQ(state(*account).used, 7);
+  expect_sound();
+  // A file that was not ended: nobody could tell whether it was cut.
+  ASSERT_TRUE(account->settle(reserve(*account, 1).value().id, used(1, 1), cost_of(8)).ok());
+  files_.kill();
+  ASSERT_TRUE(files_.remove("/data/ledger/board").ok());
+  const LedgerReport report = verify_ledger(files_, "/data").value();
+  EXPECT_FALSE(report.ok);
+  EXPECT_NE(report.first_difference.find("`board` is missing"), std::string::npos)
+      << report.first_difference;
+  auto next = open();
+  EXPECT_EQ(state(*next).used, 15);
+  expect_sound();
+}
+
+TEST_F(AccountTest, ABoardThatIsReplacedWhileInUseIsRefused) {
+  auto first = open();
+  ASSERT_TRUE(files_.remove("/data/ledger/board").ok());
+  const auto second = Account::open("/data", {.clock = &clock_, .files = &files_});
+  ASSERT_FALSE(second.has_value()) << "two boards would admit twice";
+  EXPECT_EQ(second.error().code(), base::Code::kIo);
+  EXPECT_NE(second.error().message().find("replaced"), std::string::npos);
+}
+
+TEST_F(AccountTest, WhoLeavesInOrderIsEndedAtOnce) {
+  auto first = open();
+  auto second = open();
+  ASSERT_TRUE(first->set_budget(budget("org:acme", 2'000)).ok());
+  const Admission open_hold = reserve(*second, 100).value();
+  ASSERT_TRUE(second->sent(open_hold.id).ok());
+  second.reset();
+  EXPECT_EQ(state(*first).held, 1'100);
+  EXPECT_TRUE(reserve(*first, 100).has_value()) << "settled by rule before anybody is refused";
+  EXPECT_EQ(state(*first).used, 100);
+  expect_sound();
+}
+
+// The queue --------------------------------------------------------------------------------------
+
+TEST_F(AccountTest, AQueueIsFirstComeFirstServedAmongProcesses) {
+  auto one = open();
+  auto two = open();
+  ASSERT_TRUE(one->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
+  const Admission first = reserve(*one, 140).value();
+  const auto ask = [&](Account& account, std::int64_t output, std::uint64_t ticket) {
+    ReserveRequest request;
+    const std::vector<std::string> scopes{"org:acme"};
+    request.scopes = scopes;
+    request.bound = bound_of(output);
+    request.may_wait = true;
+    request.ticket = ticket;
+    return account.reserve(request);
+  };
+  const auto ticket_of = [](const base::Result<Admission>& refused) {
+    return static_cast<std::uint64_t>(std::get<std::int64_t>(*refused.error().detail("ticket")));
+  };
+  const auto large = ask(*one, 100, 0);
+  ASSERT_FALSE(large.has_value());
+  EXPECT_EQ(large.error().code(), base::Code::kBudgetExceeded);
+  const std::uint64_t large_ticket = ticket_of(large);
+  // A small call would fit, but the large one came first: it is never overtaken.
+  const auto small = ask(*two, 10, 0);
+  ASSERT_FALSE(small.has_value());
+  EXPECT_NE(small.error().message().find("others wait"), std::string::npos);
+  const std::uint64_t small_ticket = ticket_of(small);
+  EXPECT_GT(small_ticket, large_ticket);
+  EXPECT_FALSE(reserve(*two, 10).has_value()) << "nor by a call that would not wait";
+  const std::uint64_t seen = two->room_changes();
+  ASSERT_TRUE(one->sent(first.id).ok());
+  EXPECT_EQ(two->room_changes(), seen);
+  ASSERT_TRUE(one->settle(first.id, used(1, 1), cost_of(200)).ok());
+  EXPECT_NE(two->room_changes(), seen) << "a settlement wakes the other process";
+  EXPECT_FALSE(ask(*two, 10, small_ticket).has_value());
+  const auto served = ask(*one, 100, large_ticket);
+  ASSERT_TRUE(served.has_value());
+  EXPECT_TRUE(ask(*two, 10, small_ticket).has_value());
+  EXPECT_TRUE(reserve(*two, 1).has_value()) << "nobody waits any more";
+  expect_sound();
+}
+
+TEST_F(AccountTest, WhoLeavesTheQueueOrDiesInItStopsNobody) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(190);
+  request.may_wait = true;
+  const Admission held = account->reserve(request).value();
+  const auto refused = account->reserve(request);
+  const auto ticket = std::get<std::int64_t>(*refused.error().detail("ticket"));
+  ASSERT_TRUE(account->void_hold(held.id).ok());
+  EXPECT_FALSE(reserve(*account, 1).has_value());
+  const Totals before = account->totals();
+  account->leave_queue(static_cast<std::uint64_t>(ticket));
+  EXPECT_EQ(account->totals(), before) << "who waits holds nothing";
+  const auto next = reserve(*account, 190);
+  ASSERT_TRUE(next.has_value());
+  ASSERT_FALSE(account->reserve(request).has_value());  // waits, and is never heard of again
+  ASSERT_TRUE(account->void_hold(next->id).ok());
+  EXPECT_FALSE(reserve(*account, 1).has_value());
+  clock_.advance(1'001ms);
+  EXPECT_TRUE(reserve(*account, 1).has_value());
+}
+
+TEST_F(AccountTest, AWaiterIsRefusedByWhatNeverFits) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
+  ASSERT_TRUE(account->set_budget(budget("user:7", 1'500)).ok());
+  const auto wait = [&](std::int64_t output, std::vector<std::string> scopes) {
+    ReserveRequest request;
+    request.scopes = scopes;
+    request.bound = bound_of(output);
+    request.may_wait = true;
+    return account->reserve(request);
+  };
+  const auto huge = wait(1'000, {"org:acme"});
+  EXPECT_EQ(huge.error().leaf(), "RequestExceedsLimitError");
+  EXPECT_EQ(huge.error().detail("ticket"), nullptr);
+  ASSERT_TRUE(wait(140, {"user:7"}).has_value());
+  ASSERT_TRUE(wait(140, {"org:acme"}).has_value());
+  const auto blocked = wait(100, {"org:acme", "user:7"});
+  EXPECT_EQ(std::get<std::string>(*blocked.error().detail("scope")), "user:7") << "block > queue";
+  EXPECT_EQ(blocked.error().detail("ticket"), nullptr);
+}
+
+// What the disk loses ----------------------------------------------------------------------------
+
+TEST_F(AccountTest, UnsyncedWritesMayBeLostInAnyOrder) {
+  for (const Durability level : {Durability::kProcess, Durability::kPower}) {
+    for (std::uint64_t seed = 0; seed < 60; ++seed) {
+      testing::FakeFiles files;
+      const auto open_on = [&] { return Account::open("/data", {level, &clock_, &files}); };
+      const std::vector<std::string> scopes{"org:acme"};
+      std::int64_t told = 0;
+      std::vector<std::shared_ptr<Account>> lives;  // the first dies with its power
+      for (std::uint64_t life = 0; life < 3; ++life) {
+        auto account = open_on();
+        ASSERT_TRUE(account.has_value()) << seed << ": " << account.error().message();
+        lives.push_back(*account);
+        ASSERT_TRUE((*account)->set_budget(budget("org:acme", 1'000'000)).ok());
+        const BudgetState before = (*account)->budgets("org:acme").value().at(0);
+        if (level == Durability::kPower) {
+          EXPECT_EQ(before.used, told) << "what was acknowledged is there, seed " << seed;
+        }
+        EXPECT_EQ(before.held, 0);
+        const LedgerReport replay = verify_ledger(files, "/data").value();
+        EXPECT_TRUE(replay.ok) << "seed " << seed << ": " << replay.first_difference;
+        EXPECT_EQ(before.used, static_cast<std::int64_t>(replay.spent)) << seed;
+        told = before.used;
+        for (int call = 0; call < 40; ++call) {
+          ReserveRequest request;
+          request.scopes = scopes;
+          request.bound = bound_of(5);
+          request.call.model = "gpt-4o-mini";
+          const Admission held = (*account)->reserve(request).value();
+          ASSERT_TRUE((*account)->sent(held.id).ok());
+          ASSERT_TRUE((*account)->settle(held.id, used(1, 1), cost_of(100)).ok());
+          told += 100;
+        }
+        files.crash_in_any_order(seed * 3 + life);
+      }
+      auto account = open_on();
+      ASSERT_TRUE(account.has_value()) << seed << ": " << account.error().message();
+      account->reset();
+      const LedgerReport report = verify_ledger(files, "/data").value();
+      EXPECT_TRUE(report.ok) << "seed " << seed << ": " << report.first_difference;
+    }
+  }
 }
 
 TEST_F(AccountTest, TheIndexCanBeMadeAnew) {

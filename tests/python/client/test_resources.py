@@ -127,6 +127,27 @@ def test_an_unknown_price_is_refused_and_a_named_one_is_held(
         client.images.generate(model="gpt-image-1", prompt="a hand", dure=dear)
 
 
+def test_a_raw_post_is_never_free_unawares(
+    client: dure.Client, server: upstream.Upstream, tmp_path: Path
+) -> None:
+    image = {"model": "gpt-image-1", "prompt": "a hand"}
+    before = len(server.log())
+    for path in ("/images/generations", "images/generations/", "/nobody/knows"):
+        with pytest.raises(dure.errors.UnknownPriceError, match="price="):
+            client.post(path, body=image)
+        with pytest.raises(dure.errors.UnknownPriceError):
+            client.map_raw([b"{}"], path=path)
+    assert len(server.log()) == before
+    named = client.post("/images/generations", body=image, dure=dure.Call(price="0.04"))
+    assert str(named.dure.cost_usd) == "0.04"
+    assert named.json()["data"]
+    outside = client.post("/images/generations", body=image, dure=dure.Call(metered=False))
+    assert outside.dure.cost_pico == 0
+    assert client.post("/moderations", body={"input": "x"}).dure.cost_pico == 0
+    assert client.post("chat/completions", body=HELLO).dure.cost_pico > 0
+    assert dure.verify_ledger(tmp_path).spent_pico > 40_000_000_000
+
+
 @pytest.mark.parametrize(
     ("faults", "spent"),
     [({}, 40), ({"500": 1.0}, 40), ({"reset": 1.0}, 40), ({"429": 1.0}, 0), ({"503": 1.0}, 0)],

@@ -29,6 +29,8 @@ class AppendFile {
   // What was appended survives power loss once this returns ok.
   virtual Status sync() = 0;
   [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
+  // Files::rename gave it another name: errors name that one from here on.
+  virtual void renamed(const std::string& path) = 0;
 };
 
 // An open file to read, also while another process appends. Closed by the destructor.
@@ -60,6 +62,8 @@ class SharedMemory {
   // Aligned to 4,096 bytes.
   [[nodiscard]] virtual std::byte* data() noexcept = 0;
   [[nodiscard]] virtual std::size_t size() const noexcept = 0;
+  // What was stored survives power loss once this returns ok.
+  virtual Status sync() = 0;
 };
 
 class Files {
@@ -76,6 +80,8 @@ class Files {
   virtual Status replace(const std::string& path, std::string_view bytes) = 0;
   virtual Status truncate(const std::string& path, std::uint64_t size) = 0;
   virtual Status remove(const std::string& path) = 0;
+  // Within one folder, over whatever has the new name; not synced.
+  virtual Status rename(const std::string& from, const std::string& to) = 0;
   // Creates the folder and its parents with mode 0700; ok if it is there.
   virtual Status create_folder(const std::string& path) = 0;
   // Names (not paths) in the folder, sorted.
@@ -87,7 +93,8 @@ class Files {
   virtual Result<std::unique_ptr<LockFile>> open_lock(const std::string& path) = 0;
   // As open_append with `exclusive`, at most `capacity` bytes; they are stored into mapped space
   // that is allocated ahead, so an append makes no system call and a full disk fails it before
-  // anything is stored. Until truncate cuts it to size() the file ends in zeros.
+  // anything is stored. Until truncate cuts it to size() the file ends in zeros. Cut meanwhile by
+  // another program, it fails with kIo at its next step of 1 MiB; a store before that is SIGBUS.
   virtual Result<std::unique_ptr<AppendFile>> open_mapped(const std::string& path,
                                                           std::size_t capacity) = 0;
   // Maps the first `size` bytes; creates them as zeros with mode 0600 if missing. The space is

@@ -23,6 +23,8 @@ class CallBudget {
   [[nodiscard]] bool has_attempt() const noexcept { return used_ < attempts_; }
   [[nodiscard]] int used() const noexcept { return used_; }
   void take_attempt() noexcept { ++used_; }
+  // The attempt met a connection that was closed before: another one replaces it.
+  void give_back_attempt() noexcept { --used_; }
 
   [[nodiscard]] base::Instant deadline() const noexcept { return deadline_; }
   [[nodiscard]] base::Duration time_left(base::Instant now) const noexcept {

@@ -63,6 +63,10 @@ struct ReserveRequest {
   // Belongs to a job (a batch, a background response), not to this process: it stays open when the
   // process ends, and any account on the folder may follow and end it by its id.
   bool detached = false;
+  // A refusal by a budget of policy queue gives it a place in the queue (detail "ticket"), to be
+  // asked for again with `ticket` within the second, or left by leave_queue.
+  bool may_wait = false;
+  std::uint64_t ticket = 0;
 };
 
 struct Warning {
@@ -137,13 +141,21 @@ class Account {
   Account& operator=(const Account&) = delete;
 
   // Holds the bound in every budget of every scope, or in none. Fails with
-  //   kBudgetExceeded      details scope, left, unit, limit, resets_at (microseconds UTC, absent
-  //                        for lifetime), on_limit; retry_after. Policy approval: HTTP 403, code
-  //                        "approval_required", detail approval_id.
+  //   kBudgetExceeded      details scope, left_units, unit, limit_units, resets_at_us (absent for
+  //                        lifetime), on_limit; retry_after. Policy approval: HTTP 403, code
+  //                        "approval_required", detail approval_id. Policy queue with may_wait:
+  //                        detail ticket.
   //   kBudgetExceeded, leaf RequestExceedsLimitError, HTTP 400: larger than the whole limit
   //   kInvalidArgument     a scope that is not "kind:name"
   //   kIo                  the ledger cannot be written
   [[nodiscard]] base::Result<Admission> reserve(const ReserveRequest& request);
+  // The same, waiting in the queue of a budget of policy queue for at most `wait`. Blocks.
+  [[nodiscard]] base::Result<Admission> reserve_within(ReserveRequest request, base::Duration wait);
+  // Changes when waiting calls of any process may find room; also try now and then, for windows
+  // that reset. A waiter tries in the order of the tickets: who came first goes first.
+  [[nodiscard]] std::uint64_t room_changes() const;
+  // Gives a place in the queue up. Nothing of it stays.
+  void leave_queue(std::uint64_t ticket);
 
   // The first request byte is about to leave: from here on the hold cannot be voided.
   // Fails with kNotFound for an unknown id (also below), kIo.
