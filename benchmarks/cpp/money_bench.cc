@@ -22,6 +22,7 @@
 #include "dure/money/cost.h"
 #include "dure/money/ledger.h"
 #include "fake_files.h"
+#include "money/ledger_writer.h"
 
 namespace dure {
 namespace {
@@ -198,19 +199,27 @@ void in_memory(const char* what, int scopes, int count) {
   report(what, calls(*account, scopes_of(scopes), count), account->totals().held == 0);
 }
 
-void with_threads(const char* what, const std::string& folder, int threads, int count) {
+std::vector<double> by_threads(money::Account& account, int threads, int count) {
   std::vector<std::vector<double>> times(static_cast<std::size_t>(threads));
-  {
-    const auto account = open(folder, {});
-    limit(*account, scopes_of(1));
-    std::vector<std::thread> workers;
-    for (auto& mine : times) {
-      workers.emplace_back([&] { mine = calls(*account, scopes_of(1), count / threads); });
-    }
-    for (std::thread& worker : workers) worker.join();
+  limit(account, scopes_of(1));
+  std::vector<std::thread> workers;
+  for (auto& mine : times) {
+    workers.emplace_back([&] { mine = calls(account, scopes_of(1), count / threads); });
   }
+  for (std::thread& worker : workers) worker.join();
   std::vector<double> all;
   for (const auto& mine : times) all.insert(all.end(), mine.begin(), mine.end());
+  return all;
+}
+
+void threads_in_memory(const char* what, int threads, int count) {
+  NoDisk disk;
+  const auto account = open("/data", {.files = &disk});
+  report(what, by_threads(*account, threads, count), account->totals().held == 0);
+}
+
+void with_threads(const char* what, const std::string& folder, int threads, int count) {
+  std::vector<double> all = by_threads(*open(folder, {}), threads, count);
   const auto made = static_cast<std::int64_t>(all.size());
   report(what, std::move(all), exact(folder, made));
 }
@@ -267,6 +276,24 @@ void rate(const char* what, std::int64_t records, Work work) {
   std::fflush(stdout);
 }
 
+// Records of a call that goes on, 72 bytes each, encoded, numbered and summed.
+void append(const char* what, const std::string& folder, base::Files& files, int count) {
+  if (!files.create_folder(folder).ok()) std::abort();
+  auto writer = money::LedgerWriter::begin(files, folder, 1, base::system_clock().wall(),
+                                           money::Durability::kProcess);
+  if (!writer) std::abort();
+  money::Record record;
+  record.type = money::RecordType::kProgress;
+  record.id = {1, 1};
+  rate(what, count, [&] {
+    for (int i = 0; i < count; ++i) {
+      record.tokens = i;
+      if (!(*writer)->append(record).ok()) return false;
+    }
+    return true;
+  });
+}
+
 void replay(const std::string& folder, std::int64_t calls) {
   money::LedgerReport found = money::verify_ledger(base::system_files(), folder).value();
   rate("verify", found.records, [&] { return exact(folder, calls); });
@@ -290,6 +317,9 @@ int run(const std::string& folder, int count, const std::string& only) {
   on_disk("mapped ledger, 8 scopes", folder + "/mapped8", {}, 8, count);
   on_disk("synced ledger, 1 scope", folder + "/synced", {.durability = money::Durability::kPower},
           1, count / 1000 + 10);
+  threads_in_memory("no ledger, 8 threads", 8, count);
+  append("one write a record", folder + "/append", written, count);
+  append("mapped records", folder + "/append_mapped", base::system_files(), count);
   with_threads("mapped ledger, 8 threads", folder + "/threads", 8, count);
   with_processes("4 processes, 3 idle", folder + "/idle", 4, false, count);
   with_processes("4 processes, 4 busy", folder + "/busy", 4, true, count / 4);

@@ -379,3 +379,103 @@ def test_shared_is_one_per_folder(tmp_path: Path) -> None:
     assert Account.shared(str(tmp_path)) is first
     assert first.folder == str(tmp_path)
     assert len(list((tmp_path / "ledger").glob("*.ledger"))) == 1
+
+
+class TwoOrganisations(RuleBasedStateMachine):
+    """I11: two organisations on one ledger are two separate ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders = [tempfile.mkdtemp(dir=SHM) for _ in range(3)]
+        self.clock = FakeClock()
+        self.together, *self.apart = [Account.open(f, self.clock) for f in self.folders]
+        self.open: list[tuple[int, Id, Id]] = []
+
+    def teardown(self) -> None:
+        for org, both, alone in self.open:
+            self.together.settle_by_rule(both)
+            self.apart[org].settle_by_rule(alone)
+        self.same()
+        spent = [costs.verify_ledger(folder).spent_pico for folder in self.folders]
+        assert spent[0] == spent[1] + spent[2]
+        del self.together, self.apart
+        for folder in self.folders:
+            shutil.rmtree(folder)
+
+    @rule(org=st.integers(0, 1), amount=st.integers(0, 9_000))
+    def set_limit(self, org: int, amount: int) -> None:
+        for account in (self.together, self.apart[org]):
+            limit(account, f"org:{org}", amount)
+
+    @rule(org=st.integers(0, 1), cost=st.integers(0, 3_000))
+    def reserve(self, org: int, cost: int) -> None:
+        got: list[Id | None] = []
+        for account in (self.together, self.apart[org]):
+            try:
+                got.append(
+                    account.reserve(
+                        [f"org:{org}"], input_pico=cost, input_tokens=1, output_rate=0, max_output=0
+                    )
+                )
+            except BudgetExceededError:
+                got.append(None)
+        both, alone = got
+        assert (both is None) == (alone is None)
+        if both is not None and alone is not None:
+            self.open.append((org, both, alone))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data(), cost=st.integers(0, 3_000), sent=st.booleans())
+    def end(self, data: st.DataObject, cost: int, sent: bool) -> None:
+        org, both, alone = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        for account, hold in ((self.together, both), (self.apart[org], alone)):
+            if sent:
+                account.sent(hold)
+                account.settle(hold, pico=cost, input_tokens=1, output_tokens=0)
+            else:
+                account.void_hold(hold)
+
+    @invariant()
+    def same(self) -> None:
+        for org, account in enumerate(self.apart):
+            both = self.together.budgets(f"org:{org}")
+            assert [(b["limit"], b["used"], b["held"], b["left"]) for b in both] == [
+                (b["limit"], b["used"], b["held"], b["left"]) for b in account.budgets(f"org:{org}")
+            ]
+
+
+TestTwoOrganisations = TwoOrganisations.TestCase
+TestTwoOrganisations.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, derandomize=True
+)
+
+
+def first_calls(
+    account: _core.money.Account, start: threading.Barrier, admitted: list[int]
+) -> None:
+    start.wait()
+    for _ in range(5):
+        try:
+            account.reserve(
+                ["user:new"], input_pico=30, input_tokens=1, output_rate=0, max_output=0
+            )
+        except BudgetExceededError:
+            return
+        admitted.append(30)
+
+
+def test_the_first_calls_of_a_new_user_together(tmp_path: Path) -> None:
+    accounts = [Account.open(str(tmp_path)) for _ in range(2)]
+    limit(accounts[0], "user:new", 1_000)
+    start, admitted = threading.Barrier(16), list[int]()
+    workers = [
+        threading.Thread(target=first_calls, args=(accounts[i % 2], start, admitted))
+        for i in range(16)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sum(admitted) == 990  # 33 of 30: not one more, not one less
+    (state,) = accounts[1].budgets("user:new")
+    assert state["held"] == 990

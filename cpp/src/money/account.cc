@@ -3,19 +3,18 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "dure/base/annotations.h"
 #include "money/board.h"
 #include "money/budget_book.h"
+#include "money/id_map.h"
 #include "money/ledger_index.h"
 #include "money/ledger_writer.h"
 #include "money/peers.h"
@@ -35,6 +34,13 @@ struct IdHash {
     return static_cast<std::size_t>((id.epoch * 0x9E3779B97F4A7C15U) ^ id.seq);
   }
 };
+
+// A node's fields are all set anew.
+void take(const Record& record, Bound& bound) {
+  bound = record.bound;
+  bound.pico = record.pico;
+  bound.tokens = record.tokens;
+}
 
 base::Status unknown_hold(ReservationId id) {
   return {base::Code::kNotFound, "No open reservation " + std::to_string(id.epoch) + "-" +
@@ -135,7 +141,7 @@ class Account::Impl {
     Settlement figures;
     std::vector<Posting> postings;
   };
-  using Holds = std::unordered_map<ReservationId, Hold, IdHash>;
+  using Holds = IdMap<Hold>;
   // The board's lock while it lives; no file is begun under it, for that locks the folder first.
   class BoardHold {
    public:
@@ -166,16 +172,16 @@ class Account::Impl {
   // Counts one record, ours or another process's.
   void apply(const Record& record);
   void count_own(const Record& record);
-  base::Result<BudgetBook::Decision> admit(const ReserveRequest& request);
-  base::Result<BudgetBook::Decision> decide(const ReserveRequest& request);
+  // Fill decision_.
+  base::Status admit(const ReserveRequest& request);
+  base::Status decide(const ReserveRequest& request);
   // A refusal by a budget of policy queue, with a place in the queue.
   base::Status queued(base::Status refusal, const ReserveRequest& request);
   [[nodiscard]] std::uint64_t now_ms() const {
     return static_cast<std::uint64_t>(clock_.now().ns / 1'000'000);
   }
   base::Result<Admission> reserve_now(const ReserveRequest& request, bool enforce);
-  void fill_reserve(Record& record, const ReserveRequest& request,
-                    const BudgetBook::Decision& decision, bool enforce) const;
+  void fill_reserve(Record& record, const ReserveRequest& request, bool enforce) const;
   // The one record that this process fills at a time; keeps its memory from call to call.
   Record& fresh(RecordType type, ReservationId id) {
     scratch_.clear();
@@ -195,12 +201,14 @@ class Account::Impl {
   base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
   base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost);
   base::Status note_price_version(const std::string& version);
-  [[nodiscard]] bool is_own(ReservationId id) const { return own_epochs_.contains(id.epoch); }
+  [[nodiscard]] bool is_own(ReservationId id) const {
+    return (writer_ != nullptr && id.epoch == writer_->epoch()) || own_epochs_.contains(id.epoch);
+  }
   // Our hold, or anybody's detached one, if nobody ended it.
-  Holds::iterator find_own(ReservationId id) {
-    const auto found = holds_.find(id);
-    const bool ours = found != holds_.end() && (is_own(id) || found->second.detached);
-    return ours && !found->second.ended ? found : holds_.end();
+  Hold* find_own(ReservationId id) {
+    Hold* found = holds_.find(id);
+    const bool ours = found != nullptr && (is_own(id) || found->detached);
+    return ours && !found->ended ? found : nullptr;
   }
   // Before a hold is looked for: if it is, or may be, a detached one, keeps the other processes
   // from ending it meanwhile and learns whether they did.
@@ -236,8 +244,10 @@ class Account::Impl {
   // Ended in a file read before the one that began them.
   std::unordered_set<ReservationId, IdHash> ended_early_ DURE_GUARDED_BY(mutex_);
   std::vector<Record> unwritten_ DURE_GUARDED_BY(mutex_);  // ends that the disk refused
-  std::unordered_map<ReservationId, Settled, IdHash> settled_ DURE_GUARDED_BY(mutex_);
-  std::deque<ReservationId> settled_order_ DURE_GUARDED_BY(mutex_);
+  IdMap<Settled> settled_ DURE_GUARDED_BY(mutex_);
+  std::vector<ReservationId> settled_order_ DURE_GUARDED_BY(mutex_);  // a ring once it is full
+  std::size_t oldest_settled_ DURE_GUARDED_BY(mutex_) = 0;
+  BudgetBook::Decision decision_ DURE_GUARDED_BY(mutex_);
   std::string price_version_ DURE_GUARDED_BY(mutex_);
   std::uint64_t approvals_ DURE_GUARDED_BY(mutex_) = 0;
   std::vector<Alert> alerts_ DURE_GUARDED_BY(mutex_);
@@ -320,14 +330,16 @@ base::Status Account::Impl::begin_writer() {
 }
 
 base::Status Account::Impl::carry_over() {
-  for (auto& [id, hold] : holds_) {
-    if (!hold.sent || hold.ended || !is_own(id)) continue;
+  base::Status written;
+  holds_.for_each([&](ReservationId id, const Hold& hold) {
+    if (!written.ok() || !hold.sent || hold.ended || !is_own(id)) return;
     Record record;  // its SENT may be in a file that lost it
     record.type = RecordType::kSent;
     record.at_us = clock_.wall().us;
     record.id = id;
-    if (base::Status status = writer_->append(record); !status.ok()) return status;
-  }
+    written = writer_->append(record);
+  });
+  if (!written.ok()) return written;
   while (!unwritten_.empty()) {
     if (base::Status status = commit(unwritten_.back()); !status.ok()) return status;
     unwritten_.pop_back();
@@ -343,14 +355,14 @@ base::Status Account::Impl::bury_the_dead() {
 
 base::Status Account::Impl::settle_dead_holds() {
   std::vector<ReservationId> dead;
-  for (const auto& [id, hold] : holds_) {
+  holds_.for_each([&](ReservationId id, const Hold& hold) {
     if (!hold.detached && !is_own(id) && !peers_.alive(id.epoch)) dead.push_back(id);
-  }
+  });
   std::sort(dead.begin(), dead.end());
   for (const ReservationId id : dead) {
     Record record;
     record.flags = static_cast<Flags>(Flag::kRecovered);
-    fill_by_rule(record, id, holds_.at(id), false);
+    fill_by_rule(record, id, *holds_.find(id), false);
     if (record.type == RecordType::kVoid) record.type = RecordType::kExpire;
     if (base::Status status = commit(record); !status.ok()) return status;
   }
@@ -397,31 +409,32 @@ void Account::Impl::apply(const Record& record) {
   book_.apply(record);
   switch (record.type) {
     case RecordType::kReserve:
-      if (ended_early_.erase(record.id) == 0) {
-        Hold& hold = holds_[record.id];
-        hold.bound = record.bound;
-        hold.bound.pico = record.pico;
-        hold.bound.tokens = record.tokens;
+      if (ended_early_.empty() || ended_early_.erase(record.id) == 0) {
+        Hold& hold = *holds_.emplace(record.id).first;
+        take(record, hold.bound);
         hold.postings = record.postings;
+        hold.sent = hold.ended = false;
         hold.detached = has(record.flags, Flag::kDetached);
+        hold.received = hold.logged = 0;
+        hold.logged_at = {};
       }
       break;
     case RecordType::kSent:
-      if (const auto hold = holds_.find(record.id); hold != holds_.end()) hold->second.sent = true;
+      if (Hold* hold = holds_.find(record.id)) hold->sent = true;
       break;
     case RecordType::kProgress:
-      if (const auto hold = holds_.find(record.id); hold != holds_.end()) {
-        hold->second.received = std::max(hold->second.received, record.tokens);
+      if (Hold* hold = holds_.find(record.id)) {
+        hold->received = std::max(hold->received, record.tokens);
       }
       break;
     case RecordType::kSettle:
     case RecordType::kVoid:
     case RecordType::kExpire:
-      if (const auto hold = holds_.find(record.id); hold == holds_.end()) {
+      if (const Hold* hold = holds_.find(record.id); hold == nullptr) {
         ended_early_.insert(record.id);
       } else {
-        if (hold->second.detached) remember(record.id, record);
-        holds_.erase(hold);
+        if (hold->detached) remember(record.id, record);
+        holds_.erase(record.id);
       }
       break;
     default:
@@ -431,13 +444,14 @@ void Account::Impl::apply(const Record& record) {
 
 // Reserving --------------------------------------------------------------------------------------
 
-base::Result<BudgetBook::Decision> Account::Impl::decide(const ReserveRequest& request) {
-  if (!board_->anybody_waits()) {
-    return book_.decide(request.scopes, request.bound, clock_.wall(), true);
+base::Status Account::Impl::decide(const ReserveRequest& request) {
+  BudgetBook::Queued queued;
+  if (board_->anybody_waits()) {
+    queued = [&](std::uint32_t budget) {
+      return board_->waits_before(request.ticket, budget, now_ms());
+    };
   }
-  return book_.decide(
-      request.scopes, request.bound, clock_.wall(), true,
-      [&](std::uint32_t budget) { return board_->waits_before(request.ticket, budget, now_ms()); });
+  return book_.decide(request.scopes, request.bound, clock_.wall(), true, queued, decision_);
 }
 
 base::Status Account::Impl::queued(base::Status refusal, const ReserveRequest& request) {
@@ -463,37 +477,34 @@ void Account::Impl::leave_queue(std::uint64_t ticket) {
   board_->note_freed();  // those behind may go first now
 }
 
-base::Result<BudgetBook::Decision> Account::Impl::admit(const ReserveRequest& request) {
-  auto decision = decide(request);
-  if (!decision) {
+base::Status Account::Impl::admit(const ReserveRequest& request) {
+  base::Status refusal = decide(request);
+  if (!refusal.ok()) {
     // No refusal before it is known that nobody who died still holds something.
-    DURE_RETURN_IF_ERROR(bury_the_dead());
-    decision = decide(request);
+    if (base::Status status = bury_the_dead(); !status.ok()) return status;
+    refusal = decide(request);
   }
-  if (decision) {
+  if (refusal.ok()) {
     if (request.ticket != 0) {
       board_->stop_waiting(request.ticket);
       board_->note_freed();  // who is next may fit as well
     }
-    return decision;
+    return refusal;
   }
-  if (decision.error().provider_code() != "approval_required") {
-    return base::fail(queued(std::move(decision.error()), request));
-  }
-  return base::fail(std::move(decision.error())
-                        .with("approval_id", "approval-" + std::to_string(writer_->epoch()) + "-" +
-                                                 std::to_string(++approvals_)));
+  if (refusal.provider_code() != "approval_required") return queued(std::move(refusal), request);
+  return std::move(refusal).with("approval_id", "approval-" + std::to_string(writer_->epoch()) +
+                                                    "-" + std::to_string(++approvals_));
 }
 
 void Account::Impl::fill_reserve(Record& record, const ReserveRequest& request,
-                                 const BudgetBook::Decision& decision, bool enforce) const {
+                                 bool enforce) const {
   record.at_us = clock_.wall().us;
   record.flags = request.call.flags;
   if (request.detached) record.flags = record.flags | Flag::kDetached;
-  record.bound = decision.bound;
-  record.pico = enforce ? decision.bound.pico : 0;
-  record.tokens = enforce ? decision.bound.tokens : 0;
-  record.postings = decision.postings;
+  record.bound = decision_.bound;
+  record.pico = enforce ? decision_.bound.pico : 0;
+  record.tokens = enforce ? decision_.bound.tokens : 0;
+  record.postings = decision_.postings;
   record.lease_us = record.at_us + request.lease.count() / 1000;
   record.attempt = request.call.attempt;
   record.model = request.call.model;
@@ -513,22 +524,22 @@ base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request
   }
   DURE_RETURN_IF_ERROR(catch_up());
   std::optional<BoardHold> alone;
-  if (enforce && book_.has_any(request.scopes)) {
+  if (book_.choose(request.scopes) && enforce) {
     alone.emplace(*this);
     DURE_RETURN_IF_ERROR(base::Status(alone->status()));
     DURE_RETURN_IF_ERROR(catch_up());
   }
-  auto decision =
-      alone ? admit(request) : book_.decide(request.scopes, request.bound, clock_.wall(), enforce);
-  if (!decision) return base::fail(std::move(decision.error()));
+  DURE_RETURN_IF_ERROR(
+      alone ? admit(request)
+            : book_.decide(request.scopes, request.bound, clock_.wall(), enforce, {}, decision_));
   Record& record = fresh(RecordType::kReserve, {});
-  fill_reserve(record, request, *decision, enforce);
+  fill_reserve(record, request, enforce);
   DURE_RETURN_IF_ERROR(commit(record));
   Admission admission;
   admission.id = record.id;
-  admission.warnings = std::move(decision->warnings);
-  admission.max_output_tokens = decision->bound.max_output_tokens;
-  admission.shrunk = decision->shrunk;
+  admission.warnings = std::move(decision_.warnings);
+  admission.max_output_tokens = decision_.bound.max_output_tokens;
+  admission.shrunk = decision_.shrunk;
   return admission;
 }
 
@@ -538,8 +549,10 @@ base::Result<Admission> Account::Impl::reserve(const ReserveRequest& request) {
 }
 
 base::Status Account::Impl::follow(ReservationId id, std::optional<BoardHold>& alone) {
-  const auto hold = holds_.find(id);
-  if (is_own(id) && (hold == holds_.end() || !hold->second.detached)) return {};
+  if (is_own(id)) {
+    const Hold* hold = holds_.find(id);
+    if (hold == nullptr || !hold->detached) return {};
+  }
   if (settled_.contains(id)) return {};
   if (base::Status status = ready(); !status.ok() && !opened_) return status;
   alone.emplace(*this);
@@ -553,10 +566,10 @@ base::Status Account::Impl::sent(ReservationId id) {
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
   if (base::Status status = follow(id, alone); !status.ok()) return status;
-  const auto hold = find_own(id);
-  if (hold == holds_.end()) return unknown_hold(id);
-  if (hold->second.sent) return {};
-  hold->second.sent = true;  // in memory even if the disk refuses: carry_over writes it later
+  Hold* hold = find_own(id);
+  if (hold == nullptr) return unknown_hold(id);
+  if (hold->sent) return {};
+  hold->sent = true;  // in memory even if the disk refuses: carry_over writes it later
   if (base::Status status = ready(); !status.ok()) return status;
   Record& record = fresh(RecordType::kSent, id);
   record.at_us = clock_.wall().us;
@@ -567,9 +580,9 @@ base::Status Account::Impl::progress(ReservationId id, std::int64_t output_token
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
   if (base::Status status = follow(id, alone); !status.ok()) return status;
-  const auto found = find_own(id);
-  if (found == holds_.end()) return unknown_hold(id);
-  Hold& hold = found->second;
+  Hold* found = find_own(id);
+  if (found == nullptr) return unknown_hold(id);
+  Hold& hold = *found;
   hold.received = std::max(hold.received, output_tokens);
   const base::Instant now = clock_.now();
   if (hold.logged_at == base::Instant{}) hold.logged_at = now;
@@ -588,13 +601,13 @@ base::Status Account::Impl::progress(ReservationId id, std::int64_t output_token
 // Ending a call ----------------------------------------------------------------------------------
 
 void Account::Impl::remember(ReservationId id, const Record& record) {
-  Settled settled{{record.pico, record.tokens, record.flags}, record.postings};
-  if (!settled_.emplace(id, std::move(settled)).second) return;
-  settled_order_.push_back(id);
-  if (settled_order_.size() > kKeptSettlements) {
-    settled_.erase(settled_order_.front());
-    settled_order_.pop_front();
-  }
+  const auto [settled, is_new] = settled_.emplace(id);
+  if (!is_new) return;
+  settled->figures = {record.pico, record.tokens, record.flags};
+  settled->postings = record.postings;
+  if (settled_order_.size() < kKeptSettlements) return settled_order_.push_back(id);
+  settled_.erase(std::exchange(settled_order_[oldest_settled_], id));
+  oldest_settled_ = (oldest_settled_ + 1) % kKeptSettlements;
 }
 
 base::Status Account::Impl::end_hold(Record& record, Hold& hold, base::Status ready_) {
@@ -647,8 +660,8 @@ base::Status Account::Impl::note_price_version(const std::string& version) {
 
 base::Status Account::Impl::ended(ReservationId id) {
   if (!settled_.contains(id)) return unknown_hold(id);
-  const auto hold = holds_.find(id);
-  return hold != holds_.end() && hold->second.ended ? ready() : base::Status();
+  const Hold* hold = holds_.find(id);
+  return hold != nullptr && hold->ended ? ready() : base::Status();
 }
 
 base::Status Account::Impl::settle_again(ReservationId id, const Settled& first, Pico pico,
@@ -667,14 +680,14 @@ base::Status Account::Impl::settle_again(ReservationId id, const Settled& first,
 
 base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, const Cost& cost) {
   const std::int64_t tokens = usage.counts.input_tokens() + usage.counts.output_tokens();
-  const auto hold = find_own(id);
-  if (hold == holds_.end()) {
-    const auto first = settled_.find(id);
-    if (first == settled_.end()) return unknown_hold(id);
-    return settle_again(id, first->second, cost.pico, tokens);
+  Hold* hold = find_own(id);
+  if (hold == nullptr) {
+    const Settled* first = settled_.find(id);
+    if (first == nullptr) return unknown_hold(id);
+    return settle_again(id, *first, cost.pico, tokens);
   }
   if (cost.pico < 0) return base::invalid_argument("cost", "a cost cannot be negative");
-  Hold& held = hold->second;
+  Hold& held = *hold;
   base::Status disk = ready();
   if (disk.ok()) disk = note_price_version(cost.price_version);
   Record& record = fresh(RecordType::kSettle, id);
@@ -740,34 +753,29 @@ base::Status Account::Impl::settle_by_rule(ReservationId id, bool whole) {
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
   if (base::Status status = follow(id, alone); !status.ok()) return status;
-  const auto hold = find_own(id);
-  if (hold == holds_.end()) {
-    return ended(id);
-  }
-  return end_by_rule(id, hold->second, whole);
+  Hold* hold = find_own(id);
+  return hold == nullptr ? ended(id) : end_by_rule(id, *hold, whole);
 }
 
 base::Status Account::Impl::void_hold(ReservationId id) {
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
   if (base::Status status = follow(id, alone); !status.ok()) return status;
-  const auto hold = find_own(id);
-  if (hold == holds_.end()) {
-    return ended(id);
-  }
-  if (hold->second.sent) {
+  Hold* hold = find_own(id);
+  if (hold == nullptr) return ended(id);
+  if (hold->sent) {
     return base::invalid_argument(
         "id", "a sent call may cost money: settle it, or settle it by rule, but do not void it");
   }
-  return end_by_rule(id, hold->second, false);
+  return end_by_rule(id, *hold, false);
 }
 
 base::Status Account::Impl::adjust(ReservationId id, Pico pico, std::int64_t tokens) {
   const std::scoped_lock lock(mutex_);
-  const auto settled = settled_.find(id);
-  if (settled == settled_.end()) return unknown_hold(id);
+  Settled* settled = settled_.find(id);
+  if (settled == nullptr) return unknown_hold(id);
   if (base::Status status = ready(); !status.ok()) return status;
-  Settled& known = settled->second;
+  Settled& known = *settled;
   Record record;
   record.type = RecordType::kAdjust;
   record.at_us = clock_.wall().us;
@@ -793,7 +801,7 @@ base::Status Account::Impl::record(const ReserveRequest& request, const Usage& u
   const auto admission = reserve_now(request, false);
   if (!admission) return admission.error();
   // Nothing was held, so the cost is no overrun.
-  Hold& hold = holds_.find(admission->id)->second;
+  Hold& hold = *holds_.find(admission->id);
   hold.sent = true;
   base::Status disk = ready();
   if (disk.ok()) disk = note_price_version(cost.price_version);
@@ -804,9 +812,9 @@ base::Status Account::Impl::record(const ReserveRequest& request, const Usage& u
 
 base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
   const std::scoped_lock lock(mutex_);
-  const auto settled = settled_.find(id);
-  if (settled == settled_.end()) return base::fail(unknown_hold(id));
-  return settled->second.figures;
+  const Settled* settled = settled_.find(id);
+  if (settled == nullptr) return base::fail(unknown_hold(id));
+  return settled->figures;
 }
 
 // Budgets ----------------------------------------------------------------------------------------

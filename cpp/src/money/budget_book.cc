@@ -9,10 +9,11 @@ namespace dure::money {
 namespace {
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
-constexpr std::int64_t kBuckets = 96;       // of a rolling window
-constexpr std::int64_t kLeastOutput = 256;  // below this a shrunk answer is no answer
-constexpr std::size_t kKeptAlerts = 64;     // of one budget: some windows' worth
-constexpr std::size_t kKeptWindows = 4;     // past calendar windows kept in memory
+constexpr std::int64_t kBuckets = 96;             // of a rolling window
+constexpr std::int64_t kLeastOutput = 256;        // below this a shrunk answer is no answer
+constexpr std::size_t kKeptAlerts = 64;           // of one budget: some windows' worth
+constexpr std::uint32_t kLowNumbers = 1U << 16U;  // of budgets, in a table
+constexpr std::size_t kKeptWindows = 4;           // past calendar windows kept in memory
 
 // In the order in which refusals are reported.
 constexpr std::array<std::string_view, 10> kScopeKinds{"user",         "team",    "org",   "key",
@@ -121,13 +122,24 @@ bool is_scope(std::string_view scope) noexcept {
          rank(scope) < kScopeKinds.size();
 }
 
+std::optional<std::size_t> BudgetBook::place(std::uint32_t number) const noexcept {
+  if (number < by_number_.size() && by_number_[number] != 0) return by_number_[number] - 1;
+  if (number < kLowNumbers) return std::nullopt;
+  const auto found = by_high_number_.find(number);
+  return found == by_high_number_.end() ? std::nullopt : std::optional(found->second);
+}
+
 BudgetBook::Budget& BudgetBook::budget(std::uint32_t number) {
-  const auto [found, fresh] = by_number_.emplace(number, budgets_.size());
-  if (fresh) {
-    budgets_.emplace_back();
-    budgets_.back().number = number;
+  if (const auto known = place(number)) return budgets_[*known];
+  if (number < kLowNumbers) {
+    if (by_number_.size() <= number) by_number_.resize(number + 1);
+    by_number_[number] = static_cast<std::uint32_t>(budgets_.size() + 1);
+  } else {
+    by_high_number_.emplace(number, budgets_.size());
   }
-  return budgets_[found->second];
+  budgets_.emplace_back();
+  budgets_.back().number = number;
+  return budgets_.back();
 }
 
 void BudgetBook::post(Budget& budget, const Posting& posting) {
@@ -151,8 +163,9 @@ void BudgetBook::apply(const Record& record) {
   if (record.type == RecordType::kCheckpoint) return;
   for (const Posting& posting : record.postings) post(budget(posting.budget), posting);
   if (record.type == RecordType::kLimit) {
+    ++limits_;
     Budget& target = budget(record.budget);
-    if (target.revision == 0) by_scope_[record.spec.scope].push_back(by_number_[record.budget]);
+    if (target.revision == 0) by_scope_[record.spec.scope].push_back(*place(record.budget));
     if (record.revision > target.revision) {
       target.revision = record.revision;
       target.rank = rank(record.spec.scope);
@@ -179,9 +192,9 @@ std::int64_t BudgetBook::alert_window(const Budget& budget, std::int64_t at_us) 
 bool BudgetBook::due_alerts(std::span<const Posting> postings, base::WallTime now,
                             std::vector<Record>* records) const {
   for (const Posting& posting : postings) {
-    const auto found = by_number_.find(posting.budget);
-    if (found == by_number_.end() || posting.used <= 0) continue;
-    const Budget& budget = budgets_[found->second];
+    const auto found = place(posting.budget);
+    if (!found || posting.used <= 0) continue;
+    const Budget& budget = budgets_[*found];
     if (budget.spec.alerts.empty()) continue;
     const Reading sum = reading(budget, now);
     const std::int64_t window = alert_window(budget, now.us);
@@ -205,21 +218,16 @@ bool BudgetBook::due_alerts(std::span<const Posting> postings, base::WallTime no
 }
 
 Alert BudgetBook::alert(const Record& record, base::WallTime now) const {
-  const Budget& budget = budgets_[by_number_.at(record.budget)];
+  const Budget& budget = budgets_[place(record.budget).value()];
   const Reading sum = reading(budget, now);
   return {budget.spec.scope, budget.spec.unit, budget.spec.window.name, record.amount,
           record.until_us,   clamp(sum.used),  clamp(sum.limit)};
 }
 
-bool BudgetBook::has_any(std::span<const std::string> scopes) const {
-  return !by_scope_.empty() && std::any_of(scopes.begin(), scopes.end(), [&](const auto& scope) {
-    return by_scope_.contains(scope);
-  });
-}
-
-std::span<const BudgetBook::Budget* const> BudgetBook::of_scopes(
-    std::span<const std::string> scopes) const {
-  found_.clear();
+bool BudgetBook::choose(std::span<const std::string> scopes) {
+  chosen_.clear();
+  chosen_at_ = limits_;
+  if (by_scope_.empty()) return false;
   for (std::size_t i = 0; i < scopes.size(); ++i) {
     const std::span<const std::string> earlier = scopes.first(i);
     if (std::find(earlier.begin(), earlier.end(), scopes[i]) != earlier.end()) continue;
@@ -227,13 +235,12 @@ std::span<const BudgetBook::Budget* const> BudgetBook::of_scopes(
     if (entry == by_scope_.end()) continue;
     for (const std::size_t index : entry->second) {
       const Budget* budget = &budgets_[index];  // a handful: sorted in as it comes
-      const auto behind = std::find_if(found_.begin(), found_.end(), [&](const Budget* other) {
-        return other->rank > budget->rank;
-      });
-      found_.insert(behind, budget);
+      auto behind = chosen_.end();
+      while (behind != chosen_.begin() && (*(behind - 1))->rank > budget->rank) --behind;
+      chosen_.insert(behind, budget);
     }
   }
-  return found_;
+  return !chosen_.empty();
 }
 
 std::int64_t BudgetBook::window_start(const Budget& budget, std::int64_t at_us) {
@@ -306,12 +313,12 @@ std::int64_t BudgetBook::amount_of(const Budget& budget, const Bound& bound) {
 
 std::int64_t BudgetBook::in_unit(std::uint32_t number, std::int64_t pico,
                                  std::int64_t tokens) const {
-  const auto found = by_number_.find(number);
-  if (found == by_number_.end()) return 0;
+  const auto found = place(number);
+  if (!found) return 0;
   Bound bound;
   bound.pico = pico;
   bound.tokens = tokens;
-  return amount_of(budgets_[found->second], bound);
+  return amount_of(budgets_[*found], bound);
 }
 
 base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base::WallTime now) {
@@ -357,12 +364,15 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
   return std::move(status).with_provider_code("limit_exceeded");
 }
 
-base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::string> scopes,
-                                                      const Bound& bound, base::WallTime now,
-                                                      bool enforce, const Queued& queued) const {
-  Decision decision;
+base::Status BudgetBook::decide(std::span<const std::string> scopes, const Bound& bound,
+                                base::WallTime now, bool enforce, const Queued& queued,
+                                Decision& decision) {
   decision.bound = bound;
-  const std::span<const Budget* const> budgets = of_scopes(scopes);
+  decision.postings.clear();
+  decision.warnings.clear();
+  decision.shrunk = false;
+  if (choice_is_old()) (void)choose(scopes);
+  const std::span<const Budget* const> budgets = chosen_;
   const Budget* refused = nullptr;
   const Budget* shrunk_by = nullptr;
   std::int64_t max_output = bound.max_output_tokens;
@@ -390,17 +400,16 @@ base::Result<BudgetBook::Decision> BudgetBook::decide(std::span<const std::strin
     }
   }
   if (shrunk_by != nullptr && max_output < kLeastOutput) refuse(shrunk_by);
-  if (refused != nullptr) return base::fail(refusal(*refused, bound, now));
+  if (refused != nullptr) return refusal(*refused, bound, now);
   if (shrunk_by != nullptr) {
     decision.shrunk = true;
     decision.bound = with_output(bound, max_output);
   }
-  decision.postings.reserve(budgets.size());
   for (const Budget* budget : budgets) {
     decision.postings.push_back({budget->number, window_start(*budget, now.us),
                                  enforce ? amount_of(*budget, decision.bound) : 0, 0});
   }
-  return decision;
+  return {};
 }
 
 const BudgetBook::Budget* BudgetBook::same(const BudgetSpec& spec) const {

@@ -8,6 +8,7 @@
 #define DURE_SRC_MONEY_BUDGET_BOOK_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
@@ -39,10 +40,13 @@ class BudgetBook {
   // Fails with kBudgetExceeded as Account::reserve says; details scope, unit, left_units, limit,
   // resets_at_us, on_limit, budget (its number). `enforce` false: takes what the bound says,
   // whatever is left. `queued` is asked about budgets of policy queue; empty: nobody waits.
-  [[nodiscard]] base::Result<Decision> decide(std::span<const std::string> scopes,
-                                              const Bound& bound, base::WallTime now, bool enforce,
-                                              const Queued& queued = {}) const;
-  [[nodiscard]] bool has_any(std::span<const std::string> scopes) const;
+  // Fills `decision`, which keeps its memory. REQUIRES: these scopes were chosen last.
+  base::Status decide(std::span<const std::string> scopes, const Bound& bound, base::WallTime now,
+                      bool enforce, const Queued& queued, Decision& decision);
+  // Finds the budgets of `scopes`, for decide; false: there are none.
+  bool choose(std::span<const std::string> scopes);
+  // Whether a budget was set since the last choice.
+  [[nodiscard]] bool choice_is_old() const noexcept { return chosen_at_ != limits_; }
 
   // The LIMIT record that sets `spec`: number and revision filled in, a running calendar window
   // kept to its end. Fails with kInvalidArgument.
@@ -89,8 +93,6 @@ class BudgetBook {
   };
 
   Budget& budget(std::uint32_t number);
-  // In the order of refusals; valid until the next call.
-  [[nodiscard]] std::span<const Budget* const> of_scopes(std::span<const std::string> scopes) const;
   [[nodiscard]] const Budget* same(const BudgetSpec& spec) const;
   [[nodiscard]] static std::int64_t window_start(const Budget& budget, std::int64_t at_us);
   [[nodiscard]] static Reading reading(const Budget& budget, base::WallTime now);
@@ -106,10 +108,15 @@ class BudgetBook {
   [[nodiscard]] static std::int64_t alert_window(const Budget& budget, std::int64_t at_us);
   static void post(Budget& budget, const Posting& posting);
 
-  std::vector<Budget> budgets_;  // in order of creation
-  std::unordered_map<std::uint32_t, std::size_t> by_number_;
+  std::deque<Budget> budgets_;  // in order of creation; they stay where they are
+  // The place in budgets_, nullopt: not known yet. Numbers are given one by one.
+  [[nodiscard]] std::optional<std::size_t> place(std::uint32_t number) const noexcept;
+  std::vector<std::uint32_t> by_number_;  // place + 1, of the lower numbers
+  std::unordered_map<std::uint32_t, std::size_t> by_high_number_;
   std::unordered_map<std::string, std::vector<std::size_t>> by_scope_;
-  mutable std::vector<const Budget*> found_;  // of_scopes' memory
+  std::vector<const Budget*> chosen_;  // in the order of refusals
+  std::uint64_t chosen_at_ = 0;        // limits_ then
+  std::uint64_t limits_ = 0;           // LIMIT records applied
   std::uint64_t revision_ = 0;
 };
 

@@ -486,6 +486,7 @@ void Totals::apply(const Record& record) noexcept {
 }
 
 void Record::clear() noexcept {
+  if (type == RecordType::kLimit) spec = {};  // no other has one
   type = RecordType::kReserve;
   flags = 0;
   epoch = seq = 0;
@@ -501,7 +502,6 @@ void Record::clear() noexcept {
   units.clear();
   budget = 0;
   revision = 0;
-  spec = {};
   amount = until_us = 0;
   totals = {};
   closed = false;

@@ -1,5 +1,6 @@
 #include "money/ledger_codec.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -16,20 +17,47 @@ constexpr std::string_view kMagic = "DURELDG1";
 constexpr std::size_t kRecordHead = 20;  // length, crc, type, version, flags, seq
 constexpr std::uint8_t kRecordVersion = 1;
 constexpr std::uint32_t kMostPayload = 1U << 24U;
+constexpr std::size_t kMostText = 255;
 
-template <typename T>
-void put(std::string& out, T value) {
-  static_assert(std::is_integral_v<T>);
-  out.append(reinterpret_cast<const char*>(&value), sizeof(value));
-}
-void put_int128(std::string& out, base::int128 value) {
-  put(out, static_cast<std::uint64_t>(value));
-  put(out, static_cast<std::int64_t>(value >> 64));
-}
-void put_text(std::string& out, std::string_view text) {
-  const std::string_view kept = text.substr(0, 255);
-  put(out, static_cast<std::uint8_t>(kept.size()));
-  out += kept;
+// Stores fields one behind the other. REQUIRES: room for all of them.
+class Writer {
+ public:
+  explicit Writer(char* at) noexcept : at_(at) {}
+
+  template <typename T>
+  void put(T value) noexcept {
+    static_assert(std::is_integral_v<T>);
+    std::memcpy(at_, &value, sizeof(value));
+    at_ += sizeof(value);
+  }
+  void put_int128(base::int128 value) noexcept {
+    put(static_cast<std::uint64_t>(value));
+    put(static_cast<std::int64_t>(value >> 64));
+  }
+  void put_text(std::string_view text) noexcept {
+    const std::size_t size = std::min(text.size(), kMostText);
+    put(static_cast<std::uint8_t>(size));
+    std::memcpy(at_, text.data(), size);
+    at_ += size;
+  }
+  [[nodiscard]] char* at() const noexcept { return at_; }
+
+ private:
+  char* at_;
+};
+
+// No record of this content is larger.
+std::size_t most_bytes(const Record& record) noexcept {
+  constexpr std::size_t kFixed = 256;  // head, padding, every field of fixed size
+  std::size_t texts = 0;
+  for (const std::string* text :
+       {&record.model, &record.service, &record.call_id, &record.key_id, &record.price_version,
+        &record.spec.scope, &record.spec.window.name, &record.spec.window.zone}) {
+    texts += 1 + std::min(text->size(), kMostText);
+  }
+  for (const std::string& scope : record.scopes) texts += 1 + std::min(scope.size(), kMostText);
+  return kFixed + texts + 28 * record.postings.size() + 9 * record.units.size() +
+         record.spec.alerts.size() + 8 * record.spec.window.edges_us.size();
 }
 
 // Reads fields in order; once something is missing everything reads as zero and ok is false.
@@ -78,13 +106,13 @@ class Reader {
   std::string_view bytes_;
 };
 
-void put_postings(std::string& out, const Record& record) {
-  put(out, static_cast<std::uint32_t>(record.postings.size()));
+void put_postings(Writer& out, const Record& record) {
+  out.put(static_cast<std::uint32_t>(record.postings.size()));
   for (const Posting& posting : record.postings) {
-    put(out, posting.budget);
-    put(out, posting.window_start_us);
-    put(out, posting.held);
-    put(out, posting.used);
+    out.put(posting.budget);
+    out.put(posting.window_start_us);
+    out.put(posting.held);
+    out.put(posting.used);
   }
 }
 
@@ -99,22 +127,22 @@ void get_postings(Reader& in, Record& record) {
   }
 }
 
-void put_reserve(std::string& out, const Record& record) {
-  put(out, record.bound.input_pico);
-  put(out, record.bound.input_tokens);
-  put(out, record.bound.output_rate);
-  put(out, record.bound.choices);
-  put(out, record.bound.max_output_tokens);
-  put(out, static_cast<std::uint8_t>(record.bound.kind));
-  put(out, static_cast<std::uint8_t>(record.bound.hidden_output ? 1 : 0));
-  put(out, record.attempt);
-  put(out, record.lease_us);
-  put_text(out, record.model);
-  put_text(out, record.service);
-  put_text(out, record.call_id);
-  put_text(out, record.key_id);
-  put(out, static_cast<std::uint32_t>(record.scopes.size()));
-  for (const std::string& scope : record.scopes) put_text(out, scope);
+void put_reserve(Writer& out, const Record& record) {
+  out.put(record.bound.input_pico);
+  out.put(record.bound.input_tokens);
+  out.put(record.bound.output_rate);
+  out.put(record.bound.choices);
+  out.put(record.bound.max_output_tokens);
+  out.put(static_cast<std::uint8_t>(record.bound.kind));
+  out.put(static_cast<std::uint8_t>(record.bound.hidden_output ? 1 : 0));
+  out.put(record.attempt);
+  out.put(record.lease_us);
+  out.put_text(record.model);
+  out.put_text(record.service);
+  out.put_text(record.call_id);
+  out.put_text(record.key_id);
+  out.put(static_cast<std::uint32_t>(record.scopes.size()));
+  for (const std::string& scope : record.scopes) out.put_text(scope);
 }
 
 void get_reserve(Reader& in, Record& record) {
@@ -137,14 +165,14 @@ void get_reserve(Reader& in, Record& record) {
   for (std::string& scope : record.scopes) in.get_text(scope);
 }
 
-void put_settle(std::string& out, const Record& record) {
-  put(out, record.held_pico);
-  put(out, static_cast<std::uint32_t>(record.units.size()));
+void put_settle(Writer& out, const Record& record) {
+  out.put(record.held_pico);
+  out.put(static_cast<std::uint32_t>(record.units.size()));
   for (const auto& [unit, quantity] : record.units) {
-    put(out, static_cast<std::uint8_t>(unit));
-    put(out, quantity);
+    out.put(static_cast<std::uint8_t>(unit));
+    out.put(quantity);
   }
-  put_text(out, record.price_version);
+  out.put_text(record.price_version);
 }
 
 void get_settle(Reader& in, Record& record) {
@@ -157,20 +185,20 @@ void get_settle(Reader& in, Record& record) {
   in.get_text(record.price_version);
 }
 
-void put_limit(std::string& out, const Record& record) {
+void put_limit(Writer& out, const Record& record) {
   const BudgetSpec& spec = record.spec;
-  put(out, record.budget);
-  put(out, record.revision);
-  put_text(out, spec.scope);
-  put(out, static_cast<std::uint8_t>(spec.unit));
-  put(out, static_cast<std::uint8_t>(spec.on_limit));
-  put(out, spec.limit);
-  put_text(out, spec.window.name);
-  put_text(out, spec.window.zone);
-  put(out, std::int64_t{spec.window.rolling.count()});
-  put_text(out, {reinterpret_cast<const char*>(spec.alerts.data()), spec.alerts.size()});
-  put(out, static_cast<std::uint32_t>(spec.window.edges_us.size()));
-  for (const std::int64_t edge : spec.window.edges_us) put(out, edge);
+  out.put(record.budget);
+  out.put(record.revision);
+  out.put_text(spec.scope);
+  out.put(static_cast<std::uint8_t>(spec.unit));
+  out.put(static_cast<std::uint8_t>(spec.on_limit));
+  out.put(spec.limit);
+  out.put_text(spec.window.name);
+  out.put_text(spec.window.zone);
+  out.put(std::int64_t{spec.window.rolling.count()});
+  out.put_text({reinterpret_cast<const char*>(spec.alerts.data()), spec.alerts.size()});
+  out.put(static_cast<std::uint32_t>(spec.window.edges_us.size()));
+  for (const std::int64_t edge : spec.window.edges_us) out.put(edge);
 }
 
 void get_limit(Reader& in, Record& record) {
@@ -191,15 +219,15 @@ void get_limit(Reader& in, Record& record) {
   for (std::int64_t& edge : spec.window.edges_us) edge = in.get<std::int64_t>();
 }
 
-void put_checkpoint(std::string& out, const Record& record) {
-  put_int128(out, record.totals.spent);
-  put_int128(out, record.totals.held);
-  put(out, record.totals.tokens);
-  put(out, record.totals.reserved);
-  put(out, record.totals.settled);
-  put(out, record.totals.voided);
-  put(out, record.totals.open);
-  put(out, static_cast<std::uint8_t>(record.closed ? 1 : 0));
+void put_checkpoint(Writer& out, const Record& record) {
+  out.put_int128(record.totals.spent);
+  out.put_int128(record.totals.held);
+  out.put(record.totals.tokens);
+  out.put(record.totals.reserved);
+  out.put(record.totals.settled);
+  out.put(record.totals.voided);
+  out.put(record.totals.open);
+  out.put(static_cast<std::uint8_t>(record.closed ? 1 : 0));
 }
 
 void get_checkpoint(Reader& in, Record& record) {
@@ -213,12 +241,12 @@ void get_checkpoint(Reader& in, Record& record) {
   record.closed = in.get<std::uint8_t>() != 0;
 }
 
-void put_payload(std::string& out, const Record& record) {
-  put(out, record.at_us);
-  put(out, record.id.epoch);
-  put(out, record.id.seq);
-  put(out, record.pico);
-  put(out, record.tokens);
+void put_payload(Writer& out, const Record& record) {
+  out.put(record.at_us);
+  out.put(record.id.epoch);
+  out.put(record.id.seq);
+  out.put(record.pico);
+  out.put(record.tokens);
   put_postings(out, record);
   switch (record.type) {
     case RecordType::kReserve:
@@ -233,10 +261,10 @@ void put_payload(std::string& out, const Record& record) {
       return put_limit(out, record);
     case RecordType::kGrant:
     case RecordType::kAlert:
-      put(out, record.budget);
-      put(out, record.revision);
-      put(out, record.amount);
-      put(out, record.until_us);
+      out.put(record.budget);
+      out.put(record.revision);
+      out.put(record.amount);
+      out.put(record.until_us);
       return;
     case RecordType::kCheckpoint:
       return put_checkpoint(out, record);
@@ -311,14 +339,16 @@ std::string_view sound_record(std::string_view bytes, std::size_t offset) {
 }  // namespace
 
 std::string encode_header(const FileHeader& header) {
-  std::string rest;
-  put(rest, header.epoch);
-  put(rest, header.begun_us);
-  put(rest, header.process);
-  std::string out(kMagic);
-  put(out, kFormatVersion);
-  put(out, base::crc32c(rest));
-  return out + rest;
+  std::string out(kHeaderBytes, '\0');
+  std::memcpy(out.data(), kMagic.data(), kMagic.size());
+  Writer rest(out.data() + 16);
+  rest.put(header.epoch);
+  rest.put(header.begun_us);
+  rest.put(header.process);
+  Writer head(out.data() + kMagic.size());
+  head.put(kFormatVersion);
+  head.put(base::crc32c(std::string_view(out).substr(16)));
+  return out;
 }
 
 base::Result<FileHeader> decode_header(std::string_view bytes, const std::string& path) {
@@ -344,18 +374,20 @@ base::Result<FileHeader> decode_header(std::string_view bytes, const std::string
 
 void encode(const Record& record, std::string& out) {
   const std::size_t begin = out.size();
-  put(out, std::uint32_t{0});
-  put(out, std::uint32_t{0});
-  put(out, static_cast<std::uint8_t>(record.type));
-  put(out, kRecordVersion);
-  put(out, record.flags);
-  put(out, record.seq);
-  put_payload(out, record);
-  const auto payload = static_cast<std::uint32_t>(out.size() - begin - kRecordHead);
-  std::memcpy(out.data() + begin, &payload, sizeof(payload));
-  out.append((8 - (out.size() - begin) % 8) % 8, '\0');
+  out.resize(begin + most_bytes(record));
+  char* const head = out.data() + begin;
+  Writer to(head + 8);
+  to.put(static_cast<std::uint8_t>(record.type));
+  to.put(kRecordVersion);
+  to.put(record.flags);
+  to.put(record.seq);
+  put_payload(to, record);
+  const auto size = static_cast<std::size_t>(to.at() - head);
+  const auto payload = static_cast<std::uint32_t>(size - kRecordHead);
+  std::memcpy(head, &payload, sizeof(payload));
+  out.resize(begin + ((size + 7) & ~std::size_t{7}));  // zeros: resize made them
   const std::uint32_t crc = checksum(std::string_view(out).substr(begin));
-  std::memcpy(out.data() + begin + 4, &crc, sizeof(crc));
+  std::memcpy(head + 4, &crc, sizeof(crc));
 }
 
 bool decode_next(std::string_view bytes, std::size_t& offset, std::uint64_t epoch,

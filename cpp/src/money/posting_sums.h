@@ -5,8 +5,8 @@
 #define DURE_SRC_MONEY_POSTING_SUMS_H_
 
 #include <cstdint>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "dure/money/ledger.h"
 
@@ -14,9 +14,11 @@ namespace dure::money {
 
 class PostingSums {
  public:
+  using Key = std::pair<std::uint32_t, std::int64_t>;  // budget, start of its window
+
   void add(const Record& record) {
     for (const Posting& posting : record.postings) {
-      auto& [held, used] = sums_[{posting.budget, posting.window_start_us}];
+      auto& [held, used] = sum({posting.budget, posting.window_start_us});
       held += posting.held;
       used += posting.used;
     }
@@ -29,28 +31,58 @@ class PostingSums {
     }
   }
   // True if `postings` are these sums, whatever their order.
-  [[nodiscard]] bool equal(const std::vector<Posting>& postings) const {
+  [[nodiscard]] bool equal(const std::vector<Posting>& postings) {
     std::size_t other = 0;
     for (const auto& [key, sum] : sums_) {
       if (sum != std::pair<std::int64_t, std::int64_t>{0, 0}) ++other;
     }
     if (postings.size() != other) return false;
+    if (places_.empty()) return true;
     for (const Posting& posting : postings) {
-      const auto sum = sums_.find({posting.budget, posting.window_start_us});
-      if (sum == sums_.end() || sum->second != std::pair(posting.held, posting.used)) return false;
+      const std::uint32_t found = place({posting.budget, posting.window_start_us});
+      if (found == 0 || sums_[found - 1].sum != std::pair(posting.held, posting.used)) return false;
     }
     return true;
   }
 
  private:
-  using Key = std::pair<std::uint32_t, std::int64_t>;  // budget, start of its window
-  struct Hash {
-    std::size_t operator()(const Key& key) const noexcept {
-      return static_cast<std::size_t>((key.first * 0x9E3779B97F4A7C15U) ^
-                                      static_cast<std::uint64_t>(key.second));
-    }
+  struct Sum {
+    Key key;
+    std::pair<std::int64_t, std::int64_t> sum;  // held, used
   };
-  std::unordered_map<Key, std::pair<std::int64_t, std::int64_t>, Hash> sums_;  // held, used
+  [[nodiscard]] static std::size_t hash(const Key& key) noexcept {
+    return static_cast<std::size_t>((key.first * 0x9E3779B97F4A7C15U) ^
+                                    static_cast<std::uint64_t>(key.second) * 0xC2B2AE3D27D4EB4FU);
+  }
+  // The place of `key` in a table of `places`, or the empty one where it belongs.
+  [[nodiscard]] std::uint32_t& place(const Key& key) noexcept {
+    std::size_t at = hash(key) >> 20U;
+    while (true) {
+      std::uint32_t& place = places_[at++ & (places_.size() - 1)];
+      if (place == 0 || sums_[place - 1].key == key) return place;
+    }
+  }
+  std::pair<std::int64_t, std::int64_t>& sum(const Key& key) {
+    if (last_ < sums_.size() && sums_[last_].key == key) return sums_[last_].sum;
+    if (sums_.size() * 2 >= places_.size()) grow();
+    std::uint32_t& found = place(key);
+    if (found == 0) {
+      sums_.push_back({key, {0, 0}});
+      found = static_cast<std::uint32_t>(sums_.size());
+    }
+    last_ = found - 1;
+    return sums_[last_].sum;
+  }
+  void grow() {
+    places_.assign(places_.empty() ? 16 : places_.size() * 2, 0);
+    for (std::size_t i = 0; i < sums_.size(); ++i) {
+      place(sums_[i].key) = static_cast<std::uint32_t>(i + 1);
+    }
+  }
+
+  std::vector<Sum> sums_;
+  std::vector<std::uint32_t> places_;  // a power of two; 0: empty, else a place in sums_ + 1
+  std::size_t last_ = 0;               // calls come in runs on the same budgets
 };
 
 }  // namespace dure::money

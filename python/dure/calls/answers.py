@@ -200,20 +200,7 @@ class ParsedMessage(WireObject):
 class BinaryAnswer(RawReply):
     """Bytes: a file, or speech. `.content`, `.read()`, `.write_to_file(path)`."""
 
-    __slots__ = ("_facts",)
-
-    def __init__(self, reply: core.Reply) -> None:
-        super().__init__(reply)
-        self._facts: Facts = Facts(reply.record)
-
-    @property
-    def dure(self) -> Facts:
-        """What the call came to."""
-        return self._facts
-
-    @dure.setter
-    def dure(self, facts: Facts) -> None:
-        self._facts = facts
+    __slots__ = ()
 
     def read(self) -> bytes:
         """Return the bytes."""
@@ -242,6 +229,7 @@ class RawAnswer(RawReply):
     def __init__(self, parsed: Any) -> None:  # noqa: ANN401 - any answer with raw()
         super().__init__(parsed.raw()._reply)
         self._parsed = parsed
+        self.dure = parsed.dure
 
     @property
     def status_code(self) -> int:
@@ -257,12 +245,6 @@ class RawAnswer(RawReply):
     def retries_taken(self) -> int:
         """Attempts beyond the first."""
         return self.dure.retries
-
-    @property
-    def dure(self) -> Facts:
-        """What the call came to."""
-        found: Facts = self._parsed.dure
-        return found
 
     def parse(self) -> Any:  # noqa: ANN401 - the method's own kind of answer
         """Return the answer as the method gives it without `with_raw_response`."""

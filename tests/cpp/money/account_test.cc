@@ -749,6 +749,88 @@ TEST_F(AccountTest, ABlankFileOfPowerLossIsNoDamage) {
   expect_sound();
 }
 
+// Competitors' bugs -------------------------------------------------------------------------------
+
+TEST_F(AccountTest, HoursAfterTheLoadNothingIsHeld) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000'000)).ok());
+  for (int call = 0; call < 200; ++call) {
+    const Admission held = reserve(*account, call % 7).value();
+    if (call % 5 == 0) {
+      ASSERT_TRUE(account->void_hold(held.id).ok());
+      continue;
+    }
+    ASSERT_TRUE(account->sent(held.id).ok());
+    if (call % 3 == 0) {
+      ASSERT_TRUE(account->settle_by_rule(held.id).ok());
+    } else {
+      ASSERT_TRUE(account->settle(held.id, used(100, 1), cost_of(110)).ok());
+    }
+  }
+  const std::int64_t spent = state(*account).used;
+  clock_.advance(6h);
+  EXPECT_EQ(state(*account).held, 0);
+  EXPECT_EQ(state(*account).used, spent);
+  EXPECT_EQ(account->totals().open, 0);
+  expect_sound();
+}
+
+TEST_F(AccountTest, ALargeMaximumIsNotBlockedWhileNothingIsSpent) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 100 + 10 * 128'000)).ok());
+  EXPECT_TRUE(reserve(*account, 128'000).has_value()) << "to the last unit";
+}
+
+TEST_F(AccountTest, SettlingAfterAnotherProcessSettledByRuleChangesNothing) {
+  auto first = open();
+  auto second = open();
+  ASSERT_TRUE(first->set_budget(budget("org:acme", 1'000'000)).ok());
+  const Admission held = reserve(*second, 5).value();
+  ASSERT_TRUE(second->sent(held.id).ok());
+  files_.kill();  // as if its process had died: its lock is free
+  auto third = open();
+  EXPECT_EQ(state(*third).used, 100) << "settled by rule";
+  EXPECT_FALSE(third->settle(held.id, used(100, 5), cost_of(150)).ok()) << "it is nobody's hold";
+  EXPECT_EQ(state(*third).used, 100);
+  expect_sound();
+}
+
+// I10: what was settled stays settled; corrections are records of their own.
+TEST_F(AccountTest, APriceChangeAltersNoSettledRow) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000'000)).ok());
+  const auto settle_at = [&](Pico pico, const char* version) {
+    const ReservationId id = reserve(*account, 5).value().id;
+    EXPECT_TRUE(account->sent(id).ok());
+    Cost cost = cost_of(pico);
+    cost.price_version = version;
+    EXPECT_TRUE(account->settle(id, used(100, 5), cost).ok());
+    return id;
+  };
+  const ReservationId first = settle_at(150, "old");
+  const std::string before = files_.read("/data/ledger/00000001.ledger").value();
+  settle_at(300, "new");
+  ASSERT_TRUE(account->adjust(first, 150, 0).ok());
+  const std::string after = files_.read("/data/ledger/00000001.ledger").value();
+  EXPECT_EQ(after.substr(0, before.size()), before) << "not a byte of it";
+  std::vector<std::string> versions;
+  std::int64_t settled = 0;
+  std::int64_t adjusted = 0;
+  ASSERT_TRUE(read_ledger(files_, "/data/ledger/00000001.ledger", [&](const Record& record) {
+                if (record.type == RecordType::kSettle) {
+                  settled += record.pico;
+                  versions.push_back(record.price_version);
+                }
+                if (record.type == RecordType::kAdjust) adjusted += record.pico;
+                return true;
+              }).has_value());
+  EXPECT_EQ(settled, 450);
+  EXPECT_EQ(adjusted, 150);
+  EXPECT_EQ(versions, (std::vector<std::string>{"old", "new"}));
+  EXPECT_EQ(state(*account).used, 600);
+  expect_sound();
+}
+
 // The board --------------------------------------------------------------------------------------
 
 TEST_F(AccountTest, VerifyFindsEveryFlippedBitOfTheBoard) {

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
+#include <string_view>
 
 namespace dure::money {
 namespace {
@@ -126,6 +128,63 @@ TEST(UpperBound, CoversEveryWayTheCallMayBeBilled) {
   EXPECT_GT(upper_bound(*PriceBook::builtin(), query).value().pico, bound.pico);
   query.choices = 0;
   EXPECT_FALSE(upper_bound(*PriceBook::builtin(), query).has_value());
+}
+
+TEST(Cost, ABatchAboveTheThresholdHasItsOwnRow) {
+  catalog::ModelPrices prices;
+  prices.model = "local";
+  prices.rows.resize(4);  // standard and batch, up to the threshold and above it
+  for (std::size_t i = 0; i < prices.rows.size(); ++i) {
+    prices.rows[i].mode = i < 2 ? "standard" : "batch";
+    prices.rows[i].input_over = i % 2 == 0 ? 0 : 272'000;
+    prices.rows[i].rates[0] = catalog::Rate{static_cast<Pico>(10 + i), 1};
+  }
+  const auto book = PriceBook::create({prices}).value();
+  const auto rate = [&](std::int64_t input, std::string_view mode) {
+    const Usage usage = count_units({.input = input});
+    return money::cost(*book, usage, {.model = "local", .at = kNow, .mode = mode}).value().pico /
+           input;
+  };
+  EXPECT_EQ(rate(272'000, ""), 10);
+  EXPECT_EQ(rate(272'001, ""), 11);
+  EXPECT_EQ(rate(272'000, "batch"), 12);
+  EXPECT_EQ(rate(272'001, "batch"), 13);
+}
+
+// I8: whatever a text call is billed within its bounds, on every model, its hold was no smaller.
+TEST(UpperBound, IsNeverBelowTheCostOfText) {
+  std::mt19937_64 chance(20261121);
+  const auto upto = [&](std::int64_t most) {
+    return most <= 0 ? 0
+                     : static_cast<std::int64_t>(chance() % static_cast<std::uint64_t>(most + 1));
+  };
+  const PriceBook& book = *PriceBook::builtin();
+  int priced = 0;
+  for (const catalog::ModelPrices& model : book.models()) {
+    for (const std::string_view tier : {"", "default", "flex", "priority"}) {
+      for (int round = 0; round < 20; ++round) {
+        BoundQuery query;
+        query.price = {.model = model.model, .at = kNow, .service_tier = tier};
+        query.deadline = {kNow.us + 600'000'000};
+        query.input_tokens = upto(round % 2 == 0 ? 2'000 : 400'000);
+        query.max_output_tokens = upto(5'000);
+        query.choices = 1 + upto(2);
+        const auto bound = upper_bound(book, query);
+        if (!bound) continue;  // no price for text, or for this tier
+        ReportedUsage used;
+        used.input = query.input_tokens;
+        used.cache_read = upto(used.input);
+        used.cache_write = upto(used.input - used.cache_read);
+        used.output = upto(query.max_output_tokens * query.choices);
+        used.output_reasoning = upto(used.output);
+        const auto billed = money::cost(book, count_units(used), query.price);
+        if (!billed) continue;
+        ++priced;
+        EXPECT_LE(billed->pico, bound->pico) << model.model << " " << tier << " " << round;
+      }
+    }
+  }
+  EXPECT_GT(priced, 1'000);
 }
 
 TEST(UpperBound, TakesTheDearestPriceBeforeTheDeadline) {
