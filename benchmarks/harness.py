@@ -61,6 +61,45 @@ class Table:
             )
 
 
+@dataclass(frozen=True)
+class Goal:
+    """A number that was promised, beside what was measured."""
+
+    name: str
+    measured: float
+    wanted: float
+    unit: str = "x"
+    at_most: bool = False
+
+    @property
+    def holds(self) -> bool:
+        return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
+
+
+def verdicts(title: str, goals: list[Goal]) -> Table:
+    """Print each goal with its verdict; `rate` of a row is what was measured, `low` the goal."""
+    table = Table(title, "goals", "rate: measured; low and high: wanted; equal: holds")
+    print(f"\n{title}")
+    for goal in goals:
+        sign = "<=" if goal.at_most else ">="
+        wanted = f"{sign} {goal.wanted:.4g} {goal.unit}"
+        verdict = "holds" if goal.holds else "MISSED"
+        print(f"  {goal.name:62} {goal.measured:9.4g} {wanted:14} {verdict}", flush=True)
+        ratio = goal.wanted / goal.measured if goal.at_most else goal.measured / goal.wanted
+        table.rows.append(
+            Row(
+                goal.name,
+                goal.measured,
+                goal.wanted,
+                goal.wanted,
+                goal.measured,
+                ratio,
+                goal.holds,
+            )
+        )
+    return table
+
+
 def side_by_side(
     title: str,
     contenders: list[Contender],

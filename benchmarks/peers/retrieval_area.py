@@ -1,195 +1,231 @@
-"""Vector search beside faiss-cpu and hnswlib (recall against exact truth), words beside bm25s."""
+"""The goals of search, each beside its peers and with its verdict; about five minutes in all.
+
+Rows of 384 floats with a text of 930 bytes and metadata; one thread; engines in turn, the median of
+five rounds; queries/s at a recall are interpolated between the two points around it, for peers too.
+Our searches, Chroma's and LanceDB's read id, score, text and metadata of each hit. DURE_BENCH_ROWS
+makes the data smaller, for a look.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.corpora import corpus
-from benchmarks.harness import Contender, Row, Table, named, side_by_side
-from benchmarks.vectors import embedding_like
+from benchmarks.harness import Goal, Row, Table, named, verdicts
+from benchmarks.peers import retrieval_engines as engines
+from benchmarks.peers import retrieval_store, retrieval_words
+from benchmarks.peers.retrieval_data import BUCKETS, TOP, Curve, Data, make, rate_at, recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.vectors import Array
-
-COUNT, DIM, TOP, ROUNDS, QUERIES = 50_000, 384, 10, 5, 500
-
-
-def truth(rows: Array, queries: Array) -> Any:  # noqa: ANN401
-    return np.argpartition(-(queries @ rows.T), TOP, axis=1)[:, :TOP]
+COUNT = int(os.environ.get("DURE_BENCH_ROWS", "50000"))
+ROUNDS, FEW = 5, 60  # rounds; queries of the engines that take milliseconds
+EFS = (48, 64, 96, 128, 192)
 
 
-def recall(found: list[list[int]], exact: Any) -> float:  # noqa: ANN401
-    hits = sum(
-        len(set(mine) & set(map(int, best))) for mine, best in zip(found, exact, strict=True)
-    )
-    return hits / (len(found) * TOP)
+def timed(make: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    made = make()
+    return made, time.perf_counter() - start
 
 
-def dure_search(rows: Array, folder: str) -> Callable[[int], Callable[[Any], list[int]]]:
-    import dure
-
-    store = dure.Store.open(folder)
-    collection = store.collection("bench", dim=DIM)
-    for start in range(0, len(rows), 5000):
-        part = rows[start : start + 5000]
-        ids = [str(start + i) for i in range(len(part))]
-        collection.upsert(embeddings=part, ids=ids, texts=[""] * len(part))
-    collection.optimize()
-
-    def at(ef: int) -> Callable[[Any], list[int]]:
-        return lambda query: [
-            int(hit.id) for hit in collection.query(vector=query, top_k=TOP, ef=ef, include=[])
-        ]
-
-    return at
-
-
-def faiss_search(rows: Array) -> Callable[[int], Callable[[Any], list[int]]]:
-    import faiss
-
-    faiss.omp_set_num_threads(2)
-    index = faiss.IndexHNSWFlat(DIM, 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 200
-    index.add(rows)
-    faiss.omp_set_num_threads(1)
-
-    def at(ef: int) -> Callable[[Any], list[int]]:
-        def search(query: Any) -> list[int]:  # noqa: ANN401
-            index.hnsw.efSearch = ef
-            return list(map(int, index.search(query[None], TOP)[1][0]))
-
-        return search
-
-    return at
+def curves(data: Data, searches: dict[str, Any], few: set[str]) -> dict[str, Curve]:
+    """Run all engines in turn at each width; those of `few` with fewer queries."""
+    found: dict[str, Curve] = {name: [] for name in searches}
+    for ef in EFS:
+        table = Table(f"top {TOP}, ef={ef}", "queries/s", "one thread, through Python; recall")
+        taken: dict[str, list[float]] = {name: [] for name in searches}
+        answers: dict[str, list[list[int]]] = {}
+        for _ in range(ROUNDS):
+            for name, at in searches.items():
+                search = at(ef)
+                queries = data.queries[:FEW] if name in few else data.queries
+                start = time.perf_counter()
+                answers[name] = [search(query) for query in queries]
+                taken[name].append((time.perf_counter() - start) / len(queries))
+        base = statistics.median(taken["dure"])
+        for name, seconds in taken.items():
+            middle = statistics.median(seconds)
+            right = recall(answers[name], data.exact[: len(answers[name])])
+            found[name].append((right, 1 / middle))
+            label = f"{name} ({right:.3f})"
+            low, high = 1 / max(seconds), 1 / min(seconds)
+            table.rows.append(Row(label, middle, low, high, 1 / middle, middle / base, None))
+        table.show()
+    return found
 
 
-def hnswlib_search(rows: Array) -> Callable[[int], Callable[[Any], list[int]]]:
-    import hnswlib
-
-    index = hnswlib.Index(space="ip", dim=DIM)
-    index.init_index(max_elements=len(rows), ef_construction=200, M=32)
-    index.set_num_threads(2)
-    index.add_items(rows)
-    index.set_num_threads(1)
-
-    def at(ef: int) -> Callable[[Any], list[int]]:
-        def search(query: Any) -> list[int]:  # noqa: ANN401
-            index.set_ef(ef)
-            return list(map(int, index.knn_query(query, k=TOP)[0][0]))
-
-        return search
-
-    return at
+def ratio(found: dict[str, Curve], peer: str, target: float) -> float:
+    """How many times faster we are at that recall, or at the best that the peer reaches."""
+    theirs = found[peer]
+    target = min(target, max(right for right, _ in theirs))
+    return rate_at(found["dure"], target) / rate_at(theirs, target)
 
 
-def vectors() -> list[Table]:
-    rows, queries = embedding_like(COUNT, DIM, seed=1, queries=QUERIES)
-    exact = truth(rows, queries)
-    tables = []
-    with tempfile.TemporaryDirectory() as folder:
-        engines: dict[str, Any] = {}
-        build = Table(
-            f"build, {COUNT} x {DIM}", "seconds", "less is better; dure: durable ingest too"
-        )
-        makers: dict[str, Callable[[], Any]] = {
-            "dure": lambda: dure_search(rows, folder),
-            named("faiss-cpu", "HNSW32,Flat"): lambda: faiss_search(rows),
-            named("hnswlib"): lambda: hnswlib_search(rows),
-        }
-        for label, make in makers.items():
-            start = time.perf_counter()
-            engines[label] = make()
-            seconds = time.perf_counter() - start
-            base = build.rows[0].median if build.rows else seconds
-            build.rows.append(Row(label, seconds, seconds, seconds, seconds, seconds / base, None))
-        build.show()
-        tables.append(build)
-        for ef in (32, 64, 128):
-            table = Table(
-                f"top {TOP}, ef={ef}, one thread, through Python", "queries/s", "recall below"
-            )
-            times: dict[str, list[float]] = {label: [] for label in engines}
-            recalls: dict[str, float] = {}
-            searches = {label: at(ef) for label, at in engines.items()}
-            for _ in range(ROUNDS):
-                for label, search in searches.items():
-                    start = time.perf_counter()
-                    found = [search(query) for query in queries]
-                    times[label].append(time.perf_counter() - start)
-                    recalls[label] = recall(found, exact)
-            base = statistics.median(times["dure"])
-            for label, taken in times.items():
-                middle = statistics.median(taken)
-                table.rows.append(
-                    Row(
-                        f"{label} (recall {recalls[label]:.3f})",
-                        middle,
-                        QUERIES / max(taken),
-                        QUERIES / min(taken),
-                        QUERIES / middle,
-                        middle / base,
-                        None,
-                    )
-                )
-            table.show()
-            tables.append(table)
-    return tables
+def forced(folder: str, data: Data, where: Path) -> tuple[Curve, Curve]:
+    """Our curve with AVX2 alone and with all instructions, each in a process of its own."""
+    np.savez(where / "asked.npz", queries=data.queries, exact=data.exact)
+    made = []
+    for simd in ("avx2", ""):
+        out = subprocess.run(
+            [sys.executable, "-m", "benchmarks.peers.retrieval_worker", "rates", folder,
+             str(where / "asked.npz"), *map(str, EFS)],
+            env={**os.environ, "DURE_SIMD": simd} if simd else dict(os.environ),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout  # fmt: skip
+        made.append([(point[0], point[1]) for point in json.loads(out)])
+    return made[0], made[1]
 
 
-def words() -> list[Table]:
-    import bm25s
-    import dure
+def filtered(data: Data, col: Any, chroma: Any) -> tuple[float, float, float]:  # noqa: ANN401
+    """Microseconds of ours and of Chroma's for a filter of 1 %, another value each time; recall."""
+    number = iter(range(10**9))
 
-    text = corpus("english", 8.0)
-    documents = [text[i : i + 900] for i in range(0, len(text), 900)]
-    random = np.random.default_rng(3)
-    questions = [
-        " ".join(random.choice(documents[int(i)].split() or ["the"], size=4))
-        for i in random.integers(0, len(documents), size=200)
+    def ours(query: Any) -> list[int]:  # noqa: ANN401
+        where = {"n": {"$gte": (lo := next(number) * 37 % (COUNT - COUNT // 100)),
+                       "$lt": lo + COUNT // 100}}  # fmt: skip
+        return [int(hit.id[1:]) for hit in col.query(vector=query, top_k=TOP, where=where)]
+
+    def exactly(at: int, query: Any) -> set[int]:  # noqa: ANN401
+        lo = at * 37 % (COUNT - COUNT // 100)
+        part = data.rows[lo : lo + COUNT // 100]
+        return {lo + int(i) for i in np.argpartition(-(part @ query), TOP)[:TOP]}
+
+    ours(data.queries[0])  # makes the column
+    start = next(number) + 1
+    begin = time.perf_counter()
+    found = [ours(query) for query in data.queries]
+    mine = (time.perf_counter() - begin) / len(found)
+    right = sum(
+        len(set(one) & exactly(start + at, query))
+        for at, (one, query) in enumerate(zip(found, data.queries, strict=True))
+    ) / (len(found) * TOP)
+    bucket = iter(range(10**9))
+    search = engines.chroma_search(chroma, lambda: {"bucket": next(bucket) * 7 % BUCKETS})
+    begin = time.perf_counter()
+    for query in data.queries[:FEW]:
+        search(query)
+    theirs = (time.perf_counter() - begin) / FEW
+    return mine * 1e6, theirs * 1e6, right
+
+
+def vectors(data: Data, folder: Path) -> tuple[list[Table], list[Goal], Any]:
+    build = Table(f"build, {COUNT} rows", "seconds", "faiss HNSWFlat and ours: one thread")
+    names = {
+        "faiss": named("faiss-cpu", "HNSW32,Flat"),
+        "sq8": named("faiss-cpu", "HNSW32_SQ8,RFlat"),
+        "hnswlib": named("hnswlib"),
+        "usearch": named("usearch", "bf16"),
+        "chroma": named("chromadb"),
+        "lance": named("lancedb", "IVF_HNSW_SQ"),
+    }
+    kb = str(folder / "kb")
+    col, ingest = timed(lambda: engines.dure_ingest(data, kb))
+    engines.settle(col, data.queries[0])
+    flat = [(recall_and_rate(data, engines.dure_at(col)(ef))) for ef in EFS]
+    _, sealing = timed(col.optimize)
+    flatly, faiss_seconds = timed(lambda: engines.faiss_at(data, "HNSW32,Flat", 1))
+    chroma, chroma_seconds = timed(lambda: engines.chroma_collection(data, folder / "chroma"))
+    lance, lance_seconds = timed(lambda: engines.lance_at(data, folder / "lance"))
+    for name, seconds in (
+        ("dure: optimize() of all rows", sealing),
+        ("dure: ingest before it", ingest),
+        (names["faiss"], faiss_seconds),
+        (names["chroma"], chroma_seconds),
+        (names["lance"], lance_seconds),
+    ):
+        build.rows.append(Row(name, seconds, seconds, seconds, seconds, seconds / sealing, None))
+    build.show()
+    searches: dict[str, Any] = {
+        "dure": engines.dure_at(col),
+        names["faiss"]: flatly,
+        names["sq8"]: engines.faiss_at(data, "HNSW32_SQ8,RFlat", 2),
+        names["hnswlib"]: engines.hnswlib_at(data),
+        names["usearch"]: engines.usearch_at(data),
+        names["chroma"]: lambda _ef: engines.chroma_search(chroma),
+        names["lance"]: lance,
+    }
+    found = curves(data, searches, {names["chroma"], names["lance"]})
+    found["as ingested"] = flat
+    avx2, widest = forced(kb, data, folder)
+    narrow = rate_at(avx2, 0.99) / rate_at(widest, 0.99)
+    mine, theirs, right = filtered(data, col, chroma)
+    ours = rate_at(found["dure"], 0.99)
+    goals = [
+        Goal("recall .99: over faiss HNSWFlat", ratio(found, names["faiss"], 0.99), 3),
+        Goal("the same, AVX2 forced", narrow * ratio(found, names["faiss"], 0.99), 2.5),
+        Goal("recall .99: over faiss HNSW32_SQ8,RFlat", ratio(found, names["sq8"], 0.99), 2),
+        Goal("recall .99: over hnswlib", ratio(found, names["hnswlib"], 0.99), 3),
+        Goal("recall .99: over usearch bf16", ratio(found, names["usearch"], 0.99), 3.5),
+        Goal("as ingested over optimized, recall .99", rate_at(flat, 0.99) / ours, 0.35),
+        Goal("hits read: over Chroma, at its recall", ratio(found, names["chroma"], 0.99), 10),
+        Goal("hits read: over LanceDB, at its recall", ratio(found, names["lance"], 0.99), 30),
+        Goal("build: over faiss HNSWFlat", faiss_seconds / sealing, 2),
+        Goal("filter of 1 %, new values: recall", right, 1, ""),
+        Goal("filter of 1 %, new values: over Chroma", theirs / mine, 100),
+        Goal("filter of 1 %, new values: time of zvec / 5 (24 us)", mine, 24, "us", at_most=True),
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        collection = dure.Store.open(folder).collection("words", dim=8)
-        ones = np.ones((len(documents), 8), dtype=np.float32)
-        ids = [str(i) for i in range(len(documents))]
-        for start in range(0, len(documents), 2000):
-            part = slice(start, start + 2000)
-            collection.upsert(embeddings=ones[part], ids=ids[part], texts=documents[part])
-        peer = bm25s.BM25(method="lucene")
-        peer.index(bm25s.tokenize(documents, show_progress=False), show_progress=False)
+    return [build, *tables_of(found)], goals, col
 
-        def ours(asked: Any) -> Any:  # noqa: ANN401
-            return [
-                collection.query(text=question, top_k=TOP, mode="bm25", include=[])
-                for question in asked
-            ]
 
-        def theirs(asked: Any) -> Any:  # noqa: ANN401
-            return [
-                peer.retrieve(
-                    bm25s.tokenize(question, show_progress=False), k=TOP, show_progress=False
-                )
-                for question in asked
-            ]
+def recall_and_rate(data: Data, search: Any) -> tuple[float, float]:  # noqa: ANN401
+    start = time.perf_counter()
+    found = [search(query) for query in data.queries]
+    return recall(found, data.exact), len(found) / (time.perf_counter() - start)
 
-        rows = [Contender("dure", ours, None), Contender(named("bm25s", "lucene"), theirs, None)]
-        return [
-            side_by_side(
-                f"BM25 top {TOP}, 4 words of a document, {len(documents)} documents",
-                rows,
-                fresh=lambda: list(questions),
-                work=len(questions),
-                unit="queries/s",
-                note="tokenising the question included; tokenizers differ: hits not compared",
-            )
-        ]
+
+def tables_of(found: dict[str, Curve]) -> list[Table]:
+    """One table with queries/s at .99, or at the best recall where an engine stays below."""
+    table = Table("queries/s at recall .99", "queries/s", "interpolated; or at the best recall")
+    ours = rate_at(found["dure"], 0.99)
+    for name, curve in found.items():
+        target = min(0.99, max(right for right, _ in curve))
+        rate = rate_at(curve, target)
+        label = f"{name} ({target:.3f})"
+        table.rows.append(Row(label, 1 / rate, rate, rate, rate, ours / rate, None))
+    table.show()
+    return [table]
+
+
+def hybrid(data: Data, col: Any) -> list[Goal]:  # noqa: ANN401
+    """Vector and text given, ten hits read."""
+    random = np.random.default_rng(5)
+    questions = retrieval_words.of_a_document(data, random, len(data.queries))
+    taken = []
+    for warm in range(2):
+        for query, text in zip(data.queries, questions, strict=True):
+            start = time.perf_counter()
+            col.query(vector=query, text=text, top_k=TOP)
+            if warm:
+                taken.append((time.perf_counter() - start) * 1e3)
+    taken.sort()
+    return [
+        Goal("hybrid, 10 hits read: p50", taken[len(taken) // 2], 0.2, "ms", at_most=True),
+        Goal("hybrid, 10 hits read: p99", taken[len(taken) * 99 // 100], 0.4, "ms", at_most=True),
+    ]
 
 
 def run() -> list[Table]:
-    return vectors() + words()
+    data = make(COUNT)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        tables, goals, col = vectors(data, folder)
+        more, words = retrieval_words.run(data, col)
+        goals += words + hybrid(data, col)
+        col = None
+        stored, kept = retrieval_store.run(data, folder)
+        goals += kept
+        tables += more + stored
+    return [*tables, verdicts("the goals of search", goals)]

@@ -355,17 +355,20 @@ def _chroma_rows(database: sqlite3.Connection, folder: Path, name: str) -> Itera
         "JOIN collections c ON c.id = s.collection WHERE c.name = ? ORDER BY e.id",
         (name,),
     )
-    for batch in _batches(rows):
-        missing = [id for _, id in batch if id not in logged]
-        indexed = rest.vectors(missing) if missing else {}
-        for number, id in batch:
-            text, metadata = _chroma_metadata(database, number, lists)
-            yield {
-                "id": id,
-                "text": text,
-                "metadata": metadata,
-                "vector": logged.get(id, indexed.get(id)),
-            }
+    try:
+        for batch in _batches(rows):
+            missing = [id for _, id in batch if id not in logged]
+            indexed = rest.vectors(missing) if missing else {}
+            for number, id in batch:
+                text, metadata = _chroma_metadata(database, number, lists)
+                yield {
+                    "id": id,
+                    "text": text,
+                    "metadata": metadata,
+                    "vector": logged.get(id, indexed.get(id)),
+                }
+    finally:
+        rest.close()
 
 
 def _logged_vectors(database: sqlite3.Connection, name: str) -> dict[str, Any]:
@@ -434,6 +437,10 @@ class _Indexed:
             self._collection = client.get_collection(self._name, embedding_function=None)
         found = self._collection.get(ids=ids, include=["embeddings"])
         return dict(zip(found["ids"], found["embeddings"], strict=True))
+
+    def close(self) -> None:
+        if self._copy is not None:
+            self._copy.cleanup()
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:

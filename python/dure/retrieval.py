@@ -10,8 +10,8 @@
 
 Scores: higher is better. `mode="vector"`: cosine (or inner product) of the vectors, minus the
 squared distance under `l2`. `mode="bm25"`: the BM25 sum. `mode="hybrid"`: the reciprocal rank sum
-1/(60 + rank) over both lists (Cormack 2009), so at most 0.0328: a `min_score` of one mode means
-nothing in another.
+1/(60 + rank) over both lists (Cormack 2009), so at most 0.0328 (`fusion="weighted"`: the weighted
+sum of scores brought to 0..1): a `min_score` of one mode means nothing in another.
 
 Every call runs in the core with the GIL released; the coroutine of `f` is `af`, done by a thread.
 """
@@ -666,6 +666,9 @@ class Collection:
         group_by: str | None = None,
         rerank: Callable[[str, list[Hit]], Sequence[float]] | None = None,
         explain: bool = False,
+        fusion: str = "rrf",
+        weights: tuple[float, float] = (1.0, 1.0),
+        mmr: float | None = None,
     ) -> list[Hit]:
         """Return the best rows, best first; fewer than `top_k` only if there are no more.
 
@@ -684,6 +687,12 @@ class Collection:
             group_by: A metadata field: at most one hit for each of its values.
             rerank: `rerank(text, hits) -> scores`, one per hit: orders and scores them anew.
             explain: The list gets `.plan`.
+            fusion: How a hybrid search puts its two rankings together: `"rrf"` by rank, or
+                `"weighted"` by scores, each brought to 0..1 within its ranking.
+            weights: Of vectors and of words in it.
+            mmr: Of a wider answer the rows that are unlike each other (maximal marginal
+                relevance): 1 weighs relevance alone, 0 unlikeness alone; try 0.5. Rows come in
+                the order they were chosen.
 
         Raises:
             InvalidArgumentError: nothing to search for, or an unknown mode.
@@ -694,8 +703,9 @@ class Collection:
         if question.wants_embedding:
             self._check_model()
             question.vector = _one_vector(self.embedder.embed_query(cast("str", question.text)))
+        joining = _joining(fusion, weights, mmr)
         return self._query(
-            question, top_k, where, ef, include, min_score, group_by, rerank, explain
+            question, top_k, where, ef, include, min_score, group_by, rerank, explain, joining
         )
 
     async def aquery(
@@ -713,6 +723,9 @@ class Collection:
         group_by: str | None = None,
         rerank: Callable[[str, list[Hit]], Sequence[float]] | None = None,
         explain: bool = False,
+        fusion: str = "rrf",
+        weights: tuple[float, float] = (1.0, 1.0),
+        mmr: float | None = None,
     ) -> list[Hit]:
         """The coroutine of `query`; awaits `embedder.aembed_query` where there is one."""
         question = _Question.of(x, vector, text, mode, self)
@@ -725,8 +738,19 @@ class Collection:
                 else await asyncio.to_thread(self.embedder.embed_query, cast("str", question.text))
             )
             question.vector = _one_vector(made)
+        joining = _joining(fusion, weights, mmr)
         return await asyncio.to_thread(
-            self._query, question, top_k, where, ef, include, min_score, group_by, rerank, explain
+            self._query,
+            question,
+            top_k,
+            where,
+            ef,
+            include,
+            min_score,
+            group_by,
+            rerank,
+            explain,
+            joining,
         )
 
     def _query(
@@ -740,6 +764,7 @@ class Collection:
         group_by: str | None,
         rerank: Callable[[str, list[Hit]], Sequence[float]] | None,
         explain: bool,
+        joining: tuple[bool, tuple[float, float], float | None],
     ) -> Hits:
         top_k, ef = integer(top_k, "top_k"), optional_integer(ef, "ef")
         optional_text(group_by, "group_by")
@@ -759,6 +784,7 @@ class Collection:
             group_by or "",
             _wants_vectors(include),
             self._model() if question.wants_embedding else ("", ""),
+            *joining,
         )
         hits = Hits(_hit(one) for one in found)
         if rerank is not None:
@@ -1346,6 +1372,23 @@ def filter_json(where: Where | None) -> str:
             f"the filter is no JSON: {wrong}", argument="where", position=0, reason=str(wrong)
         ) from wrong
     return text
+
+
+def _joining(
+    fusion: str, weights: tuple[float, float], mmr: float | None
+) -> tuple[bool, tuple[float, float], float | None]:
+    if fusion not in ("rrf", "weighted"):
+        raise InvalidArgumentError(
+            f'fusion is "rrf" or "weighted", not {fusion!r}', argument="fusion"
+        )
+    try:
+        by_vector, by_words = (float(one) for one in weights)
+    except (TypeError, ValueError) as wrong:
+        raise InvalidArgumentError(
+            f"weights are two numbers, of vectors and of words, not {weights!r}",
+            argument="weights",
+        ) from wrong
+    return fusion == "weighted", (by_vector, by_words), None if mmr is None else float(mmr)
 
 
 def _wants_vectors(include: Sequence[str] | None) -> bool:

@@ -209,6 +209,72 @@ def test_metrics(store: dure.Store, metric: str, score: float) -> None:
         store.collection(metric, metric="l2" if metric != "l2" else "ip")
 
 
+def test_rankings_are_joined_as_asked(store: dure.Store) -> None:
+    col = store.collection("docs", dim=2)
+    col.upsert(
+        ids=["near", "words", "both"],
+        embeddings=[[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]],
+        texts=["nothing", "tea tea tea", "tea"],
+    )
+    ask: dict[str, Any] = {"vector": [1, 0], "text": "tea", "top_k": 3}
+    assert col.query(**ask)[0].id == "words"  # third and first: above second and second
+    assert col.query(**ask, weights=(1, 0))[0].id == "near"
+    assert col.query(**ask, weights=(0, 1))[0].id == "words"
+    hits = col.query(**ask, fusion="weighted")
+    scores = {hit.id: hit.score for hit in hits}
+    assert scores["near"] == pytest.approx(1.0)  # 1 of vectors, nothing of words
+    assert scores["words"] == pytest.approx(1.0)
+    assert scores["both"] == pytest.approx(0.8)
+    heavy = {h.id: h.score for h in col.query(**ask, fusion="weighted", weights=(0.25, 3))}
+    assert heavy["words"] == pytest.approx(3.0)
+    wrongs: list[dict[str, Any]] = [
+        {"fusion": "sum"},
+        {"weights": (1, -1)},
+        {"weights": (1, math.nan)},
+        {"weights": (1,)},
+        {"mmr": 1.5},
+        {"mmr": math.nan},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(InvalidArgumentError) as error:
+            col.query(**ask, **wrong)
+        assert error.value.argument == next(iter(wrong))
+
+
+async def test_unlike_rows(store: dure.Store) -> None:
+    col = store.collection("docs", dim=3)
+    rng = np.random.default_rng(8)
+    vectors = np.eye(3)[[0] * 20 + [1] * 20 + [2] * 20] + rng.normal(scale=0.01, size=(60, 3))
+    vectors[:, 0] += 0.5
+    col.upsert(ids=[f"r{i:02}" for i in range(60)], embeddings=vectors)
+    plain = col.query([1, 0.2, 0.1], top_k=3)
+    assert {int(hit.id[1:]) // 20 for hit in plain} == {0}
+    spread = col.query([1, 0.2, 0.1], top_k=3, mmr=0.3)
+    assert len({int(hit.id[1:]) // 20 for hit in spread}) > 1
+    assert spread[0].id == plain[0].id
+    assert spread[0].vector is None
+    again = await col.aquery([1, 0.2, 0.1], top_k=3, mmr=0.3, include=["vector"])
+    assert [hit.id for hit in again] == [hit.id for hit in spread]
+    assert again[0].vector is not None
+    only = col.query([1, 0.2, 0.1], top_k=3, mmr=1.0)
+    assert [hit.id for hit in only] == [hit.id for hit in plain]
+
+
+def test_a_dropped_name_begins_anew(store: dure.Store) -> None:
+    col = store.collection("docs", dim=2)
+    col.upsert(ids=["a", "b"], embeddings=[[1.0, 0.0], [0.0, 1.0]], texts=["one", "two"])
+    assert len(col.query([1, 0])) == 2
+    store.drop("docs")
+    with pytest.raises(errors.NotFoundError):
+        col.query([1, 0])
+    again = store.collection("docs", dim=3)
+    assert again.query([1, 0, 0]) == []
+    again.upsert(ids=["c"], embeddings=[[1.0, 0.0, 0.0]], texts=["three"])
+    assert [hit.id for hit in again.query([1, 0, 0])] == ["c"]
+    assert again.count() == 1
+    assert [hit.id for hit in again.query("two", vector=[0, 1, 0], mode="bm25")] == []
+
+
 def test_update_delete_scroll(store: dure.Store) -> None:
     col = store.collection("docs", dim=1)
     ids = [f"{i:03d}" for i in range(25)]

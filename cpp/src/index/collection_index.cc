@@ -68,6 +68,44 @@ void CollectionIndex::add_segment(std::shared_ptr<Part> part) {
   open_ = false;
 }
 
+bool CollectionIndex::take_words(std::string_view bytes) {
+  if (parts_.size() != 1 || parts_.front()->first() != 0) return false;
+  auto words = Bm25::deserialise(bytes);
+  if (!words) return false;
+  // Rows that came after the segment are not of its numbers any more.
+  std::vector<RowNumber> numbers((*words)->rows());
+  for (std::size_t row = 0; row < numbers.size(); ++row) {
+    numbers[row] = row < parts_.front()->size() ? static_cast<RowNumber>(row) : Bm25::kGone;
+  }
+  if (!(*words)->renumber(numbers).ok()) return false;
+  words_ = std::move(*words);
+  return true;
+}
+
+void CollectionIndex::forget_dead_words() {
+  for (RowNumber row = 0; row < words_->rows(); ++row) {
+    if (words_->live(row) && !bit(live_, row)) (void)words_->remove(row);
+  }
+}
+
+std::string CollectionIndex::words_of_segment() const {
+  const std::shared_lock lock(mutex_);
+  return words_->serialise();
+}
+
+void CollectionIndex::know_files(std::vector<std::string> files) {
+  std::sort(files.begin(), files.end());
+  const std::unique_lock lock(mutex_);
+  files_ = std::move(files);
+}
+
+bool CollectionIndex::knows(const std::vector<std::string>& files) const {
+  std::vector<std::string> sorted = files;
+  std::sort(sorted.begin(), sorted.end());
+  const std::shared_lock lock(mutex_);
+  return sorted == files_;
+}
+
 bool CollectionIndex::revive(const NewRow& row) {
   const std::int64_t at = find(row.chunk);
   if (at < 0) return false;
@@ -152,6 +190,7 @@ void CollectionIndex::take(CollectionIndex& other) {
   dead_count_ = other.dead_count_;
   metadata_ = std::move(other.metadata_);
   words_ = std::move(other.words_);
+  files_ = std::move(other.files_);
   filters_.clear();
   columns_.clear();
 }
@@ -451,8 +490,9 @@ base::Result<std::vector<ScoredChunk>> CollectionIndex::search(const SearchSpec&
                               where ? std::optional<RowBits>(*where) : std::nullopt);
   }
   if (both) {
-    const Ranking lists[] = {{rows}, {by_words}};
-    rows = fuse_by_rank(lists, std::min(asked.top_k, live_count_));
+    const Ranking lists[] = {{rows, spec.vector_weight}, {by_words, spec.words_weight}};
+    const std::size_t wanted = std::min(asked.top_k, live_count_);
+    rows = spec.fuse_by_score ? fuse_by_score(lists, wanted) : fuse_by_rank(lists, wanted);
   } else if (spec.words != nullptr) {
     rows = std::move(by_words);
   }

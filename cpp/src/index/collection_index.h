@@ -40,6 +40,9 @@ struct SearchSpec {
   std::size_t top_k = 0;
   std::size_t ef = 0;                  // 0: chosen
   const std::string* where = nullptr;  // JSON
+  bool fuse_by_score = false;
+  double vector_weight = 1;
+  double words_weight = 1;
 };
 
 struct ScoredChunk {
@@ -61,6 +64,14 @@ class CollectionIndex {
   // next_first().
   void add_segment(std::shared_ptr<Part> part);
   [[nodiscard]] std::uint32_t next_first() const noexcept;
+  // Takes the words of the only segment, as words_of_segment() gave them; its rows need none then.
+  // False if they are damaged or there are other rows.
+  [[nodiscard]] bool take_words(std::string_view bytes);
+  // After all rows of segments were revived: words of the others go.
+  void forget_dead_words();
+  // The segment files that this index was made of, whether they could be read or not.
+  void know_files(std::vector<std::string> files);
+  [[nodiscard]] bool knows(const std::vector<std::string>& files) const;
   // Makes a row of a segment live. False if no segment holds the chunk. Rows come in rising order.
   bool revive(const NewRow& row);
 
@@ -88,6 +99,8 @@ class CollectionIndex {
   [[nodiscard]] bool wants_rebuild() const;
   [[nodiscard]] bool has_dead() const;
   [[nodiscard]] std::size_t segments() const;
+  // All words, to be kept beside a segment that begins at row 0; see take_words().
+  [[nodiscard]] std::string words_of_segment() const;
 
  private:
   using Bits = std::vector<std::uint64_t>;
@@ -132,6 +145,7 @@ class CollectionIndex {
   std::size_t dead_count_ = 0;
   std::vector<std::string> metadata_;  // by row
   std::unique_ptr<Bm25> words_;
+  std::vector<std::string> files_;  // sorted
 
   mutable std::mutex filters_mutex_;
   mutable std::list<CachedFilter> filters_ DURE_GUARDED_BY(filters_mutex_);  // latest first

@@ -1,7 +1,10 @@
 #include "dure/index/fusion.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
+
+#include "dure/index/kernels.h"
 
 namespace dure::index {
 namespace {
@@ -60,6 +63,44 @@ std::vector<ScoredRow> fuse_by_score(std::span<const Ranking> rankings, std::siz
     }
   }
   return best(sums, k);
+}
+
+std::vector<std::size_t> diversify(std::span<const double> scores, std::span<const float> vectors,
+                                   std::size_t dim, std::size_t k, double relevance) {
+  const std::size_t count = scores.size();
+  std::vector<std::size_t> order;
+  if (count == 0) return order;
+  const auto [least, most] = std::minmax_element(scores.begin(), scores.end());
+  const double range = *most - *least;
+  std::vector<double> length(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float* row = vectors.data() + i * dim;
+    length[i] = std::sqrt(static_cast<double>(kernels().dot_f32(row, row, dim)));
+  }
+  std::vector<double> likeness(count, 0);  // the largest to a chosen row; none yet
+  std::vector<bool> taken(count, false);
+  while (order.size() < std::min(k, count)) {
+    std::size_t best = count;
+    double best_value = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (taken[i]) continue;
+      const double score = range > 0 ? (scores[i] - *least) / range : 1;
+      const double value = relevance * score - (1 - relevance) * likeness[i];
+      if (best == count || value > best_value) {
+        best = i;
+        best_value = value;
+      }
+    }
+    taken[best] = true;
+    order.push_back(best);
+    for (std::size_t i = 0; i < count; ++i) {
+      const double lengths = length[i] * length[best];
+      if (taken[i] || !(lengths > 0)) continue;
+      const double dot = kernels().dot_f32(vectors.data() + i * dim, vectors.data() + best * dim, dim);
+      likeness[i] = order.size() == 1 ? dot / lengths : std::max(likeness[i], dot / lengths);
+    }
+  }
+  return order;
 }
 
 }  // namespace dure::index

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "dure/base/cancel.h"
+#include "dure/index/fusion.h"
 #include "dure/index/words.h"
 #include "json/reader.h"
 #include "store_core.h"
@@ -118,6 +119,13 @@ base::Result<Prepared> prepare(const CollectionInfo& info, const QueryIn& query)
   if (query.top_k < 1 || query.top_k > kMaxTopK) {
     return base::fail(base::invalid_argument("top_k", "top_k must be between 1 and 1,000,000"));
   }
+  const auto is_weight = [](double weight) { return std::isfinite(weight) && weight >= 0; };
+  if (!is_weight(query.vector_weight) || !is_weight(query.words_weight)) {
+    return base::fail(base::invalid_argument("weights", "weights are finite and not negative"));
+  }
+  if (query.mmr && !(*query.mmr >= 0 && *query.mmr <= 1)) {
+    return base::fail(base::invalid_argument("mmr", "mmr is between 0 (unlike) and 1 (relevant)"));
+  }
   if (query.ef < 0) return base::fail(base::invalid_argument("ef", "ef must not be negative"));
   const bool by_vector = query.mode != SearchMode::kBm25;
   const bool by_words = query.mode != SearchMode::kVector;
@@ -156,6 +164,9 @@ base::Result<std::optional<QueryOut>> search_once(StoreCore& core, const StoreCo
   spec.top_k = top_k;
   spec.ef = static_cast<std::size_t>(query.ef);
   spec.where = query.where ? &*query.where : nullptr;
+  spec.fuse_by_score = query.fuse_by_score;
+  spec.vector_weight = query.vector_weight;
+  spec.words_weight = query.words_weight;
   auto found = loaded.index->search(spec, out.plan);
   if (!found) return base::fail(std::move(found.error()));
   auto whole = core.read([&](StoreDb& db) {
@@ -163,7 +174,7 @@ base::Result<std::optional<QueryOut>> search_once(StoreCore& core, const StoreCo
     db.begin_read();
     for (const ScoredChunk& one : *found) {
       if (query.min_score && one.score < *query.min_score) break;
-      auto row = db.fetch(one.chunk, query.with_vectors);
+      auto row = db.fetch(one.chunk, query.with_vectors || query.mmr.has_value());
       all = all && row.has_value();
       if (row) out.hits.push_back({std::move(*row), one.score});
     }
@@ -184,6 +195,23 @@ void keep_best_of_groups(std::vector<Hit>& hits, const std::string& field) {
   });
 }
 
+// Keeps `wanted` of the hits, in the order of diversify().
+void keep_unlike(std::vector<Hit>& hits, const QueryIn& query, std::size_t wanted) {
+  std::vector<double> scores;
+  std::vector<float> vectors;
+  for (const Hit& hit : hits) {
+    scores.push_back(hit.score);
+    vectors.insert(vectors.end(), hit.row.vector.begin(), hit.row.vector.end());
+  }
+  const std::size_t dim = hits.empty() ? 0 : hits.front().row.vector.size();
+  std::vector<Hit> chosen;
+  for (const std::size_t at : diversify(scores, vectors, dim, wanted, *query.mmr)) {
+    chosen.push_back(std::move(hits[at]));
+    if (!query.with_vectors) chosen.back().row.vector.clear();
+  }
+  hits = std::move(chosen);
+}
+
 base::Result<QueryOut> search(StoreCore& core, const std::string& tenant, const std::string& name,
                               const QueryIn& query) {
   for (int attempt = 0; attempt < kFetchTries; ++attempt) {
@@ -200,7 +228,8 @@ base::Result<QueryOut> search(StoreCore& core, const std::string& tenant, const 
       return QueryOut{};  // nothing was ever written
     }
     const auto wanted = static_cast<std::size_t>(query.top_k);
-    std::size_t depth = query.group_by.empty() ? wanted : 4 * wanted + 16;
+    const bool plain = query.group_by.empty() && !query.mmr;
+    std::size_t depth = plain ? wanted : 4 * wanted + 16;
     for (;;) {
       auto out = search_once(core, *loaded, *prepared, query, depth);
       if (!out) return base::fail(std::move(out.error()));
@@ -209,6 +238,7 @@ base::Result<QueryOut> search(StoreCore& core, const std::string& tenant, const 
       const bool exhausted = hits.size() < depth;
       if (!query.group_by.empty()) keep_best_of_groups(hits, query.group_by);
       if (hits.size() >= wanted || exhausted) {
+        if (query.mmr) keep_unlike(hits, query, wanted);
         if (hits.size() > wanted) hits.resize(wanted);
         return std::move(**out);
       }
@@ -566,10 +596,11 @@ base::Status Store::drop(const std::string& name, const std::string& tenant) con
   auto core = handle_->core();
   if (!core) return core.error();
   return (*core)->write(
-      [&](StoreDb& db, std::uint64_t /*seq*/, StoreCore::Changed& /*changed*/) -> base::Status {
+      [&](StoreDb& db, std::uint64_t /*seq*/, StoreCore::Changed& changed) -> base::Status {
         const auto row = db.find_collection(tenant, name);
         if (!row) return {base::Code::kNotFound, "there is no collection '" + name + "'"};
         db.drop_collection(row->id);
+        changed[row->id].dropped = true;
         return db.take_status();
       });
 }

@@ -112,10 +112,11 @@ void StoreCore::remove_strays() {
   const auto names = files_.list(folder_);
   if (!names || !poll_->take_status().ok()) return;
   for (const std::string& name : *names) {
-    const bool segment = name.starts_with("seg-") && name.ends_with(".dure");
-    if (segment && std::find(known.begin(), known.end(), name) == known.end()) {
-      (void)files_.remove(folder_ + "/" + name);
-    }
+    const bool ours = name.starts_with("seg-") && (name.ends_with(".dure") || name.ends_with(".words"));
+    const bool kept = std::any_of(known.begin(), known.end(), [&name](const std::string& one) {
+      return name == one || name == words_file(one);
+    });
+    if (ours && !kept) (void)files_.remove(folder_ + "/" + name);
   }
 }
 
@@ -163,6 +164,7 @@ base::Status StoreCore::catch_up(Loaded& loaded) {
   if (base::Status status = poll_->take_status(); !status.ok()) return status;
   loaded.index->apply(changes.dead, std::move(changes.rows));
   loaded.applied = seq;
+  ask_if_wanted(loaded);
   return {};
 }
 
@@ -291,6 +293,7 @@ void StoreCore::commit(std::vector<Waiting*>& group) {
       // A row made and gone within one commit never shows.
       sum.dead.insert(sum.dead.end(), changes.dead.begin(), changes.dead.end());
       std::move(changes.rows.begin(), changes.rows.end(), std::back_inserter(sum.rows));
+      sum.dropped = sum.dropped || changes.dropped;
     }
   }
   if (accepted == 0) return;
@@ -314,6 +317,7 @@ void StoreCore::publish(std::uint64_t before, std::uint64_t seq, Changed& change
     if (loaded.applied != before || !loaded.index) continue;  // another process: catch_up() replays
     if (at != changed.end()) {
       Changes& changes = at->second;
+      if (changes.dropped) continue;  // catch_up() forgets it, also if one of its name is made anew
       std::sort(changes.dead.begin(), changes.dead.end());
       std::erase_if(changes.rows, [&changes](const NewRow& row) {
         return std::binary_search(changes.dead.begin(), changes.dead.end(), row.chunk);
@@ -349,8 +353,10 @@ void StoreCore::ask_to_seal() {
 }
 
 void StoreCore::ask_if_wanted(const Loaded& loaded) {
-  if (options_.read_only || !options_.seal.background || !loaded.index) return;
-  if (loaded.index->unsealed() >= options_.seal.seal_rows || loaded.index->wants_rebuild()) {
+  if (!options_.seal.background || !loaded.index) return;
+  const bool much = loaded.index->unsealed() >= options_.seal.seal_rows;
+  if (options_.read_only ? much && !loaded.index->knows(poll_->segment_files(loaded.row.id))
+                         : much || loaded.index->wants_rebuild()) {
     ask_to_seal();
   }
 }
@@ -436,9 +442,14 @@ base::Status StoreCore::compact(StoreDb& db, Loaded loaded) {
       },
       true);
   if (!status.ok()) return status;
-  for (const std::string& old : stale) (void)files_.remove(folder_ + "/" + old);
-  CollectionIndex fresh(loaded.row.info.dim, loaded.row.info.metric, options_.seal);
-  const auto row = db.find_collection(loaded.row.info.tenant, loaded.row.info.name);
+  remove_segments(stale);
+  return reload(db, loaded.row.info);
+}
+
+base::Status StoreCore::reload(StoreDb& db, const CollectionInfo& info) {
+  base::Status status;
+  CollectionIndex fresh(info.dim, info.metric, options_.seal);
+  const auto row = db.find_collection(info.tenant, info.name);
   if (!row) return db.take_status();
   const std::uint64_t seq = db.load(*row, files_, folder_, fresh);
   if (status = db.take_status(); !status.ok()) return status;
@@ -454,6 +465,19 @@ base::Status StoreCore::compact(StoreDb& db, Loaded loaded) {
   return {};
 }
 
+void StoreCore::remove_segments(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    (void)files_.remove(folder_ + "/" + name);
+    (void)files_.remove(folder_ + "/" + words_file(name));
+  }
+}
+
+// So that the next open reads no texts. Not having it costs time alone.
+void StoreCore::write_words(const CollectionIndex& index, const Part& sealed) {
+  if (sealed.first() != 0) return;
+  (void)files_.replace(folder_ + "/" + words_file(sealed.file()), index.words_of_segment());
+}
+
 base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all) {
   Loaded loaded;
   {
@@ -463,6 +487,12 @@ base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all)
     }
   }
   if (!loaded.index) return {};
+  const auto take_up = [&]() -> base::Status {  // what another process has sealed
+    if (!all && loaded.index->unsealed() < options_.seal.seal_rows) return {};
+    if (loaded.index->knows(db.segment_files(collection))) return db.take_status();
+    return reload(db, loaded.row.info);
+  };
+  if (options_.read_only) return take_up();
   auto lock = files_.open_lock(folder_ + kSealLock);
   if (!lock) return lock.error();
   for (;;) {
@@ -474,6 +504,7 @@ base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all)
     if (closing_) return closed();
     std::this_thread::sleep_for(kLockPause);
   }
+  if (base::Status status = take_up(); !status.ok()) return status;
   if (all ? loaded.index->has_dead() : loaded.index->wants_rebuild()) {
     if (base::Status status = compact(db, loaded); !status.ok()) return status;
   }
@@ -501,8 +532,10 @@ base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all)
     return status;
   }
   (void)loaded.index->replace(*sealed);
-  for (const std::string& old : replaced) (void)files_.remove(folder_ + "/" + old);
-  return {};
+  write_words(*loaded.index, part);
+  loaded.index->know_files(db.segment_files(collection));
+  remove_segments(replaced);
+  return db.take_status();
 }
 
 // --- the end

@@ -100,10 +100,15 @@ class StoreCore {
   void run_sealer();
   void start_sealer() DURE_REQUIRES(seal_mutex_);
   void ask_to_seal();
-  // Asks if this collection has enough to seal, or too much that is dead.
-  void ask_if_wanted(const Loaded& loaded);
+  // Asks if this collection has enough to seal, or too much that is dead; of a read-only store: if
+  // another process has sealed what is still flat here.
+  void ask_if_wanted(const Loaded& loaded) DURE_REQUIRES(apply_mutex_);
   [[nodiscard]] base::Status seal_one(StoreDb& db, std::int64_t collection, bool all);
   [[nodiscard]] base::Status compact(StoreDb& db, Loaded loaded);
+  // Reads a collection anew, beside the searches, and puts it in place.
+  [[nodiscard]] base::Status reload(StoreDb& db, const CollectionInfo& info);
+  void write_words(const CollectionIndex& index, const Part& sealed);
+  void remove_segments(const std::vector<std::string>& names);
   [[nodiscard]] std::vector<std::int64_t> loaded_collections();
   void remove_strays();
   [[nodiscard]] base::Status check_not_emptied();

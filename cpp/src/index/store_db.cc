@@ -121,6 +121,10 @@ base::Result<std::string> merge(std::string_view old, std::string_view changes) 
 
 }  // namespace
 
+std::string words_file(const std::string& segment) {
+  return segment.substr(0, segment.rfind('.')) + ".words";
+}
+
 std::vector<float> as_searched(std::string_view stored, Metric metric) {
   std::vector<float> vector(stored.size() / sizeof(float));
   if (!vector.empty()) std::memcpy(vector.data(), stored.data(), vector.size() * sizeof(float));
@@ -367,6 +371,12 @@ std::vector<SegmentRow> StoreDb::segments(std::int64_t collection) {
   return rows;
 }
 
+std::vector<std::string> StoreDb::segment_files(std::int64_t collection) {
+  std::vector<std::string> names;
+  for (SegmentRow& one : segments(collection)) names.push_back(std::move(one.file));
+  return names;
+}
+
 std::vector<std::string> StoreDb::segment_files() {
   std::vector<std::string> files;
   Cursor found(*this, "SELECT file FROM segment");
@@ -379,12 +389,20 @@ std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const 
   begin_read();
   const std::uint64_t seq_now = seq();
   bool sealed = false;
+  std::vector<std::string> names;
   for (const SegmentRow& segment : segments(row.id)) {
+    names.push_back(segment.file);
     auto part =
         Part::load(files, folder, segment.file, index.next_first(), row.info.dim, row.info.metric);
     if (!part) continue;  // damaged: its rows are served flat, and sealed again
     index.add_segment(std::move(*part));
     sealed = true;
+  }
+  index.know_files(names);
+  bool has_words = false;
+  if (sealed && names.size() == 1) {
+    const auto stored = files.read(folder + "/" + words_file(names.front()));
+    has_words = stored && index.take_words(*stored);
   }
   const auto basic = [](const Cursor& at) {
     NewRow one;
@@ -396,13 +414,18 @@ std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const 
   };
   std::vector<std::int64_t> flat;
   if (sealed) {
+    // With stored words the texts are left alone: they are most of the bytes.
     Cursor rows(*this,
-                "SELECT id, text, meta FROM chunk WHERE collection = ? AND del = 0 ORDER BY id",
+                has_words ? "SELECT id, NULL, meta FROM chunk WHERE collection = ? AND del = 0 "
+                            "ORDER BY id"
+                          : "SELECT id, text, meta FROM chunk WHERE collection = ? AND del = 0 "
+                            "ORDER BY id",
                 row.id);
     while (rows.next()) {
       const NewRow one = basic(rows);
       if (!index.revive(one)) flat.push_back(one.chunk);
     }
+    if (has_words) index.forget_dead_words();
   }
   Cursor rows(*this,
               "SELECT c.id, c.text, c.meta, v.data FROM chunk c JOIN vec v ON v.id = c.vec "

@@ -31,6 +31,7 @@ struct CollectionRow {
 struct Changes {
   std::vector<std::int64_t> dead;
   std::vector<NewRow> rows;
+  bool dropped = false;  // the collection itself
 };
 
 // An upsert, checked and with everything computed that needs no database.
@@ -67,6 +68,7 @@ class StoreDb {
                                                              const std::string& name);
   [[nodiscard]] std::vector<CollectionRow> collections(const std::optional<std::string>& tenant);
   [[nodiscard]] std::vector<SegmentRow> segments(std::int64_t collection);
+  [[nodiscard]] std::vector<std::string> segment_files(std::int64_t collection);
   // All files that are registered, of all collections.
   [[nodiscard]] std::vector<std::string> segment_files();
   // Fills a new index from segments and rows; returns the seq it holds.
@@ -135,6 +137,9 @@ class StoreDb {
   std::unordered_map<const char*, sql::Statement> statements_;
   base::Status status_;
 };
+
+// The file beside a segment that holds its words.
+[[nodiscard]] std::string words_file(const std::string& segment);
 
 // `vector` as it is searched: of length one under cosine.
 [[nodiscard]] std::vector<float> as_searched(std::string_view stored, Metric metric);

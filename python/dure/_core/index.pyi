@@ -73,6 +73,9 @@ class Collection:
         group_by: str,
         with_vectors: bool,
         model: tuple[str, str],
+        fuse_by_score: bool,
+        weights: tuple[float, float],
+        mmr: float | None,
     ) -> tuple[list[tuple[object, ...]], dict[str, object]]: ...
     def query_batch(
         self,

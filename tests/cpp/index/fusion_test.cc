@@ -82,5 +82,22 @@ TEST(Fusion, EqualsTheDefinitionOnRandomRankings) {
   }
 }
 
+TEST(Diversify, WeighsRelevanceAgainstLikeness) {
+  const std::vector<double> scores = {1.0, 0.99, 0.5, 0.0};
+  const std::vector<float> vectors = {1, 0, 2, 0, 0, 1, 0, -1};  // the first two point the same way
+  const auto order = [&](double relevance, std::size_t k) {
+    return diversify(scores, vectors, 2, k, relevance);
+  };
+  EXPECT_EQ(order(1.0, 4), (std::vector<std::size_t>{0, 1, 2, 3}));
+  EXPECT_EQ(order(0.5, 2), (std::vector<std::size_t>{0, 2})) << "0.99 - 1 is less than 0.5 - 0";
+  EXPECT_EQ(order(0.0, 3), (std::vector<std::size_t>{0, 2, 3})) << "likeness alone";
+  EXPECT_EQ(order(0.5, 9).size(), 4U);
+  EXPECT_TRUE(diversify({}, {}, 2, 3, 0.5).empty());
+  const std::vector<double> equal = {2, 2};
+  EXPECT_EQ(diversify(equal, std::vector<float>{0, 0, 1, 1}, 2, 2, 0.5),
+            (std::vector<std::size_t>{0, 1}))
+      << "rows without direction are like nothing";
+}
+
 }  // namespace
 }  // namespace dure::index

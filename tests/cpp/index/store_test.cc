@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <thread>
@@ -177,7 +178,7 @@ TEST_F(StoreTest, DamagedSegmentIsServedFlatAndBuiltAgain) {
   }
   std::string segment;
   for (const std::string& file : files(folder_)) {
-    if (file.starts_with("seg-")) segment = folder_ + "/" + file;
+    if (file.ends_with(".dure")) segment = folder_ + "/" + file;
   }
   const std::string sound = base::system_files().read(segment).value();
   std::vector<std::string> damaged{"", sound.substr(0, 100), sound.substr(0, sound.size() - 1)};
@@ -283,7 +284,7 @@ TEST_F(StoreTest, DeletingAndAddingAgainDoesNotGrow) {
   EXPECT_GT(early, 100'000);
   std::size_t segments = 0;
   for (const std::string& file : files(folder_)) {
-    segments += file.starts_with("seg-") ? 1 : 0;
+    segments += file.ends_with(".dure") ? 1 : 0;
   }
   EXPECT_EQ(segments, 1U);
 }
@@ -415,6 +416,88 @@ TEST_F(StoreTest, BackupIsAStore) {
   EXPECT_EQ(store.backup(copy + "/store.db").code(), base::Code::kIo);
   const Store other = Store::open(copy, options_).value();
   EXPECT_EQ(docs(other).count({}).value(), 50U);
+}
+
+std::vector<std::string> found_by(const Collection& col, const std::string& text) {
+  QueryIn query;
+  query.text = text;
+  query.mode = SearchMode::kBm25;
+  query.top_k = 5000;
+  std::vector<std::string> ids;
+  const QueryOut out = col.query(query).value();
+  for (const Hit& hit : out.hits) ids.push_back(hit.row.id);
+  return ids;
+}
+
+TEST_F(StoreTest, WordsOfASegmentAreKept) {
+  std::string words;
+  std::vector<std::string> before;
+  {
+    const Store store = open();
+    const Collection col = docs(store);
+    ASSERT_TRUE(col.upsert(rows(0, 2000)));
+    ASSERT_TRUE(col.optimize().ok());
+    for (const std::string& name : files(folder_)) {
+      if (name.ends_with(".words")) words = folder_ + "/" + name;
+    }
+    ASSERT_FALSE(words.empty());
+    ASSERT_TRUE(col.upsert(rows(1990, 2050)));  // some again, some new
+    ASSERT_EQ(col.remove({"r3", "r4"}).value(), 2U);
+    before = found_by(col, "word3 text");
+    ASSERT_EQ(before.size(), 2048U);
+  }
+  {
+    const Store again = open();
+    EXPECT_EQ(found_by(docs(again), "word3 text"), before);
+  }
+  const std::string bytes = base::system_files().read(words).value();
+  std::string flipped = bytes;
+  flipped[40] = static_cast<char>(flipped[40] ^ 1);
+  const std::vector<std::string> all_damaged = {bytes.substr(0, bytes.size() / 2), "?", flipped};
+  for (const std::string& damaged : all_damaged) {
+    ASSERT_TRUE(base::system_files().replace(words, damaged).ok());
+    const Store again = open();
+    EXPECT_EQ(found_by(docs(again), "word3 text"), before);
+  }
+  const Store last = open();
+  ASSERT_TRUE(docs(last).optimize().ok());
+  std::size_t kept = 0;
+  for (const std::string& name : files(folder_)) kept += name.ends_with(".words") ? 1U : 0U;
+  EXPECT_EQ(kept, 1U) << "of the segment that is there now";
+  EXPECT_EQ(found_by(docs(last), "word3 text").size(), before.size());
+}
+
+TEST_F(StoreTest, SegmentsOfOthersAreTakenUp) {
+  const Store writer = open();
+  const Collection col = docs(writer);
+  ASSERT_TRUE(col.upsert(rows(0, 2000)));
+  StoreOptions reading = options_;
+  reading.read_only = true;
+  reading.seal.background = true;
+  const Store reader = Store::open(folder_, reading).value();
+  const Collection seen = docs(reader);
+  QueryIn query;
+  query.vector = vector();
+  query.top_k = 10;
+  const QueryOut flat = seen.query(query).value();
+  ASSERT_EQ(flat.plan.vector, "flat");
+  ASSERT_TRUE(col.optimize().ok());
+  QueryOut now;
+  for (int wait = 0; wait < 3000; ++wait) {
+    now = seen.query(query).value();
+    if (now.plan.segments == 1) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(now.plan.vector, "graph");
+  std::size_t same = 0;
+  for (const Hit& hit : now.hits) {
+    same += static_cast<std::size_t>(
+        std::count_if(flat.hits.begin(), flat.hits.end(),
+                      [&hit](const Hit& one) { return one.row.id == hit.row.id; }));
+  }
+  EXPECT_GE(same, 8U);
+  ASSERT_TRUE(col.upsert(rows(2000, 2010)));
+  EXPECT_EQ(seen.count(std::nullopt).value(), 2010U);
 }
 
 }  // namespace

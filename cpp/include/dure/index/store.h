@@ -95,6 +95,12 @@ struct QueryIn {
   std::int64_t ef = 0;               // 0: chosen
   std::optional<double> min_score;
   std::string group_by;  // a metadata field; empty: no grouping
+  // How the rankings of a hybrid search become one (fusion.h), and their weights.
+  bool fuse_by_score = false;
+  double vector_weight = 1;
+  double words_weight = 1;
+  // Given: of a wider answer the rows that are unlike each other (fusion.h, diversify). 0..1.
+  std::optional<double> mmr;
   bool with_vectors = false;
   ModelIn model;  // of `vector`, if it was made from the text
 };
