@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dure import tokens
 from dure._sync import Client
@@ -10,7 +10,7 @@ from dure.aio import AsyncClient
 from dure.errors import DureError, InvalidArgumentError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy import float32
     from numpy.typing import NDArray
@@ -22,6 +22,7 @@ MAX_INPUTS = 2048
 MAX_TOKENS = 300_000
 MAX_INPUT_TOKENS = 8192
 PARALLEL = 8  # batches under way at once
+MOST_SPLITS = 64  # of refused batches in one call: a provider that takes nothing is not asked on
 # OpenAI's embeddings guide; others are learned from the first reply.
 KNOWN_DIMS = {
     "text-embedding-3-small": 1536,
@@ -112,15 +113,44 @@ class ClientEmbedder:
 
         Raises:
             InvalidArgumentError: a text is empty or longer than 8,192 tokens; `.path` says which.
-            DureError: the first batch that failed, as `embeddings.create`.
+            DureError: the first text that failed, as `embeddings.create`; a note names it.
+                `embed_each` keeps the others.
         """
-        requests = self._requests(texts)
-        return self._join(requests, self._sync.map(requests, PARALLEL, to="embeddings"))
+        return self._whole(self.embed_each(texts))
 
     async def aembed_documents(self, texts: Sequence[str], /) -> NDArray[float32]:
         """Return float32[n, dim], one row per text, in order. Errors: `embed_documents`."""
-        requests = self._requests(texts)
-        return self._join(requests, await self._async.map(requests, PARALLEL, to="embeddings"))
+        return self._whole(await self.aembed_each(texts))
+
+    def embed_each(self, texts: Sequence[str], /) -> list[NDArray[float32] | DureError]:
+        """Return a vector or an error for each text, in order.
+
+        A batch that the provider refuses for what it holds is halved until the text that it does
+        not take stands alone: the others have their vectors.
+
+        Raises:
+            InvalidArgumentError: a text is empty or longer than 8,192 tokens; nothing was sent.
+        """
+        rounds = self._rounds(texts)
+        if (requests := next(rounds, None)) is None:
+            return []  # no texts
+        try:
+            while True:
+                requests = rounds.send(self._sync.map(requests, PARALLEL, to="embeddings"))
+        except StopIteration as done:
+            return cast("list[NDArray[float32] | DureError]", done.value)
+
+    async def aembed_each(self, texts: Sequence[str], /) -> list[NDArray[float32] | DureError]:
+        """The coroutine of `embed_each`."""
+        rounds = self._rounds(texts)
+        if (requests := next(rounds, None)) is None:
+            return []  # no texts
+        try:
+            while True:
+                replies = await self._async.map(requests, PARALLEL, to="embeddings")
+                requests = rounds.send(replies)
+        except StopIteration as done:
+            return cast("list[NDArray[float32] | DureError]", done.value)
 
     def embed_query(self, text: str, /) -> NDArray[float32]:
         """Return float32[dim]."""
@@ -134,10 +164,33 @@ class ClientEmbedder:
 
     encode = embed_documents
 
-    def _requests(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Return requests that hold the texts in order, each within the limits."""
+    def _rounds(
+        self, texts: Sequence[str]
+    ) -> Generator[list[dict[str, Any]], list[Any], list[Any]]:
+        """Yield requests to be made, take their replies; return what each text got."""
         given = list(texts)
-        requests: list[dict[str, Any]] = []
+        got: list[Any] = [None] * len(given)
+        packs = self._packs(given)
+        splits = MOST_SPLITS
+        while packs:
+            replies = yield [self._request([given[i] for i in pack]) for pack in packs]
+            halves: list[list[int]] = []
+            for pack, reply in zip(packs, replies, strict=True):
+                if not isinstance(reply, DureError):
+                    for row, index in enumerate(pack):
+                        got[index] = reply.vectors[row]
+                elif len(pack) > 1 and splits and _refuses_input(reply):
+                    splits -= 1
+                    halves += [pack[: len(pack) // 2], pack[len(pack) // 2 :]]
+                else:
+                    for index in pack:
+                        got[index] = reply
+            packs = halves
+        return got
+
+    def _packs(self, given: list[str]) -> list[list[int]]:
+        """Return the texts' numbers in order, in packs within the limits of a request."""
+        packs: list[list[int]] = []
         room = 0
         for index, count in enumerate(tokens.count_batch(given, encoding="cl100k_base")):
             size = int(count)
@@ -147,33 +200,41 @@ class ClientEmbedder:
                     argument="texts",
                     path=f"texts[{index}]",
                 )
-            if size > room or len(requests[-1]["input"]) == MAX_INPUTS:
-                requests.append(self._request())
+            if size > room or len(packs[-1]) == MAX_INPUTS:
+                packs.append([])
                 room = MAX_TOKENS
-            requests[-1]["input"].append(given[index])
+            packs[-1].append(index)
             room -= size
-        return requests
+        return packs
 
-    def _request(self) -> dict[str, Any]:
-        request: dict[str, Any] = {"model": self._model, "input": []}
+    def _request(self, texts: list[str]) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": self._model, "input": texts}
         if self._dimensions is not None:
             request["dimensions"] = self._dimensions
         return request
 
-    def _join(self, requests: list[dict[str, Any]], replies: list[Any]) -> NDArray[float32]:
+    def _whole(self, got: list[Any]) -> NDArray[float32]:
         import numpy as np
 
-        rows = []
-        for reply in replies:
-            if isinstance(reply, DureError):
-                raise reply
-            rows.append(reply.vectors)
-        if not requests:
+        for index, row in enumerate(got):
+            if isinstance(row, DureError):
+                row.add_note(f"texts[{index}]")
+                raise row
+        if not got:
             return np.empty((0, self._dim or 0), np.float32)
-        dims = {part.shape[1] for part in rows} | ({self._dim} if self._dim else set())
+        dims = {len(row) for row in got} | ({self._dim} if self._dim else set())
         if len(dims) != 1:
             raise UpstreamError(
                 f"{self._model} answered with vectors of lengths {sorted(dims)}: check the model"
             )
         self._dim = dims.pop()
-        return np.concatenate(rows)
+        return np.stack(got)
+
+
+def _refuses_input(error: DureError) -> bool:
+    """Say whether a provider refused a batch for its texts, not for the model or who asks."""
+    return (
+        isinstance(error, UpstreamError)
+        and error.status_code in (400, 413, 422)
+        and (error.param is None or error.param.startswith("input"))
+    )

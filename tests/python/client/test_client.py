@@ -583,8 +583,37 @@ def test_client_embedder_packs_and_checks(scripted: Scripted) -> None:
     with pytest.raises(errors.InvalidArgumentError) as caught:
         embedder.embed_documents(["a", ""])
     assert caught.value.path == "texts[1]"
-    requests = embedder._requests(["a"] * 2049 + ["word " * 8000] * 38)
-    assert [len(r["input"]) for r in requests] == [2048, 38, 1]
+    packs = embedder._packs(["a"] * 2049 + ["word " * 8000] * 38)
+    assert [len(pack) for pack in packs] == [2048, 38, 1]
+    assert [i for pack in packs for i in pack] == list(range(2087))
+
+
+async def test_client_embedder_finds_the_text_that_is_refused(scripted: Scripted) -> None:
+    embedder = dure.ClientEmbedder("text-embedding-3-small", client=scripted.client(), dimensions=1)
+    refusal = {"error": {"message": "bad input", "type": "invalid_request_error", "param": "input"}}
+    row = (0, "AACAPw==")
+    scripted.answer(refusal, status=400)  # a b c d
+    scripted.answer(embedding_reply([row, (1, "AACAPw==")]))  # a b
+    scripted.answer(refusal, status=400)  # c d
+    scripted.answer(refusal, status=400)  # c
+    scripted.answer(embedding_reply([row]))  # d
+    got = await embedder.aembed_each(["a", "b", "c", "d"])
+    assert [isinstance(one, errors.UpstreamError) for one in got] == [False, False, True, False]
+    asked = [sent(scripted, i)["input"] for i in range(len(scripted.net.requests))]
+    assert asked == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
+
+    scripted.answer(refusal, status=400)
+    scripted.answer(embedding_reply([row]))
+    scripted.answer(refusal, status=400)
+    with pytest.raises(errors.UpstreamError, match="bad input") as caught:
+        embedder.embed_documents(["a", "b"])
+    assert caught.value.__notes__ == ["texts[1]"]
+
+    wrong = {"error": {"message": "no such size", "param": "dimensions"}}
+    scripted.answer(wrong, status=400)  # not the texts: asked once
+    got = embedder.embed_each(["a", "b"])
+    assert all(isinstance(one, errors.UpstreamError) for one in got)
+    assert len(scripted.net.requests) == 9
 
 
 def test_generate_and_stream_shortcuts(scripted: Scripted) -> None:
