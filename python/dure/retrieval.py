@@ -58,6 +58,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls
 _MODES = ("vector", "bm25", "hybrid")
 _LAST_SEQ = 1 << 62  # above every commit
 
@@ -1432,9 +1433,15 @@ def _sound(read: Callable[..., _T], *arguments: Any) -> _T:  # noqa: ANN401
         raise _damaged(f"a text in it is no UTF-8 ({damaged.reason})") from None
 
 
+# What `json.loads` calls, without what it does around it: each hit's metadata is read by it.
+_decode = json.JSONDecoder().raw_decode
+
+
 def _stored_json(metadata: str) -> dict[str, Any]:
     try:
-        found = json.loads(metadata)
+        found, end = _decode(metadata)
+        if end != len(metadata):
+            found = json.loads(metadata)
     except (ValueError, RecursionError) as damaged:
         raise _damaged(f"the metadata of a row is no JSON ({damaged})") from None
     if not isinstance(found, dict):
@@ -1462,7 +1469,7 @@ def _row(one: tuple[Any, ...]) -> Row:
 
 def _hit(one: tuple[Any, ...]) -> Hit:
     id, score, document, text, metadata, vector = one
-    return Hit(id, score, text, _stored_json(metadata), document, vector)
+    return _new_tuple(Hit, (id, score, text, _stored_json(metadata), document, vector))
 
 
 def _document(one: tuple[Any, ...]) -> StoredDocument:

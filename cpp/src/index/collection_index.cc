@@ -392,6 +392,9 @@ base::Status CollectionIndex::walk(const Part& part, const SearchSpec& spec, con
   std::vector<float> vector(dim_);
   for (std::size_t i = 0; i < reranked; ++i) {
     const std::uint32_t row = found[i].row;
+    // What cannot be among the best, however much its code lost, is not read.
+    const float most = found[i].score + spec.vector->bound(rows.heads[row]);
+    if (most < worst_kept(best, spec.top_k)) continue;
     if (base::Status status = part.read(row, vector.data()); !status.ok()) return status;
     keep(best, {part.first() + row, spec.vector->score(vector.data(), rows.heads[row])},
          spec.top_k);
