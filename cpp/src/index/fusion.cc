@@ -96,7 +96,8 @@ std::vector<std::size_t> diversify(std::span<const double> scores, std::span<con
     for (std::size_t i = 0; i < count; ++i) {
       const double lengths = length[i] * length[best];
       if (taken[i] || !(lengths > 0)) continue;
-      const double dot = kernels().dot_f32(vectors.data() + i * dim, vectors.data() + best * dim, dim);
+      const double dot =
+          kernels().dot_f32(vectors.data() + i * dim, vectors.data() + best * dim, dim);
       likeness[i] = order.size() == 1 ? dot / lengths : std::max(likeness[i], dot / lengths);
     }
   }

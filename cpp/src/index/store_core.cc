@@ -112,7 +112,8 @@ void StoreCore::remove_strays() {
   const auto names = files_.list(folder_);
   if (!names || !poll_->take_status().ok()) return;
   for (const std::string& name : *names) {
-    const bool ours = name.starts_with("seg-") && (name.ends_with(".dure") || name.ends_with(".words"));
+    const bool ours = name.starts_with("seg-") &&
+                      (name.ends_with(".dure") || name.find(".words") != std::string::npos);
     const bool kept = std::any_of(known.begin(), known.end(), [&name](const std::string& one) {
       return name == one || name == words_file(one);
     });

@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::int64_t kApplication = 0x64757265;  // "dure"
 constexpr std::int64_t kVersion = 2;
-constexpr int kPatienceMs = 30'000;  // for another process's commit
+constexpr const char* kWordsEnding = ".words1";  // another number where words.h cuts otherwise
+constexpr int kPatienceMs = 30'000;              // for another process's commit
 
 constexpr const char* kTables = R"(
 CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -122,7 +123,7 @@ base::Result<std::string> merge(std::string_view old, std::string_view changes) 
 }  // namespace
 
 std::string words_file(const std::string& segment) {
-  return segment.substr(0, segment.rfind('.')) + ".words";
+  return segment.substr(0, segment.rfind('.')) + kWordsEnding;
 }
 
 std::vector<float> as_searched(std::string_view stored, Metric metric) {

@@ -1,5 +1,5 @@
-// dure/index/fusion.h - one ranking out of several: by rank (RRF) or by weighted scores; and an order of
-// rows that are unlike each other (MMR).
+// dure/index/fusion.h - one ranking out of several: by rank (RRF) or by weighted scores; and an
+// order of rows that are unlike each other (MMR).
 //
 // Source: Cormack, Clarke, Buettcher, "Reciprocal Rank Fusion", SIGIR 2009: sum of 1 / (60 + rank).
 //
@@ -37,7 +37,8 @@ inline constexpr double kRrfConstant = 60.0;
 // The order of at most `k` rows that are good and unlike each other: each next one has the largest
 // relevance * score - (1 - relevance) * (the largest cosine to those chosen before), scores brought
 // to 0..1 (maximal marginal relevance, Carbonell & Goldstein 1998). `vectors`: one of `dim` floats
-// per score, one after another. Ties go to the earlier row. REQUIRES: finite scores, relevance 0..1.
+// per score, one after another. Ties go to the earlier row. REQUIRES: finite scores, relevance
+// 0..1.
 [[nodiscard]] std::vector<std::size_t> diversify(std::span<const double> scores,
                                                  std::span<const float> vectors, std::size_t dim,
                                                  std::size_t k, double relevance);
