@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 from dure import tokens
 from dure._sync import Client
@@ -10,7 +12,7 @@ from dure.aio import AsyncClient
 from dure.errors import DureError, InvalidArgumentError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
     from numpy import float32
     from numpy.typing import NDArray
@@ -66,6 +68,9 @@ class ClientEmbedder:
         self._model = model
         self._dimensions = dimensions
         self._dim = dimensions or KNOWN_DIMS.get(model)
+        self._gathering: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gathering] = (
+            WeakKeyDictionary()
+        )
 
     @classmethod
     def of(
@@ -158,8 +163,17 @@ class ClientEmbedder:
         return row
 
     async def aembed_query(self, text: str, /) -> NDArray[float32]:
-        """Return float32[dim]."""
-        row: NDArray[float32] = (await self.aembed_documents([text]))[0]
+        """Return float32[dim].
+
+        Tasks that ask at the same time share requests: those of one tick go together, and while a
+        request is under way the next ones gather.
+        """
+        self._packs([text])  # refused before it could spoil the others' request
+        loop = asyncio.get_running_loop()
+        gathering = self._gathering.get(loop)
+        if gathering is None:
+            gathering = self._gathering[loop] = _Gathering(self.aembed_each)
+        row: NDArray[float32] = self._whole([await gathering.get(text)])[0]
         return row
 
     encode = embed_documents
@@ -229,6 +243,49 @@ class ClientEmbedder:
             )
         self._dim = dims.pop()
         return np.stack(got)
+
+
+class _Gathering:
+    """Queries of the tasks of one event loop, asked together."""
+
+    def __init__(self, ask: Callable[[list[str]], Awaitable[list[Any]]]) -> None:
+        self._ask = ask
+        self._waiting: list[tuple[str, asyncio.Future[Any]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def get(self, text: str) -> Any:  # noqa: ANN401
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((text, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # the other tasks of this tick
+                batch, self._waiting = self._waiting[:MAX_INPUTS], self._waiting[MAX_INPUTS:]
+                await self._answer([one for one in batch if not one[1].done()])
+        finally:
+            self._task = None
+            for _, answer in self._waiting:  # this task was cancelled
+                answer.cancel()
+            self._waiting = []
+
+    async def _answer(self, batch: list[tuple[str, asyncio.Future[Any]]]) -> None:
+        texts = list(dict.fromkeys(text for text, _ in batch))
+        try:
+            got = dict(zip(texts, await self._ask(texts), strict=True))
+        except BaseException as error:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error) if isinstance(error, DureError) else answer.cancel()
+            if not isinstance(error, DureError):
+                raise
+            return
+        for text, answer in batch:
+            if not answer.done():
+                answer.set_result(got[text])
 
 
 def _refuses_input(error: DureError) -> bool:

@@ -588,6 +588,36 @@ def test_client_embedder_packs_and_checks(scripted: Scripted) -> None:
     assert [i for pack in packs for i in pack] == list(range(2087))
 
 
+async def test_queries_of_many_tasks_share_requests(scripted: Scripted) -> None:
+    embedder = dure.ClientEmbedder("text-embedding-3-small", client=scripted.client(), dimensions=1)
+    rows: list[tuple[int, object]] = [(i, [float(i)]) for i in range(64)]
+    scripted.answer(embedding_reply(rows))
+    asked = [embedder.aembed_query(f"question {i}") for i in range(64)]
+    wrong = embedder.aembed_query("")
+    again = embedder.aembed_query("question 7")
+    given: list[Any] = await asyncio.gather(*asked, wrong, again, return_exceptions=True)
+    *got, refused, seventh = given
+    assert [row.tolist() for row in got] == [[float(i)] for i in range(64)]
+    assert isinstance(refused, errors.InvalidArgumentError)
+    assert seventh.tolist() == [7.0]
+    assert len(scripted.net.requests) == 1
+    assert sent(scripted)["input"] == [f"question {i}" for i in range(64)]
+
+    scripted.answer({"error": {"message": "no", "param": "model"}}, status=400)
+    failed = await asyncio.gather(
+        *(embedder.aembed_query(text) for text in "ab"), return_exceptions=True
+    )
+    assert all(isinstance(one, errors.UpstreamError) for one in failed)
+    scripted.answer(embedding_reply([(0, [5.0])]))
+    task = asyncio.create_task(embedder.aembed_query("left"))
+    kept = asyncio.create_task(embedder.aembed_query("kept"))
+    await asyncio.sleep(0)
+    task.cancel()
+    assert (await kept).tolist() == [5.0]
+    assert task.cancelled()
+    assert sent(scripted)["input"] == ["kept"]
+
+
 async def test_client_embedder_finds_the_text_that_is_refused(scripted: Scripted) -> None:
     embedder = dure.ClientEmbedder("text-embedding-3-small", client=scripted.client(), dimensions=1)
     refusal = {"error": {"message": "bad input", "type": "invalid_request_error", "param": "input"}}
