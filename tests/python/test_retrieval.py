@@ -84,7 +84,7 @@ def test_texts_are_found_by_words_by_vector_and_by_both(store: dure.Store) -> No
 
 
 def test_explain_says_why(tmp_path: Path) -> None:
-    seal = {"part_rows": 512, "seal_rows": 1024, "brute_rows": 2, "m": 8, "ef_construction": 40}
+    seal = {"part_rows": 512, "seal_rows": 1024, "brute_rows": 20, "m": 8, "ef_construction": 40}
     with Store(core.Store.open(str(tmp_path / "kb"), "normal", False, seal)) as store:
         col = store.collection("a", dim=8)
         vectors = np.random.default_rng(1).normal(size=(4096, 8)).astype(np.float32)

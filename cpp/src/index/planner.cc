@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t kSmallestEf = 64;
 constexpr std::size_t kUsualDim = 384;    // of `scan_rows`
+constexpr std::size_t kLeastDim = 128;    // shorter rows cost hardly less to look at
 constexpr double kInGraphShare = 0.3;     // below, a walk through all rows meets too few
 constexpr double kScatteredShare = 0.01;  // below, links between rows that pass are too few
 
@@ -16,7 +17,7 @@ constexpr double kScatteredShare = 0.01;  // below, links between rows that pass
 PlanChoice plan(const PlanAsk& ask) noexcept {
   if (ask.passing <= ask.top_k) return {Way::kScan, 0, "no more rows pass than are asked for"};
   const double share = static_cast<double>(ask.passing) / static_cast<double>(ask.rows);
-  const std::size_t few = ask.scan_rows * kUsualDim / std::max<std::size_t>(ask.dim, 1);
+  const std::size_t few = ask.scan_rows * kUsualDim / std::max(ask.dim, kLeastDim);
   if (ask.filtered && ask.passing <= few)
     return {Way::kScan, 0, "few rows pass: all are looked at"};
   if (ask.filtered && share < kScatteredShare) {

@@ -532,8 +532,7 @@ base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all)
     (void)files_.remove(folder_ + "/" + name);
     return status;
   }
-  (void)loaded.index->replace(*sealed);
-  write_words(*loaded.index, part);
+  if (loaded.index->replace(*sealed)) write_words(*loaded.index, part);
   loaded.index->know_files(db.segment_files(collection));
   remove_segments(replaced);
   return db.take_status();
