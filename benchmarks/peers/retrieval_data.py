@@ -79,11 +79,11 @@ Curve = list[tuple[float, float]]  # (recall, queries/s)
 def rate_at(curve: Curve, target: float) -> float:
     """Return queries/s at a recall: log-linear between the two points around it.
 
-    Below all points: the first one that is above it, a lower bound. Above all: nan.
+    Below all points: the fastest of them, a lower bound. Above all: nan.
     """
     points = sorted(curve)
     for (low, slow), (high, fast) in itertools.pairwise(points):
         if low <= target <= high:
             share = 0.0 if high == low else (target - low) / (high - low)
             return math.exp(math.log(slow) + share * (math.log(fast) - math.log(slow)))
-    return points[0][1] if target < points[0][0] else math.nan
+    return max(rate for _, rate in points) if target < points[0][0] else math.nan
