@@ -2,8 +2,8 @@
 
 Rows of 384 floats with a text of 930 bytes and metadata; one thread; engines in turn, the median of
 five rounds; queries/s at a recall are interpolated between the two points around it, for peers too.
-Our searches, Chroma's and LanceDB's read id, score, text and metadata of each hit. DURE_BENCH_ROWS
-makes the data smaller, for a look.
+What is read of each hit stands in retrieval_engines. DURE_BENCH_ROWS makes the data smaller, for a
+look.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def curves(data: Data, searches: dict[str, Any], few: set[str]) -> dict[str, Cur
     return found
 
 
-def ratio(found: dict[str, Curve], peer: str, target: float) -> float:
+def ratio(found: dict[str, Curve], peer: str, target: float, ours: str = "dure") -> float:
     """How many times faster we are at that recall, or at the best that the peer reaches."""
     theirs = found[peer]
     target = min(target, max(right for right, _ in theirs))
-    return rate_at(found["dure"], target) / rate_at(theirs, target)
+    return rate_at(found[ours], target) / rate_at(theirs, target)
 
 
 def forced(folder: str, data: Data, where: Path) -> tuple[Curve, Curve]:
@@ -150,6 +150,7 @@ def vectors(data: Data, folder: Path) -> tuple[list[Table], list[Goal], Any]:
     build.show()
     searches: dict[str, Any] = {
         "dure": engines.dure_at(col),
+        "dure, hits read": engines.dure_at(col, read=True),
         names["faiss"]: flatly,
         names["sq8"]: engines.faiss_at(data, "HNSW32_SQ8,RFlat", 2),
         names["hnswlib"]: engines.hnswlib_at(data),
@@ -162,7 +163,7 @@ def vectors(data: Data, folder: Path) -> tuple[list[Table], list[Goal], Any]:
     avx2, widest = forced(kb, data, folder)
     narrow = rate_at(avx2, 0.99) / rate_at(widest, 0.99)
     mine, theirs, right = filtered(data, col, chroma)
-    ours = rate_at(found["dure"], 0.99)
+    ours, reading = rate_at(found["dure"], 0.99), "dure, hits read"
     goals = [
         Goal("recall .99: over faiss HNSWFlat", ratio(found, names["faiss"], 0.99), 3),
         Goal("the same, AVX2 forced", narrow * ratio(found, names["faiss"], 0.99), 2.5),
@@ -170,8 +171,16 @@ def vectors(data: Data, folder: Path) -> tuple[list[Table], list[Goal], Any]:
         Goal("recall .99: over hnswlib", ratio(found, names["hnswlib"], 0.99), 3),
         Goal("recall .99: over usearch bf16", ratio(found, names["usearch"], 0.99), 3.5),
         Goal("as ingested over optimized, recall .99", rate_at(flat, 0.99) / ours, 0.35),
-        Goal("hits read: over Chroma, at its recall", ratio(found, names["chroma"], 0.99), 10),
-        Goal("hits read: over LanceDB, at its recall", ratio(found, names["lance"], 0.99), 30),
+        Goal(
+            "hits read: over Chroma, at its recall",
+            ratio(found, names["chroma"], 0.99, reading),
+            10,
+        ),
+        Goal(
+            "hits read: over LanceDB, at its recall",
+            ratio(found, names["lance"], 0.99, reading),
+            30,
+        ),
         Goal("build: over faiss HNSWFlat", faiss_seconds / sealing, 2),
         Goal("filter of 1 %, new values: recall", right, 1, ""),
         Goal("filter of 1 %, new values: over Chroma", theirs / mine, 100),

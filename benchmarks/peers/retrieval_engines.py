@@ -1,7 +1,8 @@
 """Search engines under one call: a maker builds over the data, `at(ef)` gives a search.
 
-Each search returns row numbers. faiss-cpu, hnswlib and usearch return numbers alone; dure, Chroma
-and LanceDB read id, score, text and metadata of each hit within the timing.
+Each search returns row numbers. faiss-cpu, hnswlib and usearch return numbers and scores, so does
+"dure" (ids are strings); "dure, hits read", Chroma and LanceDB read id, score, text and metadata of
+each hit within the timing.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ def settle(col: Any, query: Any, patience: float = 120.0) -> None:  # noqa: ANN4
         time.sleep(0.2)
 
 
-def dure_at(col: Any) -> At:  # noqa: ANN401
+def dure_at(col: Any, *, read: bool = False) -> At:  # noqa: ANN401
+    """`read`: text and metadata of each hit too."""
+    include = None if read else []
+
     def at(ef: int) -> Search:
         def search(query: Any) -> list[int]:  # noqa: ANN401
-            hits = col.query(vector=query, top_k=TOP, ef=ef)
+            hits = col.query(vector=query, top_k=TOP, ef=ef, include=include)
             return [int(hit.id[1:]) for hit in hits]
 
         return search

@@ -271,7 +271,8 @@ py::tuple query(const index::Collection& col, const std::optional<Floats>& vecto
                 const std::optional<std::string>& text, const std::string& mode, std::int64_t top_k,
                 const Where& where, std::int64_t ef, std::optional<double> min_score,
                 const std::string& group_by, bool with_vectors, const Model& model,
-                bool fuse_by_score, std::pair<double, double> weights, std::optional<double> mmr) {
+                bool fuse_by_score, std::pair<double, double> weights, std::optional<double> mmr,
+                bool with_content) {
   index::QueryIn in;
   if (vector) in.vector = floats_of(*vector);
   in.text = text;
@@ -287,6 +288,7 @@ py::tuple query(const index::Collection& col, const std::optional<Floats>& vecto
   in.vector_weight = weights.first;
   in.words_weight = weights.second;
   in.mmr = mmr;
+  in.with_content = with_content;
   in.with_vectors = with_vectors;
   in.model = {model.first, model.second};
   const index::QueryOut out = value_or_throw(without_gil([&] { return col.query(in); }));
@@ -336,7 +338,7 @@ void bind_collection(py::module_& room) {
       .def("query", &query, py::arg("vector"), py::arg("text"), py::arg("mode"), py::arg("top_k"),
            py::arg("where"), py::arg("ef"), py::arg("min_score"), py::arg("group_by"),
            py::arg("with_vectors"), py::arg("model"), py::arg("fuse_by_score"), py::arg("weights"),
-           py::arg("mmr"))
+           py::arg("mmr"), py::arg("with_content"))
       .def("query_batch", &query_batch, py::arg("vectors"), py::arg("top_k"), py::arg("where"),
            py::arg("ef"))
       .def(

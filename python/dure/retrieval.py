@@ -683,7 +683,8 @@ class Collection:
             where: A Chroma filter (dict), a Qdrant filter (dict with must, should, must_not), or a
                 condition such as `"year >= 2024 and lang in ('ko', 'en')"`.
             ef: Width of the search in graph segments; None: chosen. Flat parts are always exact.
-            include: `["vector"]` adds the stored vectors.
+            include: `["vector"]` adds the stored vectors; `[]` leaves out text and metadata too,
+                which are most of the time of a short search.
             min_score: Leave out what scores less.
             group_by: A metadata field: at most one hit for each of its values.
             rerank: `rerank(text, hits) -> scores`, one per hit: orders and scores them anew.
@@ -773,6 +774,7 @@ class Collection:
             raise InvalidArgumentError(
                 "min_score is nan: nothing compares to it", argument="min_score"
             )
+        bare = include is not None and not include and rerank is None and not group_by
         found, plan = _sound(
             self._core.query,
             question.vector,
@@ -786,8 +788,9 @@ class Collection:
             _wants_vectors(include),
             self._model() if question.wants_embedding else ("", ""),
             *joining,
+            not bare,
         )
-        hits = Hits(_hit(one) for one in found)
+        hits = Hits(map(_bare_hit if bare else _hit, found))
         if rerank is not None:
             if question.text is None:
                 raise InvalidArgumentError("rerank needs the question's text", argument="rerank")
@@ -1470,6 +1473,10 @@ def _row(one: tuple[Any, ...]) -> Row:
 def _hit(one: tuple[Any, ...]) -> Hit:
     id, score, document, text, metadata, vector = one
     return _new_tuple(Hit, (id, score, text, _stored_json(metadata), document, vector))
+
+
+def _bare_hit(one: tuple[Any, ...]) -> Hit:
+    return _new_tuple(Hit, (one[0], one[1], None, {}, None, None))
 
 
 def _document(one: tuple[Any, ...]) -> StoredDocument:

@@ -241,6 +241,22 @@ def test_rankings_are_joined_as_asked(store: dure.Store) -> None:
         assert error.value.argument == next(iter(wrong))
 
 
+def test_nothing_included(store: dure.Store) -> None:
+    col = store.collection("docs", dim=2)
+    col.upsert(
+        ids=["a", "b"],
+        embeddings=[[1.0, 0.0], [0.0, 1.0]],
+        texts=["one", "two"],
+        metadata=[{"n": 1}, {"n": 1}],
+    )
+    hits = col.query([1, 0], include=[])
+    assert [(hit.id, hit.text, hit.metadata) for hit in hits] == [("a", None, {}), ("b", None, {})]
+    assert [hit.score for hit in hits] == [hit.score for hit in col.query([1, 0])]
+    grouped = col.query([1, 0], include=[], group_by="n")  # needs what it groups by
+    assert [(hit.id, hit.text) for hit in grouped] == [("a", "one")]
+    assert col.query([1, 0], include=[], mmr=0.5)[0].vector is None
+
+
 async def test_unlike_rows(store: dure.Store) -> None:
     col = store.collection("docs", dim=3)
     rng = np.random.default_rng(8)

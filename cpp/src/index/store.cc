@@ -167,6 +167,8 @@ base::Result<std::optional<QueryOut>> search_once(StoreCore& core, const StoreCo
   spec.fuse_by_score = query.fuse_by_score;
   spec.vector_weight = query.vector_weight;
   spec.words_weight = query.words_weight;
+  const bool bare = !query.with_content && !query.with_vectors && !query.mmr.has_value() &&
+                    query.group_by.empty();
   auto found = loaded.index->search(spec, out.plan);
   if (!found) return base::fail(std::move(found.error()));
   auto whole = core.read([&](StoreDb& db) {
@@ -174,7 +176,8 @@ base::Result<std::optional<QueryOut>> search_once(StoreCore& core, const StoreCo
     db.begin_read();
     for (const ScoredChunk& one : *found) {
       if (query.min_score && one.score < *query.min_score) break;
-      auto row = db.fetch(one.chunk, query.with_vectors || query.mmr.has_value());
+      auto row = bare ? db.fetch_id(one.chunk)
+                      : db.fetch(one.chunk, query.with_vectors || query.mmr.has_value());
       all = all && row.has_value();
       if (row) out.hits.push_back({std::move(*row), one.score});
     }

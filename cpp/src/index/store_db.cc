@@ -506,6 +506,14 @@ std::optional<Row> StoreDb::fetch(std::int64_t chunk, bool with_vector) {
                    "ON d.id = c.doc WHERE c.id = ?");
 }
 
+std::optional<Row> StoreDb::fetch_id(std::int64_t chunk) {
+  Cursor found(*this, "SELECT ext_id FROM chunk WHERE id = ?", chunk);
+  if (!found.next()) return std::nullopt;
+  Row row;
+  row.id = found.string(0);
+  return row;
+}
+
 std::optional<Row> StoreDb::find(std::int64_t collection, const std::string& id, bool with_vector) {
   std::int64_t chunk = 0;
   {

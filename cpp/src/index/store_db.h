@@ -82,6 +82,8 @@ class StoreDb {
   // Empty if the chunk is gone. kCorrupt (details path, row, document) if it, or its vector if
   // that is read, is not what was written.
   [[nodiscard]] std::optional<Row> fetch(std::int64_t chunk, bool with_vector);
+  // The id alone. Empty if the chunk is gone.
+  [[nodiscard]] std::optional<Row> fetch_id(std::int64_t chunk);
   [[nodiscard]] std::optional<Row> find(std::int64_t collection, const std::string& id,
                                         bool with_vector);
   // Rows by rising id, from behind `after`; `only`: rising chunk numbers, null: all.

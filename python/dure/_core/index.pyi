@@ -76,6 +76,7 @@ class Collection:
         fuse_by_score: bool,
         weights: tuple[float, float],
         mmr: float | None,
+        with_content: bool,
     ) -> tuple[list[tuple[object, ...]], dict[str, object]]: ...
     def query_batch(
         self,

@@ -275,7 +275,7 @@ def _translate(node: Condition, unknown: bool, values: list[Any]) -> str:
     there = (
         "jsonb_typeof(x) <> 'null'" if node.op != "has_element" else ("jsonb_typeof(x) = 'array'")
     )
-    values += [*bound, *made]
+    values += [*made, *bound]  # the tests stand before what they look at
     test = f"(SELECT CASE WHEN x IS NULL OR jsonb_typeof(x) = 'null' THEN NULL ELSE {there} AND "
     test += f"{leaf} END FROM (SELECT {field} AS x) f)"
     return test if unknown else f"coalesce({test}, false)"

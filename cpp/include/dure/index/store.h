@@ -102,7 +102,8 @@ struct QueryIn {
   // Given: of a wider answer the rows that are unlike each other (fusion.h, diversify). 0..1.
   std::optional<double> mmr;
   bool with_vectors = false;
-  ModelIn model;  // of `vector`, if it was made from the text
+  bool with_content = true;  // false: hits have their id and score alone
+  ModelIn model;             // of `vector`, if it was made from the text
 };
 
 struct Row {
