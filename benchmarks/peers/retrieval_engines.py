@@ -50,7 +50,7 @@ def settle(col: Any, query: Any, patience: float = 120.0) -> None:  # noqa: ANN4
 
 def dure_at(col: Any, *, read: bool = False) -> At:  # noqa: ANN401
     """`read`: text and metadata of each hit too."""
-    include = None if read else []
+    include: list[str] | None = None if read else []
 
     def at(ef: int) -> Search:
         def search(query: Any) -> list[int]:  # noqa: ANN401
