@@ -5,6 +5,7 @@
 #include "dure/base/clock.h"
 #include "dure/base/hash.h"
 #include "dure/base/random.h"
+#include "dure/base/simd.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -17,6 +18,7 @@ void bind_base(pybind11::module_& core) {
   core.attr("compiler") = std::string(base::compiler());
   core.attr("build_type") = std::string(base::build_type());
   core.attr("libraries") = std::string(base::libraries());
+  core.attr("simd") = std::string(base::name_of(base::simd_limit()));
 
   py::module_ room = core.def_submodule("base", "Clock, chance and hashes.");
   py::class_<base::Clock>(room, "Clock", "A source of time; dure.testing has a fake one.");

@@ -1,8 +1,5 @@
 #include "dure/index/kernels.h"
 
-#include <cstdlib>
-#include <string_view>
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -213,58 +210,18 @@ constexpr Kernels kVnni{Simd::kVnni, "vnni", dot_f32_avx512, dot_u8s8_vnni, dot_
 
 #pragma GCC diagnostic pop
 
-bool machine_has(Simd simd) noexcept {
-  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-  const bool avx512 =
-      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
-  switch (simd) {
-    case Simd::kScalar:
-      return true;
-    case Simd::kAvx2:
-      return avx2;
-    case Simd::kAvx512:
-      return avx2 && avx512;
-    case Simd::kVnni:
-      return avx2 && avx512 && __builtin_cpu_supports("avx512vnni") != 0;
-  }
-  return false;
-}
-#else
-constexpr Kernels kAvx2 = kScalar;
-constexpr Kernels kAvx512 = kScalar;
-constexpr Kernels kVnni = kScalar;
-bool machine_has(Simd simd) noexcept { return simd == Simd::kScalar; }
-#endif
-
 constexpr const Kernels* kAll[] = {&kVnni, &kAvx512, &kAvx2, &kScalar};  // widest first
-
-const Kernels& choose() noexcept {
-  const char* wanted = std::getenv("DURE_SIMD");  // read once, before any thread of ours
-  for (const Kernels* one : kAll) {
-    if (wanted != nullptr && std::string_view(wanted) == one->name && machine_has(one->simd)) {
-      return *one;
-    }
-  }
-  for (const Kernels* one : kAll) {
-    if (machine_has(one->simd)) return *one;
-  }
-  return kScalar;
-}
+#else
+constexpr const Kernels* kAll[] = {&kScalar};
+#endif
 
 }  // namespace
 
 const Kernels& kernels() noexcept {
-  static const Kernels& chosen = choose();
+  static const Kernels& chosen = base::widest(kAll);
   return chosen;
 }
 
-const Kernels* kernels_of(Simd simd) noexcept {
-  if (!machine_has(simd)) return nullptr;
-  for (const Kernels* one : kAll) {
-    if (one->simd == simd) return one;
-  }
-  return nullptr;
-}
+const Kernels* kernels_of(Simd simd) noexcept { return base::exactly(simd, kAll); }
 
 }  // namespace dure::index

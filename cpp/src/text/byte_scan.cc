@@ -1,7 +1,6 @@
 #include "text/byte_scan.h"
 
 #include <bit>
-#include <cstdlib>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -229,34 +228,15 @@ constexpr ByteScan kAvx512{
     Simd::kAvx512,         "avx512",      avx512::find, avx512::find_end_mark,
     avx512::find_word_end, avx512::count, avx512::check};
 
-bool machine_has(Simd simd) noexcept {
-  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi") != 0 &&
-                    __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
-  if (simd == Simd::kScalar || simd == Simd::kAvx2) return simd == Simd::kScalar || avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") != 0 &&
-         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
-}
-constexpr std::array<const ByteScan*, 3> kAll{&kAvx512, &kAvx2, &kScalar};  // widest first
+constexpr const ByteScan* kAll[] = {&kAvx512, &kAvx2, &kScalar};  // widest first
 #else
-bool machine_has(Simd simd) noexcept { return simd == Simd::kScalar; }
-constexpr std::array<const ByteScan*, 1> kAll{&kScalar};
+constexpr const ByteScan* kAll[] = {&kScalar};
 #endif
-
-const ByteScan& choose() noexcept {
-  const char* wanted = std::getenv("DURE_SIMD");  // read once, before any thread of ours
-  const std::string_view name = wanted == nullptr ? "" : wanted;
-  for (const ByteScan* one : kAll)
-    if ((name == one->name || (name == "sse2" && one == &kScalar)) && machine_has(one->simd))
-      return *one;
-  for (const ByteScan* one : kAll)
-    if (machine_has(one->simd)) return *one;
-  return kScalar;
-}
 
 }  // namespace
 
 const ByteScan& byte_scan() noexcept {
-  static const ByteScan& chosen = choose();
+  static const ByteScan& chosen = base::widest(kAll);
   return chosen;
 }
 
@@ -265,11 +245,6 @@ std::size_t find_byte(const ByteSet& set, std::string_view text, std::size_t fro
   return byte_scan().find(set, text, from, end);
 }
 
-const ByteScan* byte_scan_of(Simd simd) noexcept {
-  if (!machine_has(simd)) return nullptr;
-  for (const ByteScan* one : kAll)
-    if (one->simd == simd) return one;
-  return nullptr;
-}
+const ByteScan* byte_scan_of(Simd simd) noexcept { return base::exactly(simd, kAll); }
 
 }  // namespace dure::text

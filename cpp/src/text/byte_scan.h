@@ -1,9 +1,7 @@
 // text/byte_scan.h - searching and counting bytes of UTF-8 in vectors of 32 or 64 (private to the
 // room).
 //
-// Chosen once, at first use, by the CPU's own word; DURE_SIMD=scalar|avx2|avx512 forces a narrower
-// set (tests; sse2 is served by scalar, a set that the CPU lacks is ignored). All give equal
-// answers.
+// The set of instructions is chosen once (dure/base/simd.h). All give equal answers.
 //
 // Thread-safe: pure functions, constant tables.
 #ifndef DURE_SRC_TEXT_BYTE_SCAN_H_
@@ -14,6 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "dure/base/simd.h"
 #include "dure/text/byte_set.h"
 
 namespace dure::text {
@@ -46,7 +45,7 @@ inline constexpr auto kEndings = [] {
 // REQUIRES: from <= end <= text.size().
 using Find = std::size_t (*)(std::string_view text, std::size_t from, std::size_t end) noexcept;
 
-enum class Simd : std::uint8_t { kScalar, kAvx2, kAvx512 };
+using base::Simd;
 
 struct ByteScan {
   Simd simd;

@@ -1,8 +1,8 @@
 #include "text/transcode_wide.h"
 
 #include <bit>
-#include <cstdlib>
-#include <string_view>
+
+#include "dure/base/simd.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -13,13 +13,8 @@ namespace dure::text {
 #if defined(__x86_64__)
 
 bool has_transcode_wide() noexcept {
-  static const bool has = [] {
-    const char* wanted = std::getenv("DURE_SIMD");  // read once, before any thread of ours
-    const std::string_view set = wanted == nullptr ? "" : wanted;
-    return set != "scalar" && set != "sse2" && set != "avx2" &&
-           __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-           __builtin_cpu_supports("avx512vbmi2") != 0;
-  }();
+  static const bool has =
+      base::simd_limit() >= base::Simd::kAvx512 && __builtin_cpu_supports("avx512vbmi2") != 0;
   return has;
 }
 

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <bit>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -202,40 +201,10 @@ struct Bytes {
 #endif
 constexpr Splitter kAvx512{Simd::kAvx512, "avx512", avx512::split};
 
-bool machine_has(Simd simd) noexcept {
-  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi") != 0 &&
-                    __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
-  switch (simd) {
-    case Simd::kScalar:
-    case Simd::kSse2:
-      return true;
-    case Simd::kAvx2:
-      return avx2;
-    case Simd::kAvx512:
-      return avx2 && __builtin_cpu_supports("avx512f") != 0 &&
-             __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
-             __builtin_cpu_supports("avx512dq") != 0;
-  }
-  return false;
-}
 constexpr const Splitter* kAll[] = {&kAvx512, &kAvx2, &kSse2, &kScalar};  // widest first
 #else
-bool machine_has(Simd simd) noexcept { return simd == Simd::kScalar; }
 constexpr const Splitter* kAll[] = {&kScalar};
 #endif
-
-const Splitter& choose() noexcept {
-  const char* wanted = std::getenv("DURE_SIMD");  // read once, before any thread of ours
-  for (const Splitter* one : kAll) {
-    if (wanted != nullptr && std::string_view(wanted) == one->name && machine_has(one->simd)) {
-      return *one;
-    }
-  }
-  for (const Splitter* one : kAll) {
-    if (machine_has(one->simd)) return *one;
-  }
-  return kScalar;
-}
 
 template <Grammar G>
 std::size_t by_pieces(std::string_view text, std::size_t start, std::size_t* ends,
@@ -254,17 +223,11 @@ std::size_t by_pieces(std::string_view text, std::size_t start, std::size_t* end
 }  // namespace
 
 const Splitter& splitter() noexcept {
-  static const Splitter& chosen = choose();
+  static const Splitter& chosen = base::widest(kAll);
   return chosen;
 }
 
-const Splitter* splitter_of(Simd simd) noexcept {
-  if (!machine_has(simd)) return nullptr;
-  for (const Splitter* one : kAll) {
-    if (one->simd == simd) return one;
-  }
-  return nullptr;
-}
+const Splitter* splitter_of(Simd simd) noexcept { return base::exactly(simd, kAll); }
 
 std::size_t split_by_pieces(Grammar grammar, std::string_view text, std::size_t start,
                             std::size_t* ends, std::size_t room) noexcept {

@@ -4,22 +4,21 @@
 // same for every set of instructions. Pieces whose end the block does not show, and characters
 // that the masks do not tell apart, are left to the rules for a single piece (piece_rules.h).
 //
-// Chosen once, at first use, by the CPU's own word; DURE_SIMD=scalar|sse2|avx2|avx512 forces a
-// narrower set (tests; a set that the CPU lacks is ignored). All give equal pieces.
+// The set of instructions is chosen once (dure/base/simd.h). All give equal pieces.
 //
 // Thread-safe: pure functions, constant tables.
 #ifndef DURE_SRC_TOKENIZE_BLOCK_SPLIT_H_
 #define DURE_SRC_TOKENIZE_BLOCK_SPLIT_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
 
+#include "dure/base/simd.h"
 #include "dure/tokenize/pretokenizer.h"
 
 namespace dure::tokenize {
 
-enum class Simd : std::uint8_t { kScalar, kSse2, kAvx2, kAvx512 };
+using base::Simd;
 
 // split() of pretokenizer.h.
 using SplitFunction = std::size_t (*)(Grammar grammar, std::string_view text, std::size_t start,

@@ -15,5 +15,6 @@ version: str
 compiler: str
 build_type: str
 libraries: str
+simd: str
 
 def set_errors(errors: ModuleType) -> None: ...

@@ -1,7 +1,6 @@
 // dure/index/kernels.h - inner products, in the widest instructions this machine has.
 //
-// Chosen once, at first use, by the CPU's own word; DURE_SIMD=scalar|avx2|avx512|vnni forces a
-// narrower set (tests; a set that the CPU lacks is ignored). The integer kernels of all sets give
+// The set of instructions is chosen once (dure/base/simd.h). The integer kernels of all sets give
 // equal sums, to the bit; the float kernel differs in the order of its additions.
 //
 // Thread-safe: pure functions, constant tables.
@@ -11,9 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dure/base/simd.h"
+
 namespace dure::index {
 
-enum class Simd : std::uint8_t { kScalar, kAvx2, kAvx512, kVnni };
+using base::Simd;
 
 struct Kernels {
   Simd simd;
