@@ -12,7 +12,7 @@ import re
 import struct
 import sys
 import tarfile
-import zlib
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,8 @@ RANK_FILES = {
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
 }
 UNICODE_SHA256 = "f8863f037f9a917eff824fe0da6d1fef6029a98f34d0555fe72816a533d76e6f"
-MAGIC = b"DUREVOC1"
+MAGIC = b"DUREVOC2"
+PAD = bytes(8)
 # The order of text::CharClass; a code point in none of them is class 0, a symbol.
 CLASSES = (
     ("Binary_Property/White_Space", 1),
@@ -63,18 +64,51 @@ def ranks_of(name: str, data: bytes) -> dict[int, bytes]:
     return ranks
 
 
-def deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
-    return packer.compress(data) + packer.flush()
+def last_merge(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
+    """The two parts that are left when only merges of lower rank than `token` are made."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    limit = ranks[token]
+    while len(parts) > 2:
+        pairs = [ranks.get(a + b, limit) for a, b in pairwise(parts)]
+        best = min(pairs)
+        if best >= limit:
+            raise SystemExit(f"{token!r} is not made of two tokens")
+        at = pairs.index(best)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
 
 
 def section(tokens: dict[int, bytes], first: int) -> bytes:
-    """Header (first rank, count, raw size, packed size), then raw deflate of lengths and bytes."""
-    count = max(tokens) + 1 - first
-    column = [tokens.get(first + i, b"") for i in range(count)]  # a gap in the ranks has length 0
-    raw = bytes(len(token) for token in column) + b"".join(column)
-    packed = deflate(raw)
-    return struct.pack("<4I", first, count, len(raw), len(packed)) + packed
+    """Header (first rank, count, bytes of the tokens, packed size), single bytes, pairs of ranks.
+
+    `tokens` are all of the vocabulary. Each pair in twice as many bits as the rank has; a gap in
+    the ranks names itself twice.
+    """
+    ranks = {token: rank for rank, token in tokens.items()}
+    end = max(tokens) + 1
+    singles = b""
+    bits = place = 0
+    packed = bytearray()
+    if first == 0:
+        singles = b"".join(tokens[rank] for rank in range(256))
+        if len(singles) != 256:
+            raise SystemExit("the first 256 ranks are not the single bytes")
+    for rank in range(first + len(singles), end):
+        pair = (rank, rank)
+        if rank in tokens:
+            left, right = last_merge(tokens[rank], ranks)
+            pair = (ranks[left], ranks[right])
+        for one in pair:
+            bits |= one << place
+            place += rank.bit_length()
+        while place >= 8:
+            packed.append(bits & 255)
+            bits >>= 8
+            place -= 8
+    packed.append(bits)
+    body = singles + bytes(packed) + PAD
+    size = sum(len(token) for rank, token in tokens.items() if rank >= first)
+    return struct.pack("<4I", first, end - first, size, len(body)) + body
 
 
 def make_blob(archive: Path) -> bytes:
@@ -84,10 +118,9 @@ def make_blob(archive: Path) -> bytes:
     r50k, p50k = ranks["r50k_base"], ranks["p50k_base"]
     if any(p50k[rank] != token for rank, token in r50k.items()):
         raise SystemExit("p50k_base no longer starts with r50k_base")
-    tail = {rank: token for rank, token in p50k.items() if rank not in r50k}
     sections = [
         section(r50k, 0),
-        section(tail, max(r50k) + 1),
+        section(p50k, max(r50k) + 1),
         section(ranks["cl100k_base"], 0),
         section(ranks["o200k_base"], 0),
     ]

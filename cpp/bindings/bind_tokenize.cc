@@ -207,9 +207,10 @@ struct Batch {
     }
   }
   static bool has_surrogate(const CodeUnits& units) noexcept {
-    const auto any = [&](const auto* at) {
-      return std::any_of(at, at + units.size,
-                         [](auto unit) { return (unit & ~0x7FFU) == 0xD800U; });
+    const auto any = [&](const auto* at) {  // no early end: so it is done by vectors
+      unsigned found = 0;
+      for (std::size_t i = 0; i < units.size; ++i) found |= (at[i] & 0xFFFFF800U) == 0xD800U;
+      return found != 0;
     };
     if (units.width == 2) return any(static_cast<const std::uint16_t*>(units.data));
     return units.width == 4 && any(static_cast<const std::uint32_t*>(units.data));
@@ -219,30 +220,6 @@ struct Batch {
   std::vector<CodeUnits> all;
   std::size_t size = 0;
 };
-
-// Runs work(i) for each i below `count` on up to `threads` threads; the first exception is
-// thrown again here. REQUIRES: the GIL is not held.
-template <typename Work>
-void in_threads(std::size_t count, std::size_t threads, Work work) {
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr failure;
-  std::once_flag failed;
-  const auto loop = [&, check = base::current_cancel_check()] {
-    const base::CancelScope scope(check);
-    base::CancelTick<16> tick;
-    try {
-      for (std::size_t i; (i = next.fetch_add(1)) < count; tick()) work(i);
-    } catch (...) {
-      std::call_once(failed, [&] { failure = std::current_exception(); });
-      next.store(count);
-    }
-  };
-  std::vector<std::thread> others;
-  for (std::size_t i = 1; i < std::min(threads, count); ++i) others.emplace_back(loop);
-  loop();
-  for (std::thread& other : others) other.join();
-  if (failure) std::rethrow_exception(failure);
-}
 
 constexpr std::size_t kAloneBelow = 65'536;  // code points; starting threads would cost more
 
@@ -262,8 +239,9 @@ py::array count_batch(const Handle& handle, const py::sequence& texts, py::handl
   const Batch batch(texts);
   std::vector<std::int64_t> counts(batch.all.size());
   const std::size_t workers = threads_of(threads, batch.size);
+  ComputePool& pool = ComputePool::get();
   off_gil(batch.size + batch.all.size(), [&] {
-    in_threads(counts.size(), workers, [&](std::size_t i) {
+    pool.for_each(counts.size(), workers, [&](std::size_t i) {
       counts[i] = static_cast<std::int64_t>(tokenize::count_units(*handle, batch.all[i]).value());
     });
   });
@@ -274,9 +252,11 @@ std::vector<std::vector<Rank>> encode_all(const Handle& handle, const Batch& bat
                                           py::handle threads) {
   std::vector<std::vector<Rank>> ids(batch.all.size());
   const std::size_t workers = threads_of(threads, batch.size);
+  ComputePool& pool = ComputePool::get();
   off_gil(batch.size + batch.all.size(), [&] {
-    in_threads(ids.size(), workers,
-               [&](std::size_t i) { (void)tokenize::encode_units(*handle, batch.all[i], ids[i]); });
+    pool.for_each(ids.size(), workers, [&](std::size_t i) {
+      (void)tokenize::encode_units(*handle, batch.all[i], ids[i]);
+    });
   });
   return ids;
 }
@@ -318,8 +298,9 @@ py::list encode_batch(const Handle& handle, const py::sequence& texts, py::handl
   const auto accept = [&](std::string_view special) { return allowed.has(special); };
   std::atomic<std::size_t> refused{batch.all.size()};  // the first text with a token not allowed
   const std::size_t workers = threads_of(threads, batch.size);
+  ComputePool& pool = ComputePool::get();
   off_gil(batch.size + batch.all.size(), [&] {
-    in_threads(ids.size(), workers, [&](std::size_t i) {
+    pool.for_each(ids.size(), workers, [&](std::size_t i) {
       if (i > refused.load()) return;
       const Utf8Text utf8(batch.all[i]);
       if (check && (*handle).find_special(utf8.view(), 0, refuse)) {
@@ -350,6 +331,7 @@ struct BatchJob {
   py::object encoding;
   const Encoding* core;
   Batch batch;
+  ComputePool* pool;
   std::size_t workers;
 };
 
@@ -413,12 +395,12 @@ py::object acount(const py::object& self, const py::object& text) {
 py::object acount_batch(const py::object& self, const py::sequence& texts, py::handle threads) {
   Batch batch(texts);
   const std::size_t workers = threads_of(threads, batch.size);
-  auto own = std::make_unique<BatchJob>(
-      BatchJob{self, py::cast<const Handle&>(self).encoding, std::move(batch), workers});
+  auto own = std::make_unique<BatchJob>(BatchJob{self, py::cast<const Handle&>(self).encoding,
+                                                 std::move(batch), &ComputePool::get(), workers});
   return on_pool(std::move(own),
                  [](std::shared_ptr<BatchJob> job) -> std::unique_ptr<PyCompletion> {
                    std::vector<std::int64_t> counts(job->batch.all.size());
-                   in_threads(counts.size(), job->workers, [&](std::size_t i) {
+                   job->pool->for_each(counts.size(), job->workers, [&](std::size_t i) {
                      counts[i] = static_cast<std::int64_t>(
                          tokenize::count_units(*job->core, job->batch.all[i]).value());
                    });
@@ -677,6 +659,8 @@ void bind_tokenize(py::module_& core) {
       "knows_pattern",
       [](const std::string& pattern) { return tokenize::grammar_of(pattern).has_value(); },
       py::arg("pattern"));
+  room.def("forget_merges", &Encoding::forget_merges,
+           "For measurements: every thread forgets which words it has merged.");
   room.def("encoding_names", [] {
     py::list names;
     for (const std::string_view name : Encoding::names()) names.append(py::str(std::string(name)));

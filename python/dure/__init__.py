@@ -5,8 +5,6 @@ Every public name is loaded on first use (PEP 562), so `import dure` stays light
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dure import errors
 
 try:
@@ -17,6 +15,7 @@ except ImportError as missing:
         "scripts/build; else: pip install --force-reinstall dure"
     ) from missing
 
+TYPE_CHECKING = False  # `typing` takes a tenth of the import
 _core.set_errors(errors)
 
 __version__: str = _core.version
@@ -126,7 +125,7 @@ __all__ = ["__version__", "build_info", *_HOME, *_MODULES]  # noqa: PLE0604
 
 
 def build_info() -> dict[str, str]:
-    """Say what this build is made of: version, compiler, libraries.
+    """Say what this build is made of: version, compiler, libraries; and its SIMD path here.
 
     Returns:
         A flat dict of strings, printed by `dure versions`.
@@ -136,6 +135,7 @@ def build_info() -> dict[str, str]:
         "compiler": _core.compiler,
         "build_type": _core.build_type,
         "libraries": _core.libraries,
+        "simd": _core.simd,
     }
 
 

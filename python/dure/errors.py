@@ -31,7 +31,9 @@ A cancel is `asyncio.CancelledError`, never one of these. No message, repr or at
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

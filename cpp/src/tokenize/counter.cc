@@ -225,12 +225,30 @@ std::size_t PrefixCounts::furthest(std::size_t start, std::size_t limit) const {
     if (end > fits && end - fits > kLongSearch) {
       end = bound(fits, end, most - sum_until(first_over));
     }
+  } else {
+    end = end_in_joint(start, end, limit);
   }
   end = text::char_start(text_, end);
   base::CancelTick<16> tick;
   while (end > start && count(start, end) > limit) {
     tick();
     end = text::char_start(text_, end - 1);
+  }
+  return end;
+}
+
+std::size_t PrefixCounts::end_in_joint(std::size_t start, std::size_t end,
+                                       std::size_t limit) const {
+  const std::string_view span = text_.substr(0, end);
+  for (std::size_t at = start; at < end;) {
+    const std::size_t next = piece_end(encoding_.grammar(), span, at);
+    const std::size_t tokens = encoding_.count_piece(span.substr(at, next - at));
+    if (tokens > limit) {
+      if (end - at > kLongSearch) return bound(at, end, limit);
+      return ends_in_space(span.substr(0, next)) ? end : next;
+    }
+    limit -= tokens;
+    at = next;
   }
   return end;
 }

@@ -1,15 +1,22 @@
 #include "tokenize/embedded.h"
 
-#include <zlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
+#include <bit>
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <string_view>
 
 // data/vocab.bin, made by scripts/provenance.py: magic, number of sections, sections. A section:
-// four little-endian words (first rank, ranks, raw size, packed size), then raw deflate of one
-// length byte for each rank and the bytes of all.
+// four little-endian words (first rank, ranks, bytes of its tokens, packed size), then, where the
+// first rank is 0, the bytes that ranks 0 to 255 are, and for each further rank the two tokens that
+// merge to it, in as many bits each as the rank has. A rank that does not exist names itself twice.
+// Eight bytes of zeros end a section.
+//
+// So tokens are joined of others: nothing is inflated, and what merges to what is known too.
 asm(R"(
   .pushsection .rodata
   .balign 16
@@ -32,12 +39,17 @@ extern const char dure_vocab_blob_end[];
 namespace dure::tokenize {
 namespace {
 
-constexpr std::string_view kMagic = "DUREVOC1";
+constexpr std::string_view kMagic = "DUREVOC2";
+
+constexpr std::size_t kSingles = 256;
+constexpr std::size_t kPad = 8;    // zeros behind the bits
+constexpr std::size_t kCopy = 16;  // most tokens are shorter: one load and one store
 
 // Ranks of one section, appended to what was read before.
 struct Tokens {
-  std::vector<std::uint16_t> lengths;
+  std::vector<std::uint32_t> offsets{0};
   std::string bytes;
+  std::vector<TokenPair> pairs;
 };
 
 base::Status damaged() {
@@ -50,23 +62,11 @@ std::uint32_t word_at(std::string_view blob, std::size_t at) {
   return word;
 }
 
-bool inflate_raw(std::string_view packed, std::string& raw) {
-  z_stream stream{};
-  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) return false;
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
-  stream.avail_in = static_cast<uInt>(packed.size());
-  stream.next_out = reinterpret_cast<Bytef*>(raw.data());
-  stream.avail_out = static_cast<uInt>(raw.size());
-  const int result = inflate(&stream, Z_FINISH);
-  inflateEnd(&stream);
-  return result == Z_STREAM_END && stream.avail_out == 0;
-}
-
 // The header of section `index` and its packed bytes.
 struct Section {
   std::uint32_t first;
   std::uint32_t ranks;
-  std::uint32_t raw_size;
+  std::uint32_t size;  // of its tokens
   std::string_view packed;
 };
 
@@ -87,24 +87,85 @@ base::Result<Section> section_at(std::size_t index) {
   }
 }
 
+// Copies `count` bytes, and up to kCopy - 1 more.
+inline void copy_token(char* to, const char* from, std::size_t count) noexcept {
+  for (std::size_t i = 0; i < count; i += kCopy) {
+    std::array<char, kCopy> part;
+    std::memcpy(part.data(), from + i, kCopy);
+    std::memcpy(to + i, part.data(), kCopy);
+  }
+}
+
+// Joins the ranks from `begin` on; false if the bits are damaged. `tokens` has room for them: its
+// bytes for `room` and kCopy more.
+bool join_tokens(std::string_view bits, std::size_t begin, std::size_t room, Tokens& tokens) {
+  if (bits.size() < kPad) return false;
+  const std::size_t bit_count = 8 * (bits.size() - kPad);
+  const std::size_t end = tokens.pairs.size();
+  TokenPair* const pairs = tokens.pairs.data();
+  std::uint32_t* const offsets = tokens.offsets.data();
+  char* const bytes = tokens.bytes.data();
+  std::size_t bit = 0;
+  std::size_t at = offsets[begin];
+  for (std::size_t rank = begin; rank < end; ++rank) {
+    const auto width = static_cast<unsigned>(std::bit_width(rank));
+    if (bit + 2 * std::size_t{width} > bit_count) return false;
+    std::uint64_t word = 0;  // 2 * width + 7 bits: ranks have 28 bits at most
+    std::memcpy(&word, bits.data() + bit / 8, sizeof(word));
+    word >>= bit % 8;
+    const Rank mask = (Rank{1} << width) - 1;
+    const TokenPair pair{static_cast<Rank>(word) & mask, static_cast<Rank>(word >> width) & mask};
+    bit += 2 * std::size_t{width};
+    pairs[rank] = pair;
+    if (pair.left < rank && pair.right < rank) {
+      const std::size_t left = offsets[pair.left + 1] - offsets[pair.left];
+      const std::size_t right = offsets[pair.right + 1] - offsets[pair.right];
+      if (at + left + right > room) return false;
+      copy_token(bytes + at, bytes + offsets[pair.left], left);
+      copy_token(bytes + at + left, bytes + offsets[pair.right], right);
+      at += left + right;
+    } else if (pair.left != rank || pair.right != rank) {
+      return false;
+    }
+    offsets[rank + 1] = static_cast<std::uint32_t>(at);
+  }
+  return at == room;
+}
+
 base::Status read_section(std::size_t index, Tokens& tokens) {
   const base::Result<Section> section = section_at(index);
   if (!section) return section.error();
-  std::string raw(section->raw_size, '\0');
-  if (section->first != tokens.lengths.size() || section->ranks > raw.size() ||
-      !inflate_raw(section->packed, raw)) {
-    return damaged();
+  std::size_t begin = section->first;
+  const std::size_t end = begin + section->ranks;
+  if (begin != tokens.pairs.size() || end >= std::size_t{1} << 28U) return damaged();
+  std::string_view bits = section->packed;
+  const std::size_t room = tokens.offsets.back() + std::size_t{section->size};
+  tokens.bytes.resize(room + 2 * kCopy);
+  tokens.pairs.resize(end);
+  tokens.offsets.resize(end + 1);
+  if (begin == 0) {
+    if (bits.size() < kSingles || end < kSingles || room < kSingles) return damaged();
+    std::memcpy(tokens.bytes.data(), bits.data(), kSingles);
+    bits.remove_prefix(kSingles);
+    for (Rank rank = 0; rank < kSingles; ++rank) {
+      tokens.pairs[rank] = {rank, rank};
+      tokens.offsets[rank + 1] = rank + 1;
+    }
+    begin = kSingles;
   }
-  for (std::size_t i = 0; i < section->ranks; ++i) {
-    tokens.lengths.push_back(static_cast<unsigned char>(raw[i]));
-  }
-  if (tokens.bytes.empty()) {
-    raw.erase(0, section->ranks);
-    tokens.bytes = std::move(raw);
-  } else {
-    tokens.bytes.append(raw, section->ranks);
-  }
+  if (!join_tokens(bits, begin, room, tokens)) return damaged();
+  tokens.bytes.resize(room);
   return {};
+}
+
+// The pages of the blob are not needed again: the process need not hold them.
+void forget_blob() noexcept {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t begin =
+      (reinterpret_cast<std::uintptr_t>(dure_vocab_blob) + page - 1) / page * page;
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(dure_vocab_blob_end) / page * page;
+  // They are backed by the file: whoever reads them again gets them from there.
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 base::Result<std::shared_ptr<const Vocab>> load(Embedded which) {
@@ -114,7 +175,8 @@ base::Result<std::shared_ptr<const Vocab>> load(Embedded which) {
   DURE_RETURN_IF_ERROR(read_section(kFirstSection[static_cast<std::size_t>(which)], tokens));
   if (which == Embedded::kP50k) DURE_RETURN_IF_ERROR(read_section(1, tokens));
   base::Result<std::unique_ptr<Vocab>> vocab =
-      Vocab::create(std::move(tokens.lengths), std::move(tokens.bytes), /*canonical=*/true);
+      Vocab::create(std::move(tokens.offsets), std::move(tokens.bytes), std::move(tokens.pairs));
+  forget_blob();
   if (!vocab) return base::fail(damaged());
   return std::shared_ptr<const Vocab>(std::move(*vocab));
 }

@@ -174,6 +174,8 @@ std::size_t Encoding::truncate(std::string_view text, std::size_t limit) const {
   return PrefixCounts(*this, text, limit).furthest(0, limit);
 }
 
+void Encoding::forget_merges() noexcept { MergeCache::forget_all(); }
+
 void Encoding::encode_piece(std::string_view piece, std::vector<Rank>& out) const {
   merge_piece(vocab(), piece, out);
 }

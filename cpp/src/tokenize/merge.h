@@ -26,7 +26,7 @@ std::size_t merge_short(const Vocab& vocab, PairMemo& memo, std::string_view pie
 struct ShortPiece {
   const char* data;
   std::size_t size;  // 1 to kMostBytes
-  static constexpr std::size_t kMostBytes = 16;
+  static constexpr std::size_t kMostBytes = 32;
   std::array<Rank, kMostBytes> ids;
   std::size_t count;
 };

@@ -23,6 +23,8 @@ class MergeCache {
 
   // This thread's; made on first use, freed when the thread ends.
   static MergeCache& of_thread();
+  // Every thread's, when it asks for it next: so that a measurement meets no text that is known.
+  static void forget_all() noexcept;
 
   // Ids of the piece copied into `out` (room for kMostIds); returns their number, 0: not known.
   std::size_t find(const ShortKey& key, std::uint64_t hash, std::uint32_t serial,
@@ -78,6 +80,15 @@ class MergeCache {
     }
     return count;
   }
+  [[nodiscard]] bool has_long(const LongKey& key, std::uint64_t hash, std::size_t length,
+                              std::uint32_t serial) const noexcept {
+    const LongSlot& slot = long_slots_.data()[hash >> kLongShift];
+    return slot.key == key && (slot.ids[0] & 15U) != 0 && (slot.ids[1] & 15U) == serial &&
+           (slot.ids[2] & 15U) == length - 16;
+  }
+  void prefetch_long(std::uint64_t hash) const noexcept {
+    __builtin_prefetch(&long_slots_.data()[hash >> kLongShift]);
+  }
   void store_long(const LongKey& key, std::uint64_t hash, std::size_t length, std::uint32_t serial,
                   const Rank* ids, std::size_t count) noexcept {
     if (count > kMostLongIds || serial > 15) return;
@@ -120,6 +131,7 @@ class MergeCache {
   HugeArray<Slot> slots_;
   HugeArray<LongSlot> long_slots_;
   PairMemo pairs_;
+  std::uint32_t generation_ = 0;  // of forget_all()
 };
 
 }  // namespace dure::tokenize

@@ -140,7 +140,7 @@ std::size_t merge_one(const Vocab& vocab, const Pairs& pairs, std::string_view p
 template <typename Pairs>
 void merge_interleaved(const Vocab& vocab, const Pairs& pairs,
                        std::span<ShortPiece> pieces) noexcept {
-  constexpr std::size_t kLanes = 8;
+  constexpr std::size_t kLanes = 16;
   std::array<Parts<Pairs, ShortPiece::kMostBytes>, kLanes> lanes;
   std::array<std::size_t, kLanes> of{};  // the piece in each lane
   std::size_t next = 0;

@@ -40,11 +40,15 @@ class PairMemo {
     const std::uint64_t pair = std::uint64_t{left} << kIdBits | right;
     __builtin_prefetch(&slots_.data()[pair * 0x9E3779B97F4A7C15ULL >> (64 - kBits)]);
   }
-  // How often the vocabulary had to be asked since reset_learned().
+  // How often the vocabulary had to be asked since release().
   [[nodiscard]] std::size_t learned() const noexcept { return learned_; }
-  void reset_learned() noexcept { learned_ = 0; }
   // Forgets everything; answers stay the same.
   void clear() noexcept { slots_.clear(); }
+  // The same where it is not needed any more: its memory goes too.
+  void release() noexcept {
+    learned_ = 0;
+    slots_.release();
+  }
 
  private:
   static constexpr unsigned kBits = 17;

@@ -1,23 +1,19 @@
 #include "tokenize/pair_table.h"
 
 #include <algorithm>
-#include <bit>
 
 namespace dure::tokenize {
+namespace {
 
-PairTable::PairTable(std::size_t tokens) : slots_(std::bit_ceil(2 * tokens + 2)) {
-  mask_ = slots_.size() - 1;
-  shift_ = 64U - static_cast<unsigned>(std::countr_zero(slots_.size()));
-  filter_.assign(std::bit_ceil(tokens / 8 + 1), 0);  // eight bits a token
-  filter_mask_ = filter_.size() - 1;
-}
+constexpr std::size_t kBytes = 256;  // the single bytes come first where pairs are known
+
+}  // namespace
 
 void PairTable::insert(Rank left, Rank right, Rank merged) noexcept {
   const std::uint64_t pair = pair_of(left, right);
   const std::uint64_t hash = hash_of(pair);
-  filter_[hash >> 20U & filter_mask_] |= 1ULL << (hash & 63U);
-  std::size_t slot = hash >> shift_;
-  while (slots_.data()[slot] != kFree) slot = (slot + 1) & mask_;
+  std::size_t slot = home(hash);
+  while (slots_.data()[slot] != kFree) slot = next(slot);
   slots_.data()[slot] = pair << kIdBits | merged;
 }
 
@@ -48,6 +44,19 @@ std::unique_ptr<const PairTable> PairTable::create(const Vocab& vocab) {
   for (Rank rank = 0; rank < vocab.size(); ++rank) {
     const std::string_view token = vocab.token(rank);
     if (token.size() > 1 && !table->add(vocab, token, rank)) return nullptr;
+  }
+  return table;
+}
+
+std::unique_ptr<const PairTable> PairTable::of(std::span<const TokenPair> pairs) {
+  std::unique_ptr<PairTable> table(new PairTable(pairs.size()));
+  constexpr std::size_t kAhead = 16;  // slots that are being fetched
+  for (std::size_t rank = kBytes; rank < pairs.size(); ++rank) {
+    if (rank + kAhead < pairs.size()) {
+      table->prefetch(pairs[rank + kAhead].left, pairs[rank + kAhead].right);
+    }
+    const auto [left, right] = pairs[rank];
+    if (left < rank && right < rank) table->insert(left, right, static_cast<Rank>(rank));
   }
   return table;
 }

@@ -55,7 +55,7 @@ bool ProbeTable::fill() {
 }
 
 bool ProbeTable::insert_short(const ShortKey& key, Rank rank) noexcept {
-  for (Bucket* bucket = &buckets_[hash_of(key) >> shift_];;) {
+  for (Bucket* bucket = home(hash_of(key));;) {
     for (std::size_t i = 0; i < kSlots; ++i) {
       if (bucket->keys[i].high == 0) {
         bucket->keys[i] = key;

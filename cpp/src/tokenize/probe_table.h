@@ -95,19 +95,23 @@ class ProbeTable {
 
   // REQUIRES: hash == hash_of(key).
   [[nodiscard]] Rank find(const ShortKey& key, std::uint64_t hash) const noexcept {
-    const Bucket* bucket = &buckets_[hash >> shift_];
+    const Bucket* bucket = home(hash);
     while (true) {
       // Chosen by arithmetic, not by branches: the slot cannot be foreseen. kNoRank is all ones.
       const Rank rank = (bucket->rank[0] | unlike(bucket->keys[0], key)) &
                         (bucket->rank[1] | unlike(bucket->keys[1], key)) &
                         (bucket->rank[2] | unlike(bucket->keys[2], key));
-      if (bucket->overflow == 0 || rank != kNoRank) [[likely]]
+      // One branch, hardly ever taken: a full bucket alone says nothing.
+      const std::uint32_t elsewhere =
+          bucket->overflow & static_cast<std::uint32_t>(rank == kNoRank);
+      if (elsewhere == 0) [[likely]]
         return rank;
       bucket = bucket == last_ ? buckets_ : bucket + 1;
     }
   }
-  void prefetch(std::uint64_t hash) const noexcept {
-    __builtin_prefetch(&buckets_[hash >> shift_]);
+  void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(home(hash)); }
+  void prefetch_long(std::uint64_t hash) const noexcept {
+    __builtin_prefetch(&long_.data()[hash >> long_shift_]);
   }
   // REQUIRES: bytes.size() > kShort.
   [[nodiscard]] Rank find_long(std::string_view bytes) const noexcept {
@@ -143,6 +147,9 @@ class ProbeTable {
 #else
     return Rank{a == b} - 1;
 #endif
+  }
+  [[nodiscard]] Bucket* home(std::uint64_t hash) const noexcept {
+    return buckets_ + (hash >> shift_);
   }
   ProbeTable(std::string_view bytes, std::span<const std::uint32_t> offsets) noexcept
       : bytes_(bytes), offsets_(offsets) {}

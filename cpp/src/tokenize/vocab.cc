@@ -23,26 +23,19 @@ base::Status bad_ranks(std::string message) {
 
 }  // namespace
 
-Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes, bool canonical)
+Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes, std::vector<TokenPair> pairs)
     : offsets_(std::move(offsets)),
       bytes_(std::move(bytes)),
       serial_(next_serial()),
-      known_canonical_(canonical) {}
+      pairs_known_(!pairs.empty()),
+      known_pairs_(std::move(pairs)) {}
 
 Vocab::~Vocab() = default;
 
-base::Result<std::unique_ptr<Vocab>> Vocab::create(std::vector<std::uint16_t> lengths,
-                                                   std::string bytes, bool canonical) {
-  std::vector<std::uint32_t> offsets(lengths.size() + 1);
-  std::uint64_t at = 0;
-  for (std::size_t i = 0; i < lengths.size(); ++i) {
-    at += lengths[i];
-    offsets[i + 1] = static_cast<std::uint32_t>(at);
-  }
-  if (at != bytes.size() || at > std::numeric_limits<std::uint32_t>::max()) {
-    return base::fail(bad_ranks("the lengths of the tokens do not add up to their bytes"));
-  }
-  std::unique_ptr<Vocab> vocab(new Vocab(std::move(offsets), std::move(bytes), canonical));
+base::Result<std::unique_ptr<Vocab>> Vocab::create(std::vector<std::uint32_t> offsets,
+                                                   std::string bytes,
+                                                   std::vector<TokenPair> pairs) {
+  std::unique_ptr<Vocab> vocab(new Vocab(std::move(offsets), std::move(bytes), std::move(pairs)));
   DURE_RETURN_IF_ERROR(vocab->index());
   return vocab;
 }
@@ -61,14 +54,21 @@ base::Result<std::unique_ptr<Vocab>> Vocab::create(
   }
   std::sort(tokens.begin(), tokens.end(),
             [](const auto& a, const auto& b) { return a.second < b.second; });
-  std::vector<std::uint16_t> lengths(tokens.empty() ? 0 : std::size_t{highest} + 1);
+  std::vector<std::uint32_t> offsets{0};
+  offsets.reserve(std::size_t{highest} + 2);
   std::string bytes;
   for (const auto& [token, rank] : tokens) {
-    if (lengths[rank] != 0) return base::fail(bad_ranks("two tokens have one rank"));
-    lengths[rank] = static_cast<std::uint16_t>(token.size());
+    if (offsets.size() > std::size_t{rank} + 1) {
+      return base::fail(bad_ranks("two tokens have one rank"));
+    }
+    offsets.resize(std::size_t{rank} + 1, offsets.back());  // gaps
     bytes += token;
+    if (bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
+      return base::fail(bad_ranks("the tokens have more than 4 GB"));
+    }
+    offsets.push_back(static_cast<std::uint32_t>(bytes.size()));
   }
-  return create(std::move(lengths), std::move(bytes));
+  return create(std::move(offsets), std::move(bytes));
 }
 
 base::Status Vocab::index() {
@@ -92,7 +92,8 @@ base::Status Vocab::index() {
 
 const PairTable* Vocab::pair_table() const {
   std::call_once(pairs_once_, [this] {
-    pair_table_ = PairTable::create(*this);
+    pair_table_ = pairs_known_ ? PairTable::of(known_pairs_) : PairTable::create(*this);
+    known_pairs_ = {};
     ready_pairs_.store(pair_table_.get(), std::memory_order_release);
   });
   return pair_table_.get();

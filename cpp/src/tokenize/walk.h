@@ -5,6 +5,7 @@
 #ifndef DURE_SRC_TOKENIZE_WALK_H_
 #define DURE_SRC_TOKENIZE_WALK_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -84,33 +85,36 @@ class Count {
 template <typename Sink>
 class Walk {
  public:
-  static constexpr std::size_t kBatch = 128;
+  // Pieces that are handed over together; so many that what must be merged is worth it.
+  static constexpr std::size_t kBatch = 384;
 
   Walk(const Vocab& vocab, std::string_view text, Sink& sink)
       : vocab_(vocab),
         table_(vocab.table()),
         text_(text),
         sink_(sink),
-        cache_(MergeCache::of_thread()) {}
+        cache_(MergeCache::of_thread()),
+        hashed_(std::max(vocab.longest(), MergeCache::kLongest)) {}
 
   // Hands the ids of the pieces text[start:ends[0]), [ends[0]:ends[1]) ... to the sink.
   // REQUIRES: ends.size() <= kBatch.
   void pieces(std::size_t start, std::span<const std::size_t> ends) {
-    const std::size_t count = ends.size();
-    fetch(start, ends.data(), count);
-    const std::size_t misses = probe(start, ends.data(), count);
-    if (misses != 0 && PairMemo::fits(vocab_)) merge_new(start, ends.data(), misses);
-    std::size_t done = 0;
-    for (std::size_t i = 0; i < misses; ++i) {
-      const std::size_t piece = missed_.data()[i];
-      sink_.hits(ranks_.data() + done, piece - done);
-      const std::size_t from = piece == 0 ? start : ends[piece - 1];
-      missed(text_.substr(from, ends[piece] - from), piece);
-      done = piece + 1;
+    for (std::size_t first = 0; first < ends.size();) {
+      std::size_t last = first;
+      std::size_t misses = 0;
+      while (last < ends.size() && misses < kEnough) {
+        const std::size_t next = std::min(last + kLines, ends.size());
+        const std::size_t at = last == 0 ? start : ends[last - 1];
+        fetch(at, ends.data(), last, next);
+        misses = probe(at, ends.data(), last, next, misses);
+        last = next;
+      }
+      if (misses != 0 && PairMemo::fits(vocab_)) merge_new(start, ends.data(), misses);
+      hand_over(start, ends.data(), first, last, misses);
+      first = last;
     }
-    sink_.hits(ranks_.data() + done, count - done);
-    if (cache_.pairs().learned() > kWorthATable) {
-      cache_.pairs().reset_learned();
+    if (cache_.pairs().learned() > (vocab_.pairs_known() ? kWorthKnown : kWorthATable)) {
+      cache_.pairs().release();
       (void)vocab_.pair_table();
     }
   }
@@ -118,42 +122,81 @@ class Walk {
  private:
   // As many questions by bytes cost about what the table of all pairs does.
   static constexpr std::size_t kWorthATable = 200'000;
+  static constexpr std::size_t kWorthKnown = 5'000;  // where the pairs are known
 
-  // Makes the keys and has their lines of the vocabulary fetched.
-  void fetch(std::size_t start, const std::size_t* ends, std::size_t count) noexcept {
+  // Pieces whose lines of the vocabulary are fetched together: more would crowd the L1 cache.
+  static constexpr std::size_t kLines = 128;
+  // Pieces that are no token before they are merged: fewer would wait for memory one by one.
+  static constexpr std::size_t kEnough = 24;
+  static constexpr std::size_t kMostMisses = kEnough - 1 + kLines;
+
+  // The pieces from `first` to `last`, `misses` of which are no token, to the sink.
+  void hand_over(std::size_t start, const std::size_t* ends, std::size_t first, std::size_t last,
+                 std::size_t misses) {
+    std::size_t done = first;
+    for (std::size_t i = 0; i < misses; ++i) {
+      const std::size_t piece = missed_.data()[i];
+      sink_.hits(ranks_.data() + done, piece - done);
+      const std::size_t from = piece == 0 ? start : ends[piece - 1];
+      missed(text_.substr(from, ends[piece] - from), piece);
+      done = piece + 1;
+    }
+    sink_.hits(ranks_.data() + done, last - done);
+  }
+
+  // Makes the keys of the pieces from `first`, which begins at `at`, to `last`, and has their lines
+  // of the vocabulary fetched.
+  void fetch(std::size_t at, const std::size_t* ends, std::size_t first,
+             std::size_t last) noexcept {
     const char* const begin = text_.data();
     const char* const end = begin + text_.size();
     ShortKey* const keys = keys_.data();
     std::uint64_t* const hashes = hashes_.data();
-    std::size_t at = start;
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = first; i < last; ++i) {
       const std::size_t length = ends[i] - at;
       if (length <= kShort) [[likely]] {
         keys[i] = short_key(begin + at, length, end);
         hashes[i] = hash_of(keys[i]);
         table_.prefetch(hashes[i]);
+      } else if (length <= hashed_) {
+        hashes[i] = hash_of(long_key({begin + at, length}), length);
+        table_.prefetch_long(hashes[i]);
       }
       at = ends[i];
     }
   }
 
-  // Looks all up, without a branch on the outcome; returns how many are no token. Their line of
-  // the cache is fetched.
-  std::size_t probe(std::size_t start, const std::size_t* ends, std::size_t count) noexcept {
+  // Looks the same up, without a branch on the outcome; adds to the `before` that are no token, and
+  // returns how many these are now. Their line of the cache is fetched.
+  std::size_t probe(std::size_t at, const std::size_t* ends, std::size_t first, std::size_t last,
+                    std::size_t before) noexcept {
     const ShortKey* const keys = keys_.data();
-    std::size_t misses = 0;
-    std::size_t at = start;
-    for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t begin = at;
+    std::size_t misses = before;
+    for (std::size_t i = first; i < last; ++i) {
       const std::size_t length = ends[i] - at;
       const Rank rank = length <= kShort ? table_.find(keys[i], hashes_.data()[i])
-                                         : vocab_.find(text_.substr(at, length));
+                                         : find_long(at, length, hashes_.data()[i]);
       ranks_.data()[i] = rank;
       missed_.data()[misses] = static_cast<std::uint32_t>(i);
       misses += rank == kNoRank ? 1 : 0;
       at = ends[i];
     }
-    for (std::size_t i = 0; i < misses; ++i) cache_.prefetch(hashes_.data()[missed_.data()[i]]);
+    for (std::size_t i = before; i < misses; ++i) {
+      const std::size_t piece = missed_.data()[i];
+      const std::size_t from = piece == first ? begin : ends[piece - 1];
+      if (ends[piece] - from <= kShort) {
+        cache_.prefetch(hashes_.data()[piece]);
+      } else if (ends[piece] - from <= MergeCache::kLongest) {
+        cache_.prefetch_long(hashes_.data()[piece]);
+      }
+    }
     return misses;
+  }
+  [[nodiscard]] Rank find_long(std::size_t at, std::size_t length,
+                               std::uint64_t hash) const noexcept {
+    if (length > vocab_.longest()) return kNoRank;
+    return table_.find_long({text_.data() + at, length}, hash);
   }
 
   // Merges the short ones that the cache does not know, all together; group_ has their ids, and
@@ -164,8 +207,7 @@ class Walk {
       const std::size_t index = missed_.data()[i];
       const std::size_t from = index == 0 ? start : ends[index - 1];
       const std::size_t length = ends[index] - from;
-      if (length > kShort) continue;
-      if (cache_.has(keys_.data()[index], hashes_.data()[index], vocab_.serial())) continue;
+      if (length > MergeCache::kLongest || known(text_.substr(from, length), index)) continue;
       group_.data()[fresh].data = text_.data() + from;
       group_.data()[fresh].size = length;
       ranks_.data()[index] = static_cast<Rank>(fresh++);
@@ -173,12 +215,25 @@ class Walk {
     merge_group(vocab_, cache_.pairs(), std::span(group_.data(), fresh));
   }
 
+  // Does the cache know it?
+  [[nodiscard]] bool known(std::string_view piece, std::size_t index) const noexcept {
+    const std::uint64_t hash = hashes_.data()[index];
+    return piece.size() <= kShort
+               ? cache_.has(keys_.data()[index], hash, vocab_.serial())
+               : cache_.has_long(long_key(piece), hash, piece.size(), vocab_.serial());
+  }
+
   void missed(std::string_view piece, std::size_t index) {
     const bool fits = PairMemo::fits(vocab_);
     if (ranks_.data()[index] != kNoRank) {
       const ShortPiece& merged = group_.data()[ranks_.data()[index]];
-      cache_.store(keys_.data()[index], hashes_.data()[index], vocab_.serial(), merged.ids.data(),
-                   merged.count);
+      if (piece.size() <= kShort) {
+        cache_.store(keys_.data()[index], hashes_.data()[index], vocab_.serial(), merged.ids.data(),
+                     merged.count);
+      } else {
+        cache_.store_long(long_key(piece), hashes_.data()[index], piece.size(), vocab_.serial(),
+                          merged.ids.data(), merged.count);
+      }
       sink_.many(merged.ids.data(), merged.count);
     } else if (piece.size() <= kShort && fits) {
       const ShortKey& key = keys_[index];
@@ -214,11 +269,12 @@ class Walk {
   std::string_view text_;
   Sink& sink_;
   MergeCache& cache_;
+  const std::size_t hashed_;  // longest piece that has a hash
   std::array<ShortKey, kBatch> keys_;
   std::array<std::uint64_t, kBatch> hashes_;
   std::array<Rank, kBatch> ranks_;
-  std::array<std::uint32_t, kBatch> missed_;  // indices of the pieces that are no token
-  std::array<ShortPiece, kBatch> group_;
+  std::array<std::uint32_t, kMostMisses + 1> missed_;  // indices of the pieces that are no token
+  std::array<ShortPiece, kMostMisses> group_;
   std::vector<Rank> long_;
 };
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import RLock  # that of `threading`, which takes longer to import than all of this
 
 from dure._core import tokenize as _native
 from dure.errors import InvalidArgumentError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENCODINGS", "get_encoding", "list_encoding_names"]
 
-_lock = threading.RLock()
+_lock = RLock()
 _BUILT_IN: tuple[str, ...] = tuple(_native.encoding_names())
 ENCODINGS: dict[str, Encoding] = {}
 ENCODING_CONSTRUCTORS: dict[str, Callable[[], dict[str, Any]]] | None = None

@@ -49,6 +49,40 @@ TEST(MergePiece, IsTheSlowMergeAtEveryLength) {
   expect_same_at_every_length();
 }
 
+// The blob says what each token is merged of; merging its bytes says the same.
+TEST(PairTable, TheEmbeddedPairsAreThoseOfTheMerges) {
+  for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
+    const Vocab& known = vocab(name);
+    ASSERT_TRUE(known.pairs_known()) << name;
+    const auto found = PairTable::create(known);
+    ASSERT_NE(found, nullptr) << name;
+    std::size_t pairs = 0;
+    found->each([&](Rank left, Rank right, Rank merged) {
+      ++pairs;
+      ASSERT_EQ(known.pair_table()->find(left, right), merged) << name;
+    });
+    std::size_t tokens = 0;
+    for (Rank rank = 0; rank < known.size(); ++rank) tokens += known.token(rank).size() > 1;
+    EXPECT_EQ(pairs, tokens) << name;
+    std::size_t shipped = 0;
+    known.pair_table()->each([&](Rank, Rank, Rank) { ++shipped; });
+    EXPECT_EQ(shipped, tokens) << name;
+  }
+}
+
+// Full buckets send the question on to the next one; every token must still be found.
+TEST(ProbeTable, FindsEveryToken) {
+  for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
+    const Vocab& all = vocab(name);
+    for (Rank rank = 0; rank < all.size(); ++rank) {
+      const std::string_view token = all.token(rank);
+      if (token.empty()) continue;
+      ASSERT_EQ(all.find(token), rank) << name;
+      ASSERT_EQ(all.find(std::string(token) + "\xFE\xFF"), kNoRank) << name;
+    }
+  }
+}
+
 TEST(MergePiece, IsTheSlowMergeOnRuns) {
   for (const std::string_view name : {"r50k_base", "cl100k_base", "o200k_base"}) {
     for (const char letter : {'a', ' ', '=', '\n', '0', '\xCC'}) {

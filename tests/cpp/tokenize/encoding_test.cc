@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "dure/base/cancel.h"
 #include "dure/tokenize/bpe.h"
 #include "dure/tokenize/counter.h"
 
@@ -65,6 +66,38 @@ TEST(Encoding, SpecialTokensOnlyWhereAllowed) {
 TEST(Encoding, AnIdWithTwoNamesDecodesToEndOfPrompt) {
   EXPECT_EQ(encoding("o200k_harmony").token_bytes(200018), "<|endofprompt|>");
   EXPECT_EQ(encoding("o200k_harmony").max_token_value(), 201087U);
+}
+
+// Words are looked up and merged many at a time, new and known ones side by side: each must come
+// out as it would alone.
+TEST(Encoding, ManyWordsAtOnceAreMergedAsEachAlone) {
+  std::mt19937 chance(9);
+  const std::vector<std::string> letters{
+      "a",        "e",       "t", "q", "z", "E", "\xED\x95\x9C", "\xEA\xB5\xAD", "\xEC\x9D\x98",
+      "\xC3\xA9", "\xD0\xB6"};
+  for (const std::string_view name : {"r50k_base", "p50k_base", "cl100k_base", "o200k_base"}) {
+    const Encoding& one = encoding(name);
+    std::string text;
+    for (int i = 0; i < 4'000; ++i) {
+      const std::size_t length = 1 + chance() % 40;
+      std::string word = chance() % 4 == 0 ? " the" : " ";
+      while (word.size() < length) word += letters[chance() % letters.size()];
+      text += word;
+      if (chance() % 3 == 0) text += word;  // again, often in the same batch
+    }
+    Ids wanted;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = piece_end(one.grammar(), text, at);
+      merge_piece_slowly(one.vocab(), std::string_view(text).substr(at, end - at), wanted);
+      at = end;
+    }
+    for (int round = 0; round < 3; ++round) {  // new, known, and half forgotten
+      EXPECT_EQ(encode(name, text), wanted) << name << " " << round;
+      EXPECT_EQ(one.count(text), wanted.size()) << name << " " << round;
+      EXPECT_EQ(PrefixCounts(one, text).total(), wanted.size()) << name << " " << round;
+      if (round == 1) Encoding::forget_merges();
+    }
+  }
 }
 
 TEST(Encoding, UnknownIdSaysWhich) {
@@ -185,6 +218,64 @@ TEST(Truncate, IsExactInLongPieces) {
       ASSERT_EQ(encoding(name).truncate(text, limit), best) << name << ": " << text;
     }
   }
+}
+
+// Every span that split_at makes within one endless word is the longest, by trying all ends.
+TEST(SplitAt, IsExactInEndlessWords) {
+  std::mt19937 chance(5);
+  std::string letters;
+  for (int i = 0; i < 2'500; ++i) letters += static_cast<char>('a' + chance() % 26);
+  std::string hangul;
+  for (int i = 0; i < 1'000; ++i) hangul += i % 7 == 3 ? "\xED\x95\x9C" : "\xEA\xB5\xAD";
+  const std::string mixed = letters + hangul + std::string(3'000, ' ') + letters + "'S" + hangul;
+  for (const std::string_view name : {"r50k_base", "cl100k_base", "o200k_base"}) {
+    const Encoding& one = encoding(name);
+    for (const std::string& text : {letters, hangul, std::string(3'000, ' '), mixed}) {
+      const auto spans = split_at(one, text, 90, 0).value();
+      std::size_t done = 0;
+      for (const auto& [start, end] : spans) {
+        ASSERT_EQ(start, done);
+        ASSERT_LE(one.count(text.substr(start, end - start)), 90U);
+        done = end;
+      }
+      ASSERT_EQ(done, text.size());
+      for (std::size_t i = 0; i < spans.size(); i += 25) {
+        const auto [start, end] = spans[i];
+        const std::size_t last = std::min(text.size(), end + 200);
+        for (std::size_t longer = end + 1; longer <= last; ++longer) {
+          if (longer < text.size() && (text[longer] & 0xC0) == 0x80) continue;
+          ASSERT_GT(one.count(text.substr(start, longer - start)), 90U)
+              << name << " " << start << " " << end << " " << longer;
+        }
+      }
+    }
+  }
+}
+
+class Polls final : public base::CancelCheck {
+ public:
+  void poll() override { ++count; }
+  std::size_t count = 0;
+};
+
+// What a cut asks for is counted, not its time: each look at the cancel check stands for a fixed
+// piece of work.
+TEST(SplitAt, WorkGrowsAsTheWordDoes) {
+  const Encoding& one = encoding("cl100k_base");
+  std::mt19937 chance(6);
+  std::string word;
+  for (int i = 0; i < 40'000; ++i) word += static_cast<char>('a' + chance() % 26);
+  const auto work = [&](std::size_t size) {
+    Polls polls;
+    const base::CancelScope scope(&polls);
+    EXPECT_GT(split_at(one, std::string_view(word).substr(0, size), 100, 0).value().size(),
+              size / 500);
+    return polls.count;
+  };
+  const std::size_t small = work(10'000);
+  const std::size_t large = work(40'000);
+  EXPECT_LT(small, 2'000U);
+  EXPECT_LT(large, 5 * small + 50);
 }
 
 TEST(Truncate, FindsItsPlaceInAMegabyteWithoutSpaces) {

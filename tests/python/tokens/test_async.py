@@ -79,6 +79,29 @@ async def test_the_text_is_held_while_it_is_read_and_no_longer() -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_batches_from_everywhere_at_once() -> None:
+    """Loops that share the pool's threads: each ends, and each has its own counts."""
+    encoding = tokens.get_encoding("o200k_base")
+    batches = [[f"text {i} of {n} " * (40 + 13 * i) for i in range(60)] for n in range(6)]
+    wanted = [[encoding.count(text) for text in batch] for batch in batches]
+    found: list[list[int]] = []
+
+    def count(batch: list[str], threads: int) -> None:
+        found.extend(encoding.count_batch(batch, threads=threads).tolist() for _ in range(4))
+        found.extend([len(ids) for ids in encoding.encode_ordinary_batch(batch)] for _ in range(2))
+
+    threads = [
+        threading.Thread(target=count, args=(batch, 1 + n % 4)) for n, batch in enumerate(batches)
+    ]
+    for thread in threads:
+        thread.start()
+    again = await asyncio.gather(*(encoding.acount_batch(batch) for batch in batches * 4))
+    for thread in threads:
+        thread.join()
+    assert [counts.tolist() for counts in again] == wanted * 4
+    assert sorted(found) == sorted(wanted * 6)
+
+
 def test_a_loop_that_closes_first() -> None:
     async def start() -> None:
         asyncio.ensure_future(tokens.acount(LONG))  # noqa: RUF006 (left alone on purpose)

@@ -89,6 +89,9 @@ class PrefixCounts {
   // A bound above the furthest end between `low`, where a piece starts, and `high`, if `limit`
   // tokens are left for what follows `low`.
   [[nodiscard]] std::size_t bound(std::size_t low, std::size_t high, std::size_t limit) const;
+  // The same for a span whose start is within a piece, where its first own pieces are over `limit`.
+  [[nodiscard]] std::size_t end_in_joint(std::size_t start, std::size_t end,
+                                         std::size_t limit) const;
   // The first offset from which text[start:end) is cut as the whole text is, and what is before.
   struct Joint {
     std::size_t at;

@@ -82,6 +82,8 @@ class Encoding {
   // Length in bytes of the longest start of `text` of at most `limit` tokens that ends between
   // characters. REQUIRES: well-formed UTF-8.
   [[nodiscard]] std::size_t truncate(std::string_view text, std::size_t limit) const;
+  // For measurements: every thread forgets which words it has merged.
+  static void forget_merges() noexcept;
   // Appends the ids of one piece, not split further. Empty: nothing.
   void encode_piece(std::string_view piece, std::vector<Rank>& out) const;
   [[nodiscard]] std::size_t count_piece(std::string_view piece) const;

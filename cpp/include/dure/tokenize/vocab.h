@@ -26,15 +26,22 @@ inline constexpr Rank kNoRank = 0xFFFFFFFF;
 class PairTable;
 class ProbeTable;
 
+// The two tokens that a token is merged of.
+struct TokenPair {
+  Rank left;
+  Rank right;
+};
+
 class Vocab {
  public:
-  // `lengths[r]` bytes of `bytes` in turn are the token of rank r; length 0: no such rank.
-  // Fails with kInvalidArgument if a token stands twice, one is longer than 65,535 bytes, or one
-  // of the 256 single bytes is missing (then some text could not be encoded).
-  // `canonical`: known to be (see below).
+  // bytes[offsets[r]:offsets[r + 1]) is the token of rank r; empty: no such rank. `pairs`, if they
+  // are known: what the token of rank r is merged of (single bytes have no pair; see canonical()).
+  // Fails with kInvalidArgument if a token stands twice, or one of the 256 single bytes is missing
+  // (then some text could not be encoded). REQUIRES: offsets ascend from 0 to bytes.size().
   [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
-      std::vector<std::uint16_t> lengths, std::string bytes, bool canonical = false);
-  // The same from pairs in any order. Ranks may have gaps, up to four times their number.
+      std::vector<std::uint32_t> offsets, std::string bytes, std::vector<TokenPair> pairs = {});
+  // The same from tokens in any order. Ranks may have gaps, up to four times their number; a token
+  // has at most 65,535 bytes.
   [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
       std::vector<std::pair<std::string, Rank>> tokens);
   ~Vocab();
@@ -61,16 +68,18 @@ class Vocab {
   [[nodiscard]] const ProbeTable& table() const noexcept { return *table_; }
   // Does merging the bytes of each token make that token, of two of lower rank? Long pieces ask;
   // found out on first use if it was not known.
-  [[nodiscard]] bool canonical() const { return known_canonical_ || pair_table() != nullptr; }
-  // All pairs that merge, made on first use (some 30 ms); null if this vocabulary is not canonical.
+  [[nodiscard]] bool canonical() const { return pairs_known_ || pair_table() != nullptr; }
+  // All pairs that merge, made on first use: some 3 ms if they are known, else 30 ms. Null if this
+  // vocabulary is not canonical.
   [[nodiscard]] const PairTable* pair_table() const;
+  [[nodiscard]] bool pairs_known() const noexcept { return pairs_known_; }
   // The same if it is there already, else null.
   [[nodiscard]] const PairTable* ready_pairs() const noexcept {
     return ready_pairs_.load(std::memory_order_acquire);
   }
 
  private:
-  Vocab(std::vector<std::uint32_t> offsets, std::string bytes, bool canonical);
+  Vocab(std::vector<std::uint32_t> offsets, std::string bytes, std::vector<TokenPair> pairs);
   base::Status index();
 
   std::vector<std::uint32_t> offsets_;
@@ -80,8 +89,9 @@ class Vocab {
   std::vector<Rank> singles_;
   std::size_t longest_ = 0;
   std::uint32_t serial_ = 0;
-  bool known_canonical_ = false;
-  mutable std::once_flag pairs_once_;  // guards the making of pair_table_
+  bool pairs_known_ = false;
+  mutable std::once_flag pairs_once_;           // guards the making of pair_table_
+  mutable std::vector<TokenPair> known_pairs_;  // until then
   mutable std::unique_ptr<const PairTable> pair_table_;
   mutable std::atomic<const PairTable*> ready_pairs_{nullptr};
 };
