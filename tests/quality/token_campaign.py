@@ -4,6 +4,9 @@ Parts: `scalars` (every Unicode scalar in ten templates, each alone and all in a
 (ten million short strings), `rest` (bytes that are no text, decoding, offsets, unstable ends) and
 `text` (a gigabyte). Prints what was compared and exits with 1 at
 the first difference. The ordinary tests call the same functions with less.
+
+Every encoding of ours is compared; of those of tiktoken that have equal patterns and equal ranks
+(gpt2 and r50k_base, p50k_base and p50k_edit, o200k_base and o200k_harmony) one is asked for all.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dure import tokens
+import tiktoken
+from dure import build_info, tokens
 
 from tests.quality import corpora, fuzz_texts, tiktoken_oracle
 
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
-    import tiktoken
 
     Oracle = dict[str, tiktoken.Encoding]
 
@@ -54,31 +57,71 @@ def first_difference(
     )
 
 
+class Family:
+    """Encodings of ours whose ids one encoding of tiktoken knows."""
+
+    def __init__(self, theirs: tiktoken.Encoding, names: list[str]) -> None:
+        self.theirs = theirs
+        self.names = names
+
+    def has(self, theirs: tiktoken.Encoding) -> bool:
+        """Whether that one of tiktoken gives the same ids: they follow from these two."""
+        return (
+            self.theirs._pat_str == theirs._pat_str
+            and self.theirs._mergeable_ranks == theirs._mergeable_ranks
+        )
+
+    def compare_long(self, text: str) -> None:
+        """Compare the ids of one text by every way to get them; raise `Difference`."""
+        wanted = self.theirs.encode_to_numpy(text, disallowed_special=())
+        listed = wanted.tolist()
+        for name in self.names:
+            ours = tokens.get_encoding(name)
+            array = ours.encode_to_numpy(text, disallowed_special=())
+            if not np.array_equal(wanted, array):
+                raise first_difference(name, self.theirs, array, wanted)
+            ids = ours.encode_ordinary(text)
+            if ids != listed:
+                raise first_difference(name, self.theirs, ids, wanted)
+            if ours.count(text) != len(wanted):
+                raise Difference(f"{name}: counts {ours.count(text)}, not {len(wanted)}")
+
+    def compare_many(self, texts: list[str]) -> None:
+        """Compare the ids and the counts of many short texts; raise `Difference`."""
+        wanted = [self.theirs.encode_ordinary(text) for text in texts]
+        lengths = [len(ids) for ids in wanted]
+        for name in self.names:
+            ours = tokens.get_encoding(name)
+            found = ours.encode_ordinary_batch(texts)
+            if found != wanted:
+                at = next(i for i, ids in enumerate(found) if ids != wanted[i])
+                raise Difference(f"{name}: {texts[at]!r} gives {found[at]}, not {wanted[at]}")
+            counts = ours.count_batch(texts).tolist()
+            if counts != lengths or list(map(ours.count, texts)) != lengths:
+                raise Difference(f"{name}: a count is not the number of ids")
+
+
+def families(oracle: Oracle, names: list[str]) -> list[Family]:
+    """Put the encodings together that need to be asked for once."""
+    found: list[Family] = []
+    for name in names:
+        theirs = oracle[name]
+        family = next((one for one in found if one.has(theirs)), None)
+        if family is None:
+            found.append(Family(theirs, [name]))
+        else:
+            family.names.append(name)
+    return found
+
+
 def compare_long(name: str, theirs: tiktoken.Encoding, text: str) -> None:
-    """Compare the ids of one text by every way to get them; raise `Difference`."""
-    ours = tokens.get_encoding(name)
-    wanted = theirs.encode_to_numpy(text, disallowed_special=())
-    array = ours.encode_to_numpy(text, disallowed_special=())
-    if not np.array_equal(wanted, array):
-        raise first_difference(name, theirs, array, wanted)
-    ids = ours.encode_ordinary(text)
-    if ids != wanted.tolist():
-        raise first_difference(name, theirs, ids, wanted)
-    if ours.count(text) != len(wanted):
-        raise Difference(f"{name}: counts {ours.count(text)}, not {len(wanted)}")
+    """Compare one text in one encoding; raise `Difference`."""
+    Family(theirs, [name]).compare_long(text)
 
 
 def compare_many(name: str, theirs: tiktoken.Encoding, texts: list[str]) -> None:
-    """Compare the ids and the counts of many short texts; raise `Difference`."""
-    ours = tokens.get_encoding(name)
-    wanted = [theirs.encode_ordinary(text) for text in texts]
-    found = ours.encode_ordinary_batch(texts)
-    if found != wanted:
-        at = next(i for i, ids in enumerate(found) if ids != wanted[i])
-        raise Difference(f"{name}: {texts[at]!r} gives {found[at]}, not {wanted[at]}")
-    lengths = [len(ids) for ids in wanted]
-    if ours.count_batch(texts).tolist() != lengths or list(map(ours.count, texts)) != lengths:
-        raise Difference(f"{name}: a count is not the number of ids")
+    """Compare short texts in one encoding; raise `Difference`."""
+    Family(theirs, [name]).compare_many(texts)
 
 
 def in_a_row(template: str) -> str:
@@ -88,14 +131,16 @@ def in_a_row(template: str) -> str:
     return before + (after + seam + before).join(SCALARS) + after
 
 
-def compare_scalars(name: str, theirs: tiktoken.Encoding) -> int:
-    """Every scalar in every template; returns the number of strings."""
-    for template in TEMPLATES:
-        compare_long(name, theirs, in_a_row(template))
-        for start in range(0, len(SCALARS), 1 << 17):
-            part = SCALARS[start : start + (1 << 17)]
-            compare_many(name, theirs, [template.replace("{}", one) for one in part])
-    return len(TEMPLATES) * len(SCALARS)
+def compare_scalars(group: list[Family], template: str) -> None:
+    """Every scalar in one template, in one text and each alone; raise `Difference`."""
+    row = in_a_row(template)
+    for family in group:
+        family.compare_long(row)
+    for start in range(0, len(SCALARS), 1 << 17):
+        part = SCALARS[start : start + (1 << 17)]
+        texts = [template.replace("{}", one) for one in part]
+        for family in group:
+            family.compare_many(texts)
 
 
 def short_strings(number: int, *, seed: int) -> list[str]:
@@ -137,17 +182,23 @@ class Clock:
 
 def run_scalars(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
     del size, clock  # all or nothing
-    for name in names:
-        say(f"{name}: {compare_scalars(name, oracle[name]):,} strings of scalars, 0 differences")
+    group = families(oracle, names)
+    for done, template in enumerate(TEMPLATES):
+        progress(f"scalars: {done} of {len(TEMPLATES)} templates")
+        compare_scalars(group, template)
+    number = len(TEMPLATES) * len(SCALARS)
+    say(f"{', '.join(names)}: {number:,} strings of scalars each, 0 differences")
 
 
 def run_fuzz(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
     block = 250_000
     done = 0
+    group = families(oracle, names)
     while done < 10_000_000 * size and not clock.over():
+        progress(f"fuzz: {done:,} strings")
         texts = short_strings(block, seed=1000 + done // block)
-        for name in names:
-            compare_many(name, oracle[name], texts)
+        for family in group:
+            family.compare_many(texts)
         done += block
     say(f"{', '.join(names)}: {done:,} short strings each, 0 differences")
 
@@ -195,6 +246,7 @@ def run_rest(oracle: Oracle, names: list[str], size: float, clock: Clock) -> Non
     del clock
     number = int(300_000 * size)
     for name in names:
+        progress(f"rest: {name}")
         compare_bytes(name, oracle[name], number, seed=61)
         compare_decoding(name, oracle[name], number, seed=62)
         compare_unstable(name, oracle[name], number // 1000, seed=63)
@@ -206,9 +258,11 @@ def run_rest(oracle: Oracle, names: list[str], size: float, clock: Clock) -> Non
 
 def run_text(oracle: Oracle, names: list[str], size: float, clock: Clock) -> None:
     done = foreign = 0
+    group = families(oracle, names)
     for block, other in blocks_of(corpora.distinct_text(int(1.05e9 * size), share=0.45), 4_000_000):
-        for name in names:
-            compare_long(name, oracle[name], block)
+        progress(f"text: {done / 1e6:,.0f} MB")
+        for family in group:
+            family.compare_long(block)
         done += len(block.encode("utf-8", "replace"))
         foreign += other
         if clock.over():
@@ -227,6 +281,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def progress(line: str) -> None:
+    """Where the run is, for who watches."""
+    sys.stderr.write(time.strftime("%H:%M:%S ") + line + "\n")
+    sys.stderr.flush()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
@@ -236,6 +296,11 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         oracle = tiktoken_oracle.load(Path(folder))
+    build = build_info()
+    say(
+        f"{time.strftime('%Y-%m-%d')}, dure {build['version']} ({build['simd']}), "
+        f"tiktoken {tiktoken.__version__}, Python {sys.version.split()[0]}"
+    )
     try:
         for part in given.parts or PARTS:
             PARTS[part](oracle, given.encoding or NAMES, given.size, Clock(given.seconds))
