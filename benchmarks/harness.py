@@ -23,12 +23,14 @@ class Contender:
     """One engine under test.
 
     `run` takes a fresh input and does the work; it is timed. `answer` turns its result into
-    something comparable; None: this contender's answers cannot be compared.
+    something comparable; None: this contender's answers cannot be compared. `before` is called
+    ahead of each run, outside the timing.
     """
 
     name: str
     run: Callable[[Any], Any]
     answer: Callable[[Any], object] | None = lambda result: result
+    before: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -132,6 +134,7 @@ def side_by_side(
     for _ in range(rounds):
         for contender in contenders:
             given = fresh()
+            contender.before()
             start = clock()
             contender.run(given)
             times[contender.name].append(clock() - start)

@@ -1,8 +1,9 @@
 // The tokenizer without Python: MB a CPU second of each stage on texts of files, best
 // and median of rounds.
 //
-//   dure_tokenize_bench [--rounds=N] [--encoding=NAME] FILE...
+//   dure_tokenize_bench [--rounds=N] [--encoding=NAME] [--plain] FILE...
 //
+// --plain: a line a figure, its fields parted by tabs (encoding, text, stage, median, best).
 // "unseen": the thread's caches are wiped before each round. Adversarial texts come last.
 #include <algorithm>
 #include <cstdio>
@@ -27,6 +28,7 @@ using dure::tokenize::MergeCache;
 using dure::tokenize::Rank;
 
 int rounds = 7;
+bool plain = false;
 
 struct Rate {
   double best;
@@ -47,8 +49,15 @@ Rate timed(Before before, Work work) {
   return {seconds.front(), seconds[seconds.size() / 2]};
 }
 
-void show(std::string_view what, const std::string& text, Rate rate) {
+void show(const Encoding& encoding, const char* name, std::string_view what,
+          const std::string& text, Rate rate) {
   const double megabytes = static_cast<double>(text.size()) / 1e6;
+  if (plain) {
+    std::printf("%s\t%s\t%.*s\t%.1f\t%.1f\n", encoding.name().c_str(), name,
+                static_cast<int>(what.size()), what.data(), megabytes / rate.median,
+                megabytes / rate.best);
+    return;
+  }
   std::printf("  %-22.*s %7.1f MB/s median, %7.1f best, %8.2f ms\n", static_cast<int>(what.size()),
               what.data(), megabytes / rate.median, megabytes / rate.best, rate.median * 1e3);
 }
@@ -68,18 +77,24 @@ void stages(const Encoding& encoding, const char* name, const std::string& text)
   const auto nothing = [] {};
   const auto wipe = [] { MergeCache::of_thread().clear(); };
   std::size_t sum = 0;
-  std::printf("%s, %s, %zu bytes, %s\n", encoding.name().c_str(), name, text.size(),
-              dure::tokenize::splitter().name);
-  show("split", text, timed(nothing, [&] { sum += split_all(encoding, text); }));
-  show("count, unseen", text, timed(wipe, [&] { sum += encoding.count(text); }));
-  show("count, seen", text, timed(nothing, [&] { sum += encoding.count(text); }));
+  if (!plain) {
+    std::printf("%s, %s, %zu bytes, %s\n", encoding.name().c_str(), name, text.size(),
+                dure::tokenize::splitter().name);
+  }
+  const auto stage = [&](std::string_view what, auto before, auto work) {
+    show(encoding, name, what, text, timed(before, work));
+  };
+  const auto count = [&] { sum += encoding.count(text); };
+  stage("split", nothing, [&] { sum += split_all(encoding, text); });
+  stage("count, unseen", wipe, count);
+  stage("count, seen", nothing, count);
   const auto encode = [&] {
     std::vector<Rank> ids;
     encoding.encode_ordinary(text, ids);
     sum += ids.size();
   };
-  show("encode, unseen", text, timed(wipe, encode));
-  show("encode, seen", text, timed(nothing, encode));
+  stage("encode, unseen", wipe, encode);
+  stage("encode, seen", nothing, encode);
   if (sum == 0) std::puts("  no text");
 }
 
@@ -124,6 +139,8 @@ int main(int argc, char** argv) {
       rounds = std::atoi(argument.c_str() + 9);
     else if (argument.starts_with("--encoding="))
       names = {argument.substr(11)};
+    else if (argument == "--plain")
+      plain = true;
     else
       files.push_back(argument);
   }
