@@ -115,7 +115,8 @@ class Registry {
 
 CallOptions make_options(std::vector<std::string> scopes, std::string service, int max_attempts,
                          std::optional<std::int64_t> max_cost, bool resend_ambiguous,
-                         const std::array<double, 4>& timeouts, bool metered) {
+                         const std::array<double, 4>& timeouts, bool metered,
+                         std::array<std::vector<std::string>, 3> fallbacks) {
   CallOptions options;
   options.scopes = std::move(scopes);
   options.service = std::move(service);
@@ -127,6 +128,7 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
   options.deadlines.first_byte = duration(timeouts[1]);
   options.deadlines.idle = duration(timeouts[2]);
   options.deadlines.total = duration(timeouts[3]);
+  options.fallbacks = {std::move(fallbacks[0]), std::move(fallbacks[1]), std::move(fallbacks[2])};
   return options;
 }
 
@@ -234,6 +236,13 @@ py::array_t<float> read_vectors(const py::bytes& body, std::size_t inputs) {
   return py::array_t<float>({inputs, vectors.dimensions}, kept->data(), owner);
 }
 
+client::Wire wire_of(const std::string& name) {
+  if (name == "openai") return client::Wire::kOpenAi;
+  if (name == "anthropic") return client::Wire::kAnthropic;
+  if (name == "azure") return client::Wire::kAzure;
+  throw StatusException(base::invalid_argument("wire", "wire must be openai, anthropic or azure"));
+}
+
 void bind_client_class(py::module_& room) {
   py::class_<Client, std::shared_ptr<Client>>(room, "Client",
                                               "The native client of one data folder.")
@@ -248,13 +257,17 @@ void bind_client_class(py::module_& room) {
           "endpoint",
           [](const std::shared_ptr<Client>& self, std::string base_url,
              std::vector<std::string> keys, std::string organization, std::string project,
-             net::Headers headers, std::string proxy) {
-            return value_or_throw(
-                self->endpoint({std::move(base_url), std::move(keys), std::move(organization),
-                                std::move(project), std::move(headers), std::move(proxy)}));
+             net::Headers headers, std::string proxy, const std::string& wire, bool bearer,
+             std::string query, std::map<std::string, std::string> deployments) {
+            return value_or_throw(self->endpoint(
+                {std::move(base_url), std::move(keys), std::move(organization), std::move(project),
+                 std::move(headers), std::move(proxy), wire_of(wire), bearer, std::move(query),
+                 std::move(deployments)}));
           },
           py::arg("base_url"), py::arg("keys"), py::arg("organization"), py::arg("project"),
-          py::arg("headers"), py::arg("proxy"))
+          py::arg("headers"), py::arg("proxy"), py::arg("wire") = "openai",
+          py::arg("bearer") = false, py::arg("query") = "",
+          py::arg("deployments") = std::map<std::string, std::string>{})
       .def("call_async", &call_async, py::arg("endpoint"), py::arg("method"), py::arg("path"),
            py::arg("body"), py::arg("headers"), py::arg("options"))
       .def("cancel_async", &cancel_async, py::arg("ticket"))
@@ -280,7 +293,8 @@ void bind_client(py::module_& core) {
   py::class_<CallOptions, std::shared_ptr<CallOptions>>(room, "Options", "Limits of one call.")
       .def(py::init(&make_options), py::arg("scopes"), py::arg("service"), py::arg("max_attempts"),
            py::arg("max_cost"), py::arg("resend_ambiguous"), py::arg("timeouts"),
-           py::arg("metered") = true);
+           py::arg("metered") = true,
+           py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{});
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
       .def_property_readonly("host", &Endpoint::host);

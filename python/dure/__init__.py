@@ -22,7 +22,9 @@ __version__: str = _core.version
 
 # Public name -> the module that holds it.
 _HOME = {
+    "AsyncAzureClient": "dure.aio",
     "AsyncClient": "dure.aio",
+    "AzureClient": "dure._sync",
     "Call": "dure.calls",
     "Client": "dure._sync",
     "ClientEmbedder": "dure.embedders",
@@ -88,10 +90,12 @@ if TYPE_CHECKING:
     from dure import testing as testing
     from dure import tokens as tokens
     from dure import usage as usage
+    from dure._sync import AzureClient as AzureClient
     from dure._sync import Client as Client
     from dure._sync import encode as encode
     from dure._sync import generate as generate
     from dure._sync import stream as stream
+    from dure.aio import AsyncAzureClient as AsyncAzureClient
     from dure.aio import AsyncClient as AsyncClient
     from dure.aio import aencode as aencode
     from dure.aio import agenerate as agenerate

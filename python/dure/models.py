@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from dure import _core
+from dure import _check, _core
 from dure._dollars import to_dollars
 from dure.errors import InvalidArgumentError, InvalidModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from decimal import Decimal
 
 __all__ = [
@@ -22,10 +22,12 @@ __all__ = [
     "ModelCapability",
     "ModelConfig",
     "ModelTier",
+    "Saving",
     "ServiceModelPolicy",
     "explain",
     "load_policies",
     "policies",
+    "saving",
     "select",
 ]
 
@@ -296,6 +298,70 @@ def select(service: str, request: Mapping[str, object]) -> ModelConfig:
             service=service,
         )
     return MODEL_CATALOG[best.model_id]
+
+
+# Saving ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What one token log costs at two models, exactly.
+
+    Attributes:
+        calls: How many calls the log has.
+        before: The model that was asked.
+        after: The model that is asked in its place.
+        before_usd: What the log costs at `before`.
+        after_usd: What it costs at `after`.
+    """
+
+    calls: int
+    before: str
+    after: str
+    before_usd: Decimal
+    after_usd: Decimal
+
+    @property
+    def percent(self) -> Decimal:
+        """The part of the cost that is saved, of a hundred; negative if it costs more."""
+        if not self.before_usd:
+            return self.before_usd
+        return (1 - self.after_usd / self.before_usd) * 100
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values; dollars as text."""
+        return {
+            "calls": self.calls,
+            "before": self.before,
+            "after": self.after,
+            "before_usd": f"{self.before_usd:f}",
+            "after_usd": f"{self.after_usd:f}",
+            "saved_percent": f"{self.percent:.2f}",
+        }
+
+
+def saving(log: Iterable[object], *, before: str, after: str) -> Saving:
+    """Price one token log at two models, call by call.
+
+    Args:
+        log: Of each call its response, its `.usage`, or any provider's usage dict.
+        before: The model that was asked.
+        after: The model that is asked in its place.
+
+    Raises:
+        InvalidModelError: There is no such model.
+        UnknownPriceError: A model has no price for what the log holds.
+        InvalidArgumentError: An entry holds no usage.
+    """
+    from dure import costs
+
+    names = [_core.catalog.canonical(_check.text(name, "model")) for name in (before, after)]
+    calls, sums = 0, [0, 0]
+    for usage in log:
+        calls += 1
+        for i, name in enumerate(names):
+            sums[i] += costs.cost(usage, model=name).pico
+    return Saving(calls, names[0], names[1], to_dollars(sums[0]), to_dollars(sums[1]))
 
 
 def _int(request: Mapping[str, object], name: str) -> int:

@@ -178,6 +178,27 @@ def test_track_usage(
     assert os.listdir(tmp_path) == ["ledger"]  # noqa: PTH208
 
 
+def test_a_sink_that_fails_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DURE_DATA", str(tmp_path))
+    manager = dure.OpenAIClientManager()
+    events: list[dict[str, object]] = []
+
+    def dead(_event: dict[str, object]) -> None:
+        raise OSError("no such host")
+
+    manager.add_sink(dead)
+    manager.add_sink(events.append)
+    for _ in range(50):
+        manager.track_usage("gpt-4o-mini", 1, 1)
+    manager.remove_sink(dead)
+    manager.remove_sink(events.append)
+    assert len(events) == 50
+    assert sum("sink failed" in record.message for record in caplog.records) == 50
+    assert dure.verify_ledger().spent_pico == 50 * 750_000
+
+
 def test_wrong_types_are_named() -> None:
     manager: Any = dure.OpenAIClientManager()
     wrong: dict[str, Callable[[], object]] = {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/progress_pace.h"
+#include "dure/client/anthropic.h"
 #include "dure/client/call_budget.h"
 #include "dure/client/classify.h"
 #include "dure/client/dialect.h"
@@ -100,7 +101,26 @@ base::Result<Prepared> understand(Plan& plan) {
     free.body = std::move(plan.body);
     return free;
   }
-  return prepare(plan.path, std::move(plan.body), PolicyFinder(plan.options.service));
+  std::string body = plan.options.fallbacks.empty() ? std::move(plan.body) : plan.body;
+  return prepare(plan.path, std::move(body), PolicyFinder(plan.options.service),
+                 plan.endpoint->wire());
+}
+
+bool is_too_long(const base::Status& status) {
+  return status.provider_code() == "context_length_exceeded";
+}
+
+bool is_filtered(const base::Status& status) {
+  return status.provider_code() == "content_filter" ||
+         status.provider_code() == "content_policy_violation";
+}
+
+// Anthropic tells a prompt that is too long apart by its words only.
+std::string code_of(const ErrorBody& error) {
+  if (!error.code.empty()) return error.code;
+  const bool too_long = error.type == "invalid_request_error" &&
+                        error.message.find("prompt is too long") != std::string::npos;
+  return too_long ? "context_length_exceeded" : "";
 }
 
 // One call. All but cancel and resume run on the I/O thread.
@@ -161,6 +181,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void on_head(int status, net::HeaderView headers);
   net::Flow on_body(std::span<const std::byte> part);
   void on_event(std::string_view data);
+  void take_event(std::string_view data);
   void on_chunk(const ChatAssembler::Event& event, std::string_view data);
   void note_progress();
   void on_end(base::Status status);
@@ -174,6 +195,10 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void failed(const Verdict& verdict, base::Status status);
   [[nodiscard]] std::optional<base::Duration> resend_after(const Verdict& verdict);
   [[nodiscard]] bool replaces_stale(const Verdict& verdict);
+  [[nodiscard]] std::optional<Prepared> replacement(const Verdict& verdict,
+                                                    const base::Status& status);
+  [[nodiscard]] std::optional<Prepared> first_that_can(std::vector<std::string>& models);
+  void go_on_with(Prepared prepared);
   void succeed(std::string body);
   void finish(base::Status status);
 
@@ -210,6 +235,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   std::uint64_t ticket_ = 0;        // our place in the queue of a budget
   std::uint64_t room_changes_ = 0;  // the account's, before we last tried
   base::Instant tried_at_;
+  bool other_quota_ = false;  // a fallback: providers rate each model apart, so no key sleeps for it
   std::atomic<net::RequestId> request_{0};
 
   // Of the current attempt.
@@ -227,6 +253,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   bool garbage_ = false;
   net::Flow flow_ = net::Flow::kGo;
   std::optional<net::SseParser> sse_;
+  std::optional<MessageStream> messages_;  // of the Anthropic wire
   std::optional<ChatAssembler> chunks_;
 };
 
@@ -283,7 +310,12 @@ void CallImpl::apply_cancel() {
 
 void CallImpl::begin() {
   if (finished_) return;
-  if (!prepared_) return finish(std::move(prepared_.error()));
+  if (!prepared_) {
+    auto& longer = plan_.options.fallbacks.context_window;
+    auto next = is_too_long(prepared_.error()) ? first_that_can(longer) : std::nullopt;
+    if (!next) return finish(std::move(prepared_.error()));
+    go_on_with(std::move(*next));
+  }
   if (cancelled_) return finish(base::Status(base::Code::kCancelled, "cancelled"));
   if (budget_.time_left(now()).count() == 0) {
     return finish(base::Status(base::Code::kDeadline,
@@ -327,7 +359,7 @@ bool CallImpl::take_key() {
                .with("stage", std::string("key")));
     return false;
   }
-  if (choice->wait.count() == 0) {
+  if (choice->wait.count() == 0 || other_quota_) {
     key_ = choice->key;
     record_.key_id = plan_.endpoint->key_id(key_);
     return true;
@@ -406,11 +438,12 @@ void CallImpl::send() {
   reply_body_.clear();
   stream_error_.clear();
   sse_.reset();
+  messages_.reset();
   chunks_.reset();
 
   net::Request request;
   request.method = plan_.method;
-  request.url = plan_.endpoint->base_url() + plan_.path;
+  request.url = plan_.endpoint->url(plan_.path, prepared_->model);
   request.headers = plan_.endpoint->headers(key_);
   request.headers.emplace_back("X-Client-Request-Id",
                                record_.call_id + "-" + std::to_string(attempt_));
@@ -449,6 +482,9 @@ void CallImpl::on_head(int status, net::HeaderView headers) {
   const bool success = status >= 200 && status < 300;
   if (!success || !prepared_->stream || !is_event_stream(headers)) return;
   chunks_.emplace(plan_.whole, prepared_->operation);
+  if (plan_.endpoint->wire() == Wire::kAnthropic) {
+    messages_.emplace(services_.clock->wall().us / 1'000'000);
+  }
   sse_.emplace([this](const net::SseEvent& event) { on_event(event.data); });
 }
 
@@ -466,6 +502,11 @@ net::Flow CallImpl::on_body(std::span<const std::byte> part) {
 }
 
 void CallImpl::on_event(std::string_view data) {
+  if (!messages_) return take_event(data);
+  for (const std::string& chunk : messages_->feed(data)) take_event(chunk);
+}
+
+void CallImpl::take_event(std::string_view data) {
   if (done_seen_ || garbage_ || !stream_error_.empty()) return;
   if (data == "[DONE]") {
     done_seen_ = true;
@@ -511,6 +552,10 @@ void CallImpl::on_end(base::Status status) {
 }
 
 void CallImpl::end_of_reply() {
+  if (plan_.endpoint->wire() == Wire::kAnthropic && prepared_->operation == Operation::kChat) {
+    std::string chat = from_message(reply_body_, services_.clock->wall().us / 1'000'000);
+    if (!chat.empty()) reply_body_ = std::move(chat);
+  }
   const ReplyFacts facts = read_reply(prepared_->operation, reply_body_);
   if (!facts.usable || prepared_->stream) {
     return failed(
@@ -575,7 +620,9 @@ void CallImpl::refused() {
   std::string message = plan_.endpoint->host() + " answered " + std::to_string(http_status_);
   if (!error.message.empty()) message += ": " + error.message;
   base::Status status(code, std::move(message));
-  if (!error.code.empty()) (void)std::move(status).with_provider_code(error.code);
+  if (std::string known = code_of(error); !known.empty()) {
+    (void)std::move(status).with_provider_code(std::move(known));
+  }
   if (http_status_ >= 400 && http_status_ < 500) {
     (void)std::move(status).with_http_status(http_status_);
   }
@@ -605,7 +652,9 @@ base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) c
   (void)std::move(status).with("status_code", std::int64_t{http_status_});
   (void)std::move(status).with(
       "body", plan_.endpoint->redact(std::string_view(reply_body_).substr(0, kBodyInError)));
-  if (const auto id = headers.get("x-request-id")) {
+  auto id = headers.get("x-request-id");
+  if (!id) id = headers.get("request-id");
+  if (id) {
     (void)std::move(status).with("request_id", plan_.endpoint->redact(*id));
   }
   if (!error.type.empty()) (void)std::move(status).with("type", error.type);
@@ -628,17 +677,62 @@ void CallImpl::failed(const Verdict& verdict, base::Status status) {
        verdict.failure == Failure::kNotFound);
   const bool replaced = replaces_stale(verdict);
   const auto wait = replaced ? std::optional<base::Duration>(0) : resend_after(verdict);
+  auto next = wait ? std::nullopt : replacement(verdict, status);
+  const bool goes_on = wait || next;
   if (rejected) {
     settle_nothing();
-  } else if (wait && verdict.resend == Resend::kAmbiguous) {
+  } else if (goes_on && verdict.resend == Resend::kAmbiguous) {
     settle_possible();
   } else {
     settle_lost();
   }
-  if (!wait) return finish(std::move(status));
+  if (!goes_on) return finish(std::move(status));
   ++client_->counters().retries;
   if (verdict.resend == Resend::kAmbiguous) count_ambiguous();
-  post(&CallImpl::begin, now() + *wait);
+  if (next) go_on_with(std::move(*next));
+  other_quota_ = next && verdict.failure == Failure::kRateLimit;
+  post(&CallImpl::begin, now() + wait.value_or(base::Duration{0}));
+}
+
+// The request for the model that takes over; nullopt: there is none, or nothing left to call with.
+std::optional<Prepared> CallImpl::replacement(const Verdict& verdict, const base::Status& status) {
+  const bool ambiguous = verdict.resend == Resend::kAmbiguous;
+  if (cancelled_ || saw_events_ || !budget_.has_attempt() ||
+      budget_.time_left(now()).count() == 0 || (ambiguous && !plan_.options.resend_ambiguous)) {
+    return std::nullopt;
+  }
+  Fallbacks& fallbacks = plan_.options.fallbacks;
+  if (is_too_long(status)) return first_that_can(fallbacks.context_window);
+  if (is_filtered(status)) return first_that_can(fallbacks.content_policy);
+  switch (verdict.failure) {
+    case Failure::kBadRequest:
+    case Failure::kStreamInterrupted:
+    case Failure::kTlsVerify:
+    case Failure::kLocal:
+    case Failure::kCancelled:
+      return std::nullopt;
+    default:
+      return first_that_can(fallbacks.general);
+  }
+}
+
+// Takes models off the list until one passes policy and window.
+std::optional<Prepared> CallImpl::first_that_can(std::vector<std::string>& models) {
+  while (!models.empty()) {
+    const std::string model = std::move(models.front());
+    models.erase(models.begin());
+    auto next = prepare(plan_.path, with_model(plan_.body, model),
+                        PolicyFinder(plan_.options.service), plan_.endpoint->wire());
+    if (next && next->canonical != record_.model) return std::move(*next);
+  }
+  return std::nullopt;
+}
+
+void CallImpl::go_on_with(Prepared prepared) {
+  prepared_ = std::move(prepared);
+  record_.model = prepared_->canonical;
+  record_.input_tokens = prepared_->input_tokens;
+  failures_ = 0;
 }
 
 // Whether a try on a connection that was closed meanwhile is replaced at once, outside the count

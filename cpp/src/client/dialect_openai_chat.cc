@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "dure/client/anthropic.h"
 #include "dure/client/dialect.h"
 #include "dure/tokenize/encoding.h"
 #include "dure/tokenize/prompt_count.h"
@@ -284,9 +285,25 @@ base::Status understand(const Value& root, const catalog::Model& model, Prepared
   return check_window(model, out);
 }
 
+// Anthropic always streams its usage.
+base::Result<Prepared> for_anthropic(const Value& root, const catalog::Model& model, Prepared out) {
+  if (out.operation != Operation::kChat) {
+    return base::fail(wrong("model", "Anthropic's API has chat completions only: no embeddings, no "
+                                     "responses"));
+  }
+  if (out.model.empty()) out.model = model.id;
+  auto body = to_messages(root, out.model, out.max_output_tokens);
+  if (!body) return base::fail(std::move(body.error()));
+  out.body = std::move(*body);
+  out.stream = root["stream"].boolean().value_or(false);
+  out.hide_usage = !root["stream_options"]["include_usage"].boolean().value_or(false);
+  return out;
+}
+
 }  // namespace
 
-base::Result<Prepared> prepare(std::string_view path, std::string body, const ModelFinder& models) {
+base::Result<Prepared> prepare(std::string_view path, std::string body, const ModelFinder& models,
+                               Wire wire) {
   Prepared out;
   out.operation = operation_of(path);
   if (out.operation == Operation::kUnmetered) {
@@ -304,6 +321,7 @@ base::Result<Prepared> prepare(std::string_view path, std::string body, const Mo
   const auto model = models.find(out.model);
   if (!model) return base::fail(model.error());
   DURE_RETURN_IF_ERROR(understand(*root, **model, out));
+  if (wire == Wire::kAnthropic) return for_anthropic(*root, **model, std::move(out));
   std::string named = std::move(body);
   if (out.model.empty()) {
     out.model = (*model)->id;
@@ -327,6 +345,15 @@ base::Result<Prepared> prepare(std::string_view path, std::string body, const Mo
   if (!rewritten) return base::fail(rewritten.error());
   out.body = ask_for_usage(std::move(named), *rewritten);
   return out;
+}
+
+std::string with_model(std::string_view body, std::string_view model) {
+  json::Parser parser;
+  const auto root = parser.parse(body);
+  if (!root) return std::string(body);
+  std::string quoted;
+  json::append_quoted(quoted, model);
+  return rewrite(*root, "model", quoted);
 }
 
 std::string with_output_limit(std::string_view body, std::int64_t tokens) {

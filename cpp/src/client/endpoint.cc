@@ -55,6 +55,9 @@ base::Status check(const EndpointConfig& config, const std::string& host) {
       return base::invalid_argument("default_headers", "a header is empty or holds a line break");
     }
   }
+  if (breaks_line(config.query) || config.query.find_first_of(" #") != std::string::npos) {
+    return base::invalid_argument("default_query", "default_query is not encoded");
+  }
   return {};
 }
 
@@ -73,6 +76,10 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
     : base_url_(std::move(config.base_url)),
       host_(std::move(host)),
       proxy_(std::move(config.proxy)),
+      wire_(config.wire),
+      bearer_(config.bearer || config.wire == Wire::kOpenAi),
+      query_(std::move(config.query)),
+      deployments_(std::move(config.deployments)),
       common_(std::move(config.default_headers)),
       pool_(std::max<std::size_t>(1, config.keys.size()), clock) {
   while (base_url_.ends_with('/')) base_url_.pop_back();
@@ -85,6 +92,7 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
     add_missing(common_, "OpenAI-Organization", std::move(config.organization));
   }
   if (!config.project.empty()) add_missing(common_, "OpenAI-Project", std::move(config.project));
+  if (wire_ == Wire::kAnthropic) add_missing(common_, "anthropic-version", "2023-06-01");
   authorized_ = has_header(common_, "Authorization");
 }
 
@@ -99,9 +107,32 @@ net::Headers Endpoint::headers(std::size_t key) const {
   net::Headers out;
   out.reserve(common_.size() + 4);  // the call adds its own
   out = common_;
-  if (!authorized_ && !keys_[key].empty()) {
-    out.emplace_back("Authorization", "Bearer " + std::string(keys_[key].reveal()));
+  if (authorized_ || keys_[key].empty()) return out;
+  const std::string secret(keys_[key].reveal());
+  if (bearer_) {
+    out.emplace_back("Authorization", "Bearer " + secret);
+  } else {
+    out.emplace_back(wire_ == Wire::kAzure ? "api-key" : "x-api-key", secret);
   }
+  return out;
+}
+
+std::string Endpoint::url(std::string_view path, std::string_view model) const {
+  constexpr std::string_view kChat = "/chat/completions";
+  std::string out = base_url_;
+  const bool deployed_path = path.starts_with(kChat) || path.starts_with("/embeddings");
+  if (wire_ == Wire::kAzure && deployed_path && !model.empty()) {
+    auto deployed = deployments_.find(std::string(model));
+    if (deployed == deployments_.end()) deployed = deployments_.find("*");
+    out += "/deployments/";
+    out += deployed == deployments_.end() ? model : std::string_view(deployed->second);
+  }
+  if (wire_ == Wire::kAnthropic && path.starts_with(kChat)) {
+    out += "/messages";
+    path.remove_prefix(kChat.size());
+  }
+  out += path;
+  if (!query_.empty()) out += (path.find('?') == std::string_view::npos ? "?" : "&") + query_;
   return out;
 }
 
@@ -118,8 +149,14 @@ base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& c
     name.update(text);
   };
   for (const std::string* text :
-       {&config.base_url, &config.organization, &config.project, &config.proxy}) {
+       {&config.base_url, &config.organization, &config.project, &config.proxy, &config.query}) {
     add(*text);
+  }
+  add(std::to_string(static_cast<int>(config.wire) * 2 + (config.bearer ? 1 : 0)));
+  add(std::to_string(config.deployments.size()));
+  for (const auto& [model, deployment] : config.deployments) {
+    add(model);
+    add(deployment);
   }
   for (const std::string& key : config.keys) add(key);
   add("headers");

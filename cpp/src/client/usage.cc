@@ -38,10 +38,12 @@ void WireUsage::merge(const WireUsage& later) noexcept {
   take(total_tokens, later.total_tokens);
   take(cached_tokens, later.cached_tokens);
   take(cache_write_tokens, later.cache_write_tokens);
+  take(cache_write_1h_tokens, later.cache_write_1h_tokens);
   take(prompt_audio_tokens, later.prompt_audio_tokens);
   take(prompt_image_tokens, later.prompt_image_tokens);
   take(completion_audio_tokens, later.completion_audio_tokens);
   take(reasoning_tokens, later.reasoning_tokens);
+  take(web_searches, later.web_searches);
   garbage = garbage || later.garbage;
 }
 
@@ -53,9 +55,11 @@ money::ReportedUsage WireUsage::as_reported() const noexcept {
   if (!prompt_tokens && total_tokens) reported.input = *total_tokens - reported.output;
   reported.cache_read = cached_tokens.value_or(0);
   reported.cache_write = cache_write_tokens.value_or(0);
+  reported.cache_write_1h = cache_write_1h_tokens.value_or(0);
   reported.input_audio = prompt_audio_tokens.value_or(0);
   reported.input_image = prompt_image_tokens.value_or(0);
   reported.output_reasoning = reasoning_tokens.value_or(0);
+  reported.web_searches = web_searches.value_or(0);
   reported.output_audio = completion_audio_tokens.value_or(0);
   return reported;
 }
@@ -71,10 +75,12 @@ WireUsage usage_of(const json::Value& usage) {
     counts.read(out.completion_tokens, usage, name);
   }
   counts.read(out.total_tokens, usage, "total_tokens");
+  counts.read(out.web_searches, usage, "web_search_requests");
   for (const char* name : {"prompt_tokens_details", "input_tokens_details"}) {
     const json::Value details = usage[name];
     counts.read(out.cached_tokens, details, "cached_tokens");
     counts.read(out.cache_write_tokens, details, "cache_write_tokens");
+    counts.read(out.cache_write_1h_tokens, details, "cache_write_1h_tokens");
     counts.read(out.prompt_audio_tokens, details, "audio_tokens");
     counts.read(out.prompt_image_tokens, details, "image_tokens");
   }

@@ -1,5 +1,5 @@
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dure._core.money import Account
@@ -19,6 +19,7 @@ class Options:
         resend_ambiguous: bool,
         timeouts: tuple[float, float, float, float],
         metered: bool = True,
+        fallbacks: Sequence[Sequence[str]] = ...,
     ) -> None: ...
 
 class Endpoint:
@@ -95,6 +96,10 @@ class Client:
         project: str,
         headers: Sequence[tuple[str, str]],
         proxy: str,
+        wire: str = "openai",
+        bearer: bool = False,
+        query: str = "",
+        deployments: Mapping[str, str] = ...,
     ) -> Endpoint: ...
     def call_async(
         self,

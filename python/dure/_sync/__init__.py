@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 _HOME = {
+    "AzureClient": "dure._sync.azure",
     "Client": "dure._sync.client",
     "Stream": "dure._sync.streams",
     "Call": "dure.calls",
@@ -26,6 +27,7 @@ _HOME = {
 
 
 if TYPE_CHECKING:
+    from dure._sync.azure import AzureClient as AzureClient
     from dure._sync.client import Client as Client
     from dure._sync.shortcuts import encode as encode
     from dure._sync.shortcuts import generate as generate

@@ -52,6 +52,8 @@ class Request:
         call = self.call
         if call is not None and call.price is not None:
             call = without_price(call)
+        if not is_metered(method, path) and method == "POST":
+            path = view.wire.deployed(path, self.parameters.get("model"))
         return (
             view.endpoint,
             method,

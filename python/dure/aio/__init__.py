@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 _HOME = {
+    "AsyncAzureClient": "dure.aio.azure",
     "AsyncClient": "dure.aio.client",
     "AsyncStream": "dure.aio.streams",
     "Call": "dure.calls",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dure.aio._http import HttpClient as HttpClient  # async only
     from dure.aio._http import HttpEvent as HttpEvent  # async only
     from dure.aio._http import HttpStream as HttpStream  # async only
+    from dure.aio.azure import AsyncAzureClient as AsyncAzureClient
     from dure.aio.client import AsyncClient as AsyncClient
     from dure.aio.shortcuts import aencode as aencode  # async only
     from dure.aio.shortcuts import agenerate as agenerate  # async only

@@ -21,6 +21,7 @@ from dure.calls.replies import (
     WireObject,
 )
 from dure.calls.settings import View, body_of, headers_of, path_of
+from dure.calls.wires import wire_for
 from dure.errors import DureError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -333,6 +334,8 @@ class AsyncClient(Resource, AsyncClosing):
         timeout: float | Timeout | None = 600.0,
         max_retries: int = 2,
         default_headers: Mapping[str, str] | None = None,
+        default_query: Mapping[str, object] | None = None,
+        dialect: str | None = None,
         proxy: str | None = None,
         policy: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         data: str | os.PathLike[str] | None = None,
@@ -351,6 +354,10 @@ class AsyncClient(Resource, AsyncClosing):
             timeout: Seconds for a whole call, or a `Timeout`; None: no limit.
             max_retries: Attempts after the first, unless `dure.Call` says otherwise.
             default_headers: Sent with every request.
+            default_query: Added to every URL.
+            dialect: `openai_chat`, or `anthropic_messages`, which sends chat completions to
+                Anthropic's API in its own shape, with `ANTHROPIC_API_KEY` and
+                `ANTHROPIC_BASE_URL`. None: by the host of `base_url`.
             proxy: URL; else what the environment says.
             policy: Policies of services, as `models.load_policies` takes them.
             data: Data folder; else `DURE_DATA`, else the user's.
@@ -375,11 +382,13 @@ class AsyncClient(Resource, AsyncClosing):
                 timeout=timeout,
                 max_retries=max_retries,
                 default_headers=default_headers,
+                default_query=default_query,
                 proxy=proxy,
                 data=data,
                 transport=transport,
                 clock=clock,
                 random=random,
+                wire=wire_for(dialect, base_url),
             )
         )
 

@@ -6,18 +6,21 @@ back. Nothing here waits for anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dure.errors import InvalidArgumentError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
 __all__ = ["Call", "Timeout", "pico_of_dollars"]
 
 PRIORITIES = ("interactive", "batch")
 RESENDS = ("all", "proven")
+FALLBACKS = ("general", "context_window", "content_policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,9 @@ class Call:
         max_attempts: Requests sent at most.
         max_cost: Dollars that all attempts together may cost at most.
         priority: `interactive` or `batch`; kept for the waiting line, which has one class so far.
-        fallbacks: Other models to try; not supported yet.
+        fallbacks: Models that take over, in order, when the one asked is down, overloaded or over
+            its rate; or a dict of lists: `general`, `context_window` (the prompt was too long) and
+            `content_policy` (it was filtered). All share the limits of the call.
         resend: `all`, or `proven`: never after a failure that the provider may have billed.
         hedge: A second copy of a slow call; not supported yet.
         cache: Exact cache; not supported yet.
@@ -70,7 +75,7 @@ class Call:
 
     Raises:
         InvalidArgumentError: a value is out of range.
-        UnsupportedError: `fallbacks`, `hedge` or `cache` is asked for.
+        UnsupportedError: `hedge` or `cache` is asked for.
     """
 
     org: str | None = None
@@ -82,7 +87,7 @@ class Call:
     max_attempts: int = 3
     max_cost: str | int | Decimal | None = None
     priority: str = "interactive"
-    fallbacks: tuple[str, ...] = ()
+    fallbacks: Sequence[str] | Mapping[str, Sequence[str]] = ()
     resend: str = "all"
     hedge: bool = False
     cache: bool | None = None
@@ -100,11 +105,33 @@ class Call:
             raise InvalidArgumentError(f"resend must be one of {RESENDS}", argument="resend")
         pico_of_dollars(self.max_cost, argument="max_cost")
         pico_of_dollars(self.price, argument="price")
-        for name in ("fallbacks", "hedge", "cache"):
+        self.fallback_lists()
+        for name in ("hedge", "cache"):
             if getattr(self, name):
                 raise UnsupportedError(
                     f"{name}= is not supported yet: leave it out", backend="client", flag=name
                 )
+
+    def fallback_lists(self) -> tuple[list[str], list[str], list[str]]:
+        """Return the models that take over: in general, for long prompts, for filtered ones.
+
+        Raises:
+            InvalidArgumentError: they are no lists of names, or a list is none of the three.
+        """
+        given = self.fallbacks
+        lists = given if isinstance(given, Mapping) else {FALLBACKS[0]: given}
+        for name, models in lists.items():
+            if name not in FALLBACKS:
+                raise InvalidArgumentError(
+                    f"fallbacks has no list {name!r}: one of {', '.join(FALLBACKS)}",
+                    argument="fallbacks",
+                )
+            if isinstance(models, str) or not all(isinstance(one, str) for one in models):
+                raise InvalidArgumentError(
+                    f"the {name} fallbacks must be a list of models", argument="fallbacks"
+                )
+        general, context_window, content_policy = (list(lists.get(n, ())) for n in FALLBACKS)
+        return general, context_window, content_policy
 
     def scopes(self) -> list[str]:
         """Return the budget scopes that this call names."""

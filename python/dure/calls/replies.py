@@ -325,7 +325,8 @@ class LazyReply(WireObject):
 
     @property
     def _request_id(self) -> str | None:
-        return RawReply(self._reply).headers.get("x-request-id")
+        headers = RawReply(self._reply).headers
+        return headers.get("x-request-id") or headers.get("request-id")
 
     def raw(self) -> RawReply:
         """Return status, headers and bytes as they came."""

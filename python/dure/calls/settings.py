@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from dure._core import client as core
 from dure.calls import Call, Timeout, pico_of_dollars
+from dure.calls.wires import OPENAI, Wire, encoded
 from dure.errors import InvalidArgumentError, UnavailableError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OPENAI_URL", "View", "data_folder"]
 
-OPENAI_URL = "https://api.openai.com/v1"
+NO_FALLBACKS: tuple[list[str], list[str], list[str]] = ([], [], [])
+OPENAI_URL = OPENAI.base_url
 
 
 def data_folder(data: str | os.PathLike[str] | None = None) -> Path:
@@ -28,15 +30,15 @@ def data_folder(data: str | os.PathLike[str] | None = None) -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dure"
 
 
-def keys_of(api_key: str | Sequence[str] | None) -> list[str]:
-    """Return the keys to use, from the argument or `OPENAI_API_KEY`; blanks are dropped.
+def keys_of(api_key: str | Sequence[str] | None, variable: str = "OPENAI_API_KEY") -> list[str]:
+    """Return the keys to use, from the argument or the environment; blanks are dropped.
 
     Raises:
         InvalidArgumentError: a key is no text or holds what a header cannot. Says which, not what.
     """
     source = "api_key"
     if api_key is None:
-        source, api_key = "OPENAI_API_KEY", os.environ.get("OPENAI_API_KEY") or []
+        source, api_key = variable, os.environ.get(variable) or []
     given: object = [api_key] if isinstance(api_key, str) else api_key
     if isinstance(given, (bytes, bytearray, memoryview)) or not isinstance(given, Iterable):
         raise InvalidArgumentError(
@@ -88,6 +90,7 @@ class View:
         "endpoint",
         "max_retries",
         "timeout",
+        "wire",
     )
 
     def __init__(
@@ -97,11 +100,13 @@ class View:
         *,
         timeout: Timeout,
         max_retries: int,
+        wire: Wire = OPENAI,
     ) -> None:
         self.core = native
         self.endpoint = endpoint
         self.timeout = timeout
         self.max_retries = max_retries
+        self.wire = wire
         self._plain = self._options(None, timeout)
         self._closed = False
         self._lock = threading.Lock()
@@ -154,6 +159,8 @@ class View:
         transport: object,
         clock: object,
         random: object,
+        default_query: Mapping[str, object] | None = None,
+        wire: Wire = OPENAI,
     ) -> View:
         """Check the settings and join the native client of the data folder.
 
@@ -164,11 +171,12 @@ class View:
         """
         if isinstance(max_retries, bool) or not 0 <= max_retries < 100:
             raise InvalidArgumentError("max_retries must be 0 to 99", argument="max_retries")
-        keys = keys_of(api_key)
+        keys = keys_of(api_key, wire.key_variable)
+        ours = os.environ if wire.name == "openai" else {}
         texts = {
-            "base_url": base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL,
-            "organization": organization or os.environ.get("OPENAI_ORG_ID") or "",
-            "project": project or os.environ.get("OPENAI_PROJECT_ID") or "",
+            "base_url": wire.address(base_url),
+            "organization": organization or ours.get("OPENAI_ORG_ID") or "",
+            "project": project or ours.get("OPENAI_PROJECT_ID") or "",
             "proxy": proxy or "",
         }
         for argument, text in texts.items():
@@ -185,8 +193,14 @@ class View:
             texts["project"],
             headers,
             texts["proxy"],
+            wire.name,
+            wire.bearer,
+            encoded(default_query),
+            dict(wire.deployments),
         )
-        return cls(native, endpoint, timeout=timeout_of(timeout), max_retries=max_retries)
+        return cls(
+            native, endpoint, timeout=timeout_of(timeout), max_retries=max_retries, wire=wire
+        )
 
     def with_options(self, *, timeout: float | Timeout | None, max_retries: int | None) -> View:
         """Return a view with other limits on the same endpoint; it is closed on its own.
@@ -199,6 +213,7 @@ class View:
             self.endpoint,
             timeout=self.timeout if timeout is None else timeout_of(timeout),
             max_retries=self.max_retries if max_retries is None else max_retries,
+            wire=self.wire,
         )
 
     def options(
@@ -226,6 +241,7 @@ class View:
                 total or 1e9,
             ),
             call is None or call.metered,
+            call.fallback_lists() if call else NO_FALLBACKS,
         )
 
 
@@ -257,11 +273,7 @@ def path_of(path: str, query: Mapping[str, object] | None) -> str:
     """Return the path with its query, encoded."""
     if not path.startswith("/"):
         path = "/" + path
-    if not query:
-        return path
-    from urllib.parse import urlencode
-
-    return f"{path}?{urlencode(query, doseq=True)}"
+    return f"{path}?{encoded(query)}" if query else path
 
 
 def body_of(given: dict[str, Any], extra: Mapping[str, object] | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ EMBED_HELP = "NAME or NAME@DIMENSIONS of the provider's; default: the store's ow
 MOST = 10_000_000  # of whatever is counted
 GRACE_SECONDS = 0.15  # what an interrupted command has to end by itself
 
-_TEXTS = ("question", "collection", "model", "embed_model", "encoding", "host")
+_TEXTS = ("question", "collection", "model", "embed_model", "encoding", "host", "before", "after")
 _COMMANDS = {
     "demo": "ingest, ask and fan out: the whole main job in under a minute",
     "ingest": "read files and folders into the store",
@@ -32,6 +32,7 @@ _COMMANDS = {
     "map": "send every line of a JSONL file as a request, bounded and in order",
     "serve": "start the HTTP service",
     "ledger": "verify, show or export the ledger",
+    "saving": "price one token log at two models",
     "versions": "what this build is made of",
 }
 
@@ -234,6 +235,31 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--lines", type=_count, default=10, help="how many, for tail")
 
 
+def _percent(text: str) -> object:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not (number.is_finite() and -1000 <= number <= 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage up to 100")
+    return number
+
+
+def _add_saving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE.jsonl", help="a usage a line; - is stdin; default: ledger"
+    )
+    parser.add_argument("--before", metavar="MODEL", default="gpt-4", help="default: gpt-4")
+    parser.add_argument(
+        "--after", metavar="MODEL", default="gpt-4o-mini", help="default: gpt-4o-mini"
+    )
+    parser.add_argument(
+        "--at-least", type=_percent, metavar="PERCENT", help="exit 1 if less is saved"
+    )
+
+
 _ADD = {
     "demo": _add_demo,
     "ingest": _add_ingest,
@@ -242,4 +268,5 @@ _ADD = {
     "map": _add_map,
     "serve": _add_serve,
     "ledger": _add_ledger,
+    "saving": _add_saving,
 }

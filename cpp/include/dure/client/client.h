@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "dure/base/result.h"
 #include "dure/base/secret.h"
 #include "dure/catalog/prices.h"
+#include "dure/client/dialect.h"
 #include "dure/flow/backoff.h"
 #include "dure/flow/key_pool.h"
 #include "dure/flow/retry_budget.h"
@@ -44,20 +46,28 @@ struct EndpointConfig {
   std::string project = {};
   net::Headers default_headers = {};  // win over ours of the same name
   std::string proxy = {};
+  Wire wire = Wire::kOpenAi;
+  bool bearer = false;     // the key goes as Authorization on every wire
+  std::string query = {};  // added to every URL: "api-version=2026-02-01"
+  // Azure: which deployment serves a model; "*": every other; else the one of its own name.
+  std::map<std::string, std::string> deployments = {};
 };
 
 // Where calls go and with which keys; what was learned about it is shared by all who use it.
 // Thread-safe.
 class Endpoint {
  public:
-  // Fails with kInvalidArgument: no http(s) URL, user info or query in it, a header or key with a
-  // line break, no key although the host is not this machine.
+  // Fails with kInvalidArgument: no http(s) URL, user info or query in it, a header, key or query
+  // with a line break, no key although the host is not this machine.
   [[nodiscard]] static base::Result<std::shared_ptr<Endpoint>> create(EndpointConfig config,
                                                                       const base::Clock& clock);
 
   [[nodiscard]] const std::string& base_url() const noexcept { return base_url_; }
   [[nodiscard]] const std::string& host() const noexcept { return host_; }
   [[nodiscard]] const std::string& proxy() const noexcept { return proxy_; }
+  [[nodiscard]] Wire wire() const noexcept { return wire_; }
+  // Where `path` is, for `model` (empty: none), on this wire.
+  [[nodiscard]] std::string url(std::string_view path, std::string_view model) const;
   // What every request carries, the key's own header last. `key` is a position in keys().
   [[nodiscard]] net::Headers headers(std::size_t key) const;
   [[nodiscard]] const std::string& key_id(std::size_t key) const { return key_ids_[key]; }
@@ -72,12 +82,27 @@ class Endpoint {
   std::string base_url_;
   std::string host_;
   std::string proxy_;
+  const Wire wire_;
+  const bool bearer_;
+  const std::string query_;
+  const std::map<std::string, std::string> deployments_;
   net::Headers common_;
   bool authorized_ = false;         // common_ has an Authorization of its own
   std::vector<base::Secret> keys_;  // at least one; the only one may be empty
   std::vector<std::string> key_ids_;
   flow::KeyPool pool_;
   flow::RetryBudget retries_;
+};
+
+// Models that take over, in order, by what the first one failed of. Each is checked as the first
+// was (policy, window, hold); all share the call's attempts, time and money.
+struct Fallbacks {
+  std::vector<std::string> general = {};         // the provider was down, overloaded or over rate
+  std::vector<std::string> context_window = {};  // the prompt was too long
+  std::vector<std::string> content_policy = {};  // the prompt was filtered
+  [[nodiscard]] bool empty() const noexcept {
+    return general.empty() && context_window.empty() && content_policy.empty();
+  }
 };
 
 struct CallOptions {
@@ -88,6 +113,7 @@ struct CallOptions {
   bool resend_ambiguous = true;
   bool metered = true;       // false: no model is looked up, nothing is priced or held
   net::Deadlines deadlines;  // total: of the whole call, resends and waits included
+  Fallbacks fallbacks = {};
 };
 
 // What to do. A value.

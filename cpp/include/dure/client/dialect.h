@@ -34,6 +34,9 @@ enum class Operation : std::uint8_t {
   kUnmetered,  // lists and the like: no model, no price, no hold
 };
 
+// Whose shape goes over the wire; callers always use OpenAI's.
+enum class Wire : std::uint8_t { kOpenAi, kAnthropic, kAzure };
+
 // A request understood. Values only.
 struct Prepared {
   Operation operation = Operation::kUnmetered;
@@ -61,7 +64,11 @@ class ModelFinder {
   [[nodiscard]] virtual base::Result<const catalog::Model*> find(std::string_view name) const = 0;
 };
 [[nodiscard]] base::Result<Prepared> prepare(std::string_view path, std::string body,
-                                             const ModelFinder& models);
+                                             const ModelFinder& models,
+                                             Wire wire = Wire::kOpenAi);
+
+// `body` with another model's name.
+[[nodiscard]] std::string with_model(std::string_view body, std::string_view model);
 
 // `body` with its output maximum replaced by `tokens`: a budget shrank it.
 [[nodiscard]] std::string with_output_limit(std::string_view body, std::int64_t tokens);

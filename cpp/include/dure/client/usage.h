@@ -23,10 +23,12 @@ struct WireUsage {
   std::optional<std::int64_t> total_tokens;
   std::optional<std::int64_t> cached_tokens;
   std::optional<std::int64_t> cache_write_tokens;
+  std::optional<std::int64_t> cache_write_1h_tokens;
   std::optional<std::int64_t> prompt_audio_tokens;
   std::optional<std::int64_t> prompt_image_tokens;
   std::optional<std::int64_t> completion_audio_tokens;
   std::optional<std::int64_t> reasoning_tokens;
+  std::optional<std::int64_t> web_searches;
   // A field is there and is no count: negative, a fraction, beyond 62 bits, or no number at all.
   // Then nothing here is to be billed by: what the call cost is not known.
   bool garbage = false;
