@@ -259,10 +259,10 @@ void bind_client_class(py::module_& room) {
              std::vector<std::string> keys, std::string organization, std::string project,
              net::Headers headers, std::string proxy, const std::string& wire, bool bearer,
              std::string query, std::map<std::string, std::string> deployments) {
-            return value_or_throw(self->endpoint(
-                {std::move(base_url), std::move(keys), std::move(organization), std::move(project),
-                 std::move(headers), std::move(proxy), wire_of(wire), bearer, std::move(query),
-                 std::move(deployments)}));
+            return value_or_throw(
+                self->endpoint({std::move(base_url), std::move(keys), std::move(organization),
+                                std::move(project), std::move(headers), std::move(proxy),
+                                wire_of(wire), bearer, std::move(query), std::move(deployments)}));
           },
           py::arg("base_url"), py::arg("keys"), py::arg("organization"), py::arg("project"),
           py::arg("headers"), py::arg("proxy"), py::arg("wire") = "openai",

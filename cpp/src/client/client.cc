@@ -235,7 +235,8 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   std::uint64_t ticket_ = 0;        // our place in the queue of a budget
   std::uint64_t room_changes_ = 0;  // the account's, before we last tried
   base::Instant tried_at_;
-  bool other_quota_ = false;  // a fallback: providers rate each model apart, so no key sleeps for it
+  bool other_quota_ =
+      false;  // a fallback: providers rate each model apart, so no key sleeps for it
   std::atomic<net::RequestId> request_{0};
 
   // Of the current attempt.

@@ -378,7 +378,8 @@ base::Status write_output_config(Writer& out, const Value& chat) {
   if (!effort.absent()) {
     const std::string_view word = effort.string_or("");
     if (word != "low" && word != "medium" && word != "high" && word != "xhigh" && word != "max") {
-      return wrong("reasoning_effort", "must be low, medium, high, xhigh or max for Anthropic's API");
+      return wrong("reasoning_effort",
+                   "must be low, medium, high, xhigh or max for Anthropic's API");
     }
     out.key("effort");
     out.string(word);

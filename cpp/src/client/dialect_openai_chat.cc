@@ -288,8 +288,9 @@ base::Status understand(const Value& root, const catalog::Model& model, Prepared
 // Anthropic always streams its usage.
 base::Result<Prepared> for_anthropic(const Value& root, const catalog::Model& model, Prepared out) {
   if (out.operation != Operation::kChat) {
-    return base::fail(wrong("model", "Anthropic's API has chat completions only: no embeddings, no "
-                                     "responses"));
+    return base::fail(wrong("model",
+                            "Anthropic's API has chat completions only: no embeddings, no "
+                            "responses"));
   }
   if (out.model.empty()) out.model = model.id;
   auto body = to_messages(root, out.model, out.max_output_tokens);

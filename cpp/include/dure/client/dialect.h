@@ -64,8 +64,7 @@ class ModelFinder {
   [[nodiscard]] virtual base::Result<const catalog::Model*> find(std::string_view name) const = 0;
 };
 [[nodiscard]] base::Result<Prepared> prepare(std::string_view path, std::string body,
-                                             const ModelFinder& models,
-                                             Wire wire = Wire::kOpenAi);
+                                             const ModelFinder& models, Wire wire = Wire::kOpenAi);
 
 // `body` with another model's name.
 [[nodiscard]] std::string with_model(std::string_view body, std::string_view model);
