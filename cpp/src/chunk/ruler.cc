@@ -91,7 +91,7 @@ class TokenRuler final : public Ruler {
     if (first == counts_.ends().size()) return start;
     const std::size_t first_end = counts_.ends()[first];
     if (first_end - start > kLongPiece) return extend(start, first_end, budget);
-    const std::size_t edge = counts_.count(start, first_end);
+    const std::size_t edge = counts_.count_first(start);
     if (edge > budget) return extend(start, first_end, budget);
     const std::size_t target = counts_.sums()[first] + budget - edge;
     counts_.read_tokens(target);

@@ -2,6 +2,7 @@
 #ifndef DURE_SRC_TEXT_BREAK_CLASSES_H_
 #define DURE_SRC_TEXT_BREAK_CLASSES_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -59,7 +60,25 @@ extern const std::uint8_t kBreakClass[];  // block << 7 | code point & 127
 [[nodiscard]] inline Grapheme grapheme_class(char32_t point) noexcept {
   return static_cast<Grapheme>(break_class(point) & 0x0F);
 }
+// The table's first rows, which one look finds.
+inline constexpr auto kAsciiSentence = [] {
+  std::array<Sentence, 128> of{};
+  for (char c = 'a'; c <= 'z'; ++c) of[static_cast<unsigned char>(c)] = Sentence::kLower;
+  for (char c = 'A'; c <= 'Z'; ++c) of[static_cast<unsigned char>(c)] = Sentence::kUpper;
+  for (char c = '0'; c <= '9'; ++c) of[static_cast<unsigned char>(c)] = Sentence::kNumeric;
+  for (const char c : {'\t', '\v', '\f', ' '}) of[static_cast<unsigned char>(c)] = Sentence::kSp;
+  for (const char c : {',', '-', ':'}) of[static_cast<unsigned char>(c)] = Sentence::kSContinue;
+  for (const char c : {'!', '?'}) of[static_cast<unsigned char>(c)] = Sentence::kSTerm;
+  for (const char c : {'"', '\'', '(', ')', '[', ']', '{', '}'})
+    of[static_cast<unsigned char>(c)] = Sentence::kClose;
+  of['.'] = Sentence::kATerm;
+  of['\r'] = Sentence::kCr;
+  of['\n'] = Sentence::kLf;
+  return of;
+}();
+
 [[nodiscard]] inline Sentence sentence_class(char32_t point) noexcept {
+  if (point < kAsciiSentence.size()) return kAsciiSentence[point];
   return static_cast<Sentence>(break_class(point) >> 4);
 }
 

@@ -132,6 +132,15 @@ std::size_t SlidingCounts::count(std::size_t start, std::size_t end) {
   return at == end ? tokens : tokens + s.encoding.count(span.substr(at));
 }
 
+std::size_t SlidingCounts::count_first(std::size_t start) {
+  read_beyond(start);
+  const std::size_t end = state_->ends[first_beyond(start)];
+  const Joint joint = join(start, std::min(state_->text.size(), end + kLookAhead));
+  state_->joint = joint;
+  if (joint.at > end) return count(start, end);
+  return joint.tokens + state_->sums[first_beyond(start)] - state_->sums[joint.piece];
+}
+
 SlidingCounts::Joint SlidingCounts::join(std::size_t start, std::size_t end) const {
   const State& s = *state_;
   const std::string_view span = s.text.substr(0, end);

@@ -87,6 +87,11 @@ TEST(ByteScan, EveryEndMarkOfUnicodeIsFound) {
   }
 }
 
+TEST(BreakClasses, AsciiIsThatOfTheTable) {
+  for (char32_t c = 0; c < 128; ++c)
+    EXPECT_EQ(static_cast<int>(sentence_class(c)), break_class(c) >> 4) << std::uint32_t{c};
+}
+
 std::size_t valid_by_decoding(std::string_view bytes) {
   std::size_t at = 0;
   while (at < bytes.size()) {

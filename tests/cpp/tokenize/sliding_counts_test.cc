@@ -69,6 +69,8 @@ TEST(SlidingCounts, ReadsAsFarAsAsked) {
   EXPECT_EQ(counts.first_beyond(0), counts.ends().size());
   counts.read_beyond(0);
   EXPECT_EQ(counts.ends()[counts.first_beyond(4)], 7U);
+  EXPECT_EQ(counts.count_first(3), 1U);  // " two"
+  EXPECT_EQ(counts.count_first(4), encoding.count("two"));
   counts.read_tokens(100);
   EXPECT_EQ(counts.ends().back(), text.size());
   EXPECT_EQ(counts.first_beyond(text.size()), counts.ends().size());

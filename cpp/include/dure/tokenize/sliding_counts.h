@@ -26,6 +26,10 @@ class SlidingCounts {
   // text.size().
   [[nodiscard]] std::size_t count(std::size_t start, std::size_t end);
 
+  // Tokens of text[start, end of the piece there), as that piece starts here.
+  // REQUIRES: front() <= start < text.size().
+  [[nodiscard]] std::size_t count_first(std::size_t start);
+
   // Encodes on until a piece ends beyond `offset`, or the text does.
   void read_beyond(std::size_t offset);
   // Encodes on until more than `sum` tokens are known, counted as sums() does, or the text ends.
