@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -113,8 +114,21 @@ decltype(auto) run(const chunk::Chunker& chunker, Work&& work) {
   return interruptible(std::forward<Work>(work));
 }
 
+// Those of `cuts` that a text can have.
+std::vector<chunk::Cut> cuts_of(std::string_view text,
+                                const std::vector<std::pair<std::size_t, int>>& cuts) {
+  std::vector<chunk::Cut> out;
+  for (const auto& [at, level] : cuts) {
+    const bool ascends = at > (out.empty() ? 0 : out.back().at);
+    if (ascends && at < text.size() && !text::is_continuation(text[at]))
+      out.push_back({at, static_cast<std::uint8_t>(std::clamp(level, 7, 9))});
+  }
+  return out;
+}
+
 Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
-                 const std::vector<std::size_t>& pages) {
+                 const std::vector<std::size_t>& pages,
+                 const std::vector<std::pair<std::size_t, int>>& cuts) {
   Text held(text);
   return value_or_throw(run(chunker, [&] {
     const std::string_view view = held.view();
@@ -123,7 +137,7 @@ Chunks chunk_one(const chunk::Chunker& chunker, const py::object& text,
       const text::CharOffsets offsets(view);
       for (std::size_t& start : starts) start = offsets.to_byte(std::min(start, offsets.size()));
     }
-    return chunker.chunk(view, starts);
+    return chunker.chunk(view, starts, cuts_of(view, cuts));
   }));
 }
 
@@ -365,7 +379,8 @@ void bind_chunk(py::module_& core) {
            py::arg("keep_tables"), py::arg("keep_fences"), py::arg("stable"), py::arg("trim"),
            py::arg("tokenizer"))
       .def("chunk", &chunk_one, py::arg("text"), py::arg("pages"),
-           "Offsets of pages in code points.")
+           py::arg("cuts") = std::vector<std::pair<std::size_t, int>>{},
+           "Offsets of pages in code points; (byte, level) of cuts in code.")
       .def("chunk_many", &chunk_many, py::arg("texts"), py::arg("threads"))
       .def(
           "verify",

@@ -412,9 +412,15 @@ class Chunker:
             return Chunks(self._native.chunk(text, ()), text, self)
         native = self._native
         hint = text.metadata.get("mode")
-        if self._mode == "auto" and hint in _MODES:
-            native = self._for(hint)
-        return Chunks(native.chunk(text.text, text.pages), text.text, self, text.metadata)
+        mode = hint if self._mode == "auto" and hint in _MODES else self._mode
+        if mode != self._mode:
+            native = self._for(mode)
+        cuts: list[tuple[int, int]] = []
+        if mode == "code":
+            from dure._grammars import cuts as cuts_of
+
+            cuts = cuts_of(text.text, str(text.metadata.get("source", "")))
+        return Chunks(native.chunk(text.text, text.pages, cuts), text.text, self, text.metadata)
 
     def chunk_file(
         self, path: str | os.PathLike[str], *, batch_chunks: int = 65536

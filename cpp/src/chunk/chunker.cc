@@ -46,6 +46,14 @@ Outline outline_of(Mode mode, std::string_view text, const Options& options) {
   return outline_text();
 }
 
+Outline outline_cuts(std::span<const Cut> cuts) {
+  Outline out;
+  out.has_sentences = out.has_paragraphs = false;
+  out.keeps_indentation = true;
+  for (const Cut& cut : cuts) out.marks.push_back({cut.at, cut.level});
+  return out;
+}
+
 bool has_empty(const std::vector<std::string>& list) {
   return std::any_of(list.begin(), list.end(), [](const auto& one) { return one.empty(); });
 }
@@ -141,7 +149,8 @@ base::Result<Chunker::Part> Chunker::chunk_part(std::string_view window, Mode mo
 }
 
 base::Result<Chunks> Chunker::chunk(std::string_view text,
-                                    std::span<const std::size_t> page_starts) const {
+                                    std::span<const std::size_t> page_starts,
+                                    std::span<const Cut> cuts) const {
   const std::size_t valid = text::valid_prefix(text);
   if (valid != text.size())
     return base::fail(base::invalid_argument("text", "the bytes are not UTF-8 at offset " +
@@ -154,7 +163,8 @@ base::Result<Chunks> Chunker::chunk(std::string_view text,
     pages = pages_by_form_feed(text);
     page_starts = pages;
   }
-  const Outline outline = outline_of(mode, text, options_);
+  const Outline outline =
+      mode == Mode::kCode && !cuts.empty() ? outline_cuts(cuts) : outline_of(mode, text, options_);
   return Planner(options_, mode, text, outline, page_starts).run();
 }
 

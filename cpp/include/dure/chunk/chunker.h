@@ -62,17 +62,25 @@ struct Options {
 // What the text looks like: reads at most its first 64 KB.
 [[nodiscard]] Mode detect_mode(std::string_view text);
 
+// Where code may be cut, by whoever has parsed it.
+struct Cut {
+  std::size_t at;      // byte
+  std::uint8_t level;  // 7: item, statement; 8: inner definition; 9: outer definition
+};
+
 class Chunker {
  public:
   // Fails with kInvalidArgument: max is 0, overlap is not below max, tokens without a tokenizer,
   // an empty separator or delimiter.
   [[nodiscard]] static base::Result<Chunker> create(Options options);
 
-  // `page_starts`: bytes at which pages begin, ascending; may be empty. Fails with
-  // kInvalidArgument for bytes that are not UTF-8 (detail "position") and for a code point that
-  // is larger than the cap.
+  // `page_starts`: bytes at which pages begin, ascending; may be empty. `cuts`: of mode code,
+  // ascending; empty: found by indentation. Fails with kInvalidArgument for bytes that are not
+  // UTF-8 (detail "position") and for a code point that is larger than the cap.
+  // REQUIRES: `cuts` lie between characters, above 0 and below text.size().
   [[nodiscard]] base::Result<Chunks> chunk(std::string_view text,
-                                           std::span<const std::size_t> page_starts = {}) const;
+                                           std::span<const std::size_t> page_starts = {},
+                                           std::span<const Cut> cuts = {}) const;
 
   // The same for many texts on `threads` threads (0: one for each core); each slot is what
   // chunk(texts[i]) returns.
