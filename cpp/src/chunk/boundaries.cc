@@ -97,10 +97,11 @@ std::size_t Boundaries::pick(const Window& window) const {
 std::size_t Boundaries::pick_mark(const Window& window) const {
   const auto after = [](std::size_t at, const Mark& mark) { return at < mark.at; };
   const auto& marks = outline_.marks;
-  auto mark = std::upper_bound(marks.begin(), marks.end(), window.low, after);
+  auto mark = std::upper_bound(marks.begin(), marks.end(), window.wide, after);
   Best best(text_, options_.stable);
   for (; mark != marks.end() && mark->at <= window.high; ++mark)
-    if (text::is_grapheme_boundary(text_, mark->at, window.from)) best.offer(mark->at, mark->level);
+    if ((mark->at > window.low || mark->level >= kParagraph) &&
+        text::is_grapheme_boundary(text_, mark->at, window.from)) best.offer(mark->at, mark->level);
   return best.at();
 }
 
@@ -137,12 +138,12 @@ bool Boundaries::starts_paragraph(std::size_t at) const {
 std::size_t Boundaries::pick_line(const Window& window) const {
   Best best(text_, options_.stable);
   bool paragraph = false;
-  for (std::size_t at = window.low; at < window.high;) {
+  for (std::size_t at = window.wide; at < window.high;) {
     const void* feed = std::memchr(text_.data() + at, '\n', window.high - at);
     if (feed == nullptr) break;
     at = static_cast<std::size_t>(static_cast<const char*>(feed) - text_.data()) + 1;
     const bool starts = starts_paragraph(at);
-    if (paragraph && !starts) continue;
+    if (!starts && (paragraph || at <= window.low)) continue;
     paragraph = starts;
     best.offer(at, starts ? kParagraph : kLine);
   }

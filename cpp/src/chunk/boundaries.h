@@ -13,9 +13,11 @@
 
 namespace dure::chunk {
 
-// A window of cuts: (low, high]. `from` starts the chunk and is a grapheme boundary.
+// A window of cuts: (low, high]; paragraphs and what is above them also in (wide, low]. `from`
+// starts the chunk and is a grapheme boundary.
 struct Window {
   std::size_t from;
+  std::size_t wide;
   std::size_t low;
   std::size_t high;
 };
@@ -27,7 +29,7 @@ class Boundaries {
 
   // The best cut in the window: of the highest level there, the one whose preceding text hashes
   // smallest (the last one if not stable). Never inside a grapheme, unless that alone reaches
-  // beyond the window. REQUIRES: from <= low < high.
+  // beyond the window. REQUIRES: from <= wide <= low < high.
   [[nodiscard]] std::size_t pick(const Window& window) const;
   // The same among the outline's marks alone; 0 without one.
   [[nodiscard]] std::size_t pick_mark(const Window& window) const;

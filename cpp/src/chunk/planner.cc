@@ -11,6 +11,7 @@ namespace dure::chunk {
 namespace {
 
 constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
+constexpr double kWide = 0.35;    // the same for paragraphs: what belongs together is worth less text
 constexpr std::size_t kBeyond = 4096;  // bytes after a cut that may have a say in it
 constexpr text::ByteSet kNoAsciiSpace = [] {
   text::ByteSet set;
@@ -150,8 +151,11 @@ base::Result<std::size_t> Planner::cut(const Piece& piece, std::size_t reach, st
   if (high >= text_.size()) return text_.size();
   if (mode_ == Mode::kPage && high == next_page(piece.body)) return high;
   const auto length = static_cast<double>(std::min(reach, high) - piece.body);
-  const auto low = piece.body + static_cast<std::size_t>(kWindow * length);
-  Window window{piece.body, std::min(text::char_start(text_, low), high - 1), high};
+  const auto at_share = [&](double share) {
+    const auto at = piece.body + static_cast<std::size_t>(share * length);
+    return std::min(text::char_start(text_, at), high - 1);
+  };
+  Window window{piece.body, at_share(kWide), at_share(kWindow), high};
   if (mode_ == Mode::kDelimiter) return boundaries_.pick_delimiter(window);
   const auto spared = spare_atom(piece.body, high);
   if (!spared || *spared == high) return spared ? boundaries_.pick(window) : spared;
