@@ -45,7 +45,9 @@ def test_memory_does_not_grow_with_the_file(cap: str, tmp_path: Path) -> None:
     size = SIZE if cap == "max_chars" else SIZE // 4
     if shutil.disk_usage(tmp_path).free < size + 1_000_000_000:
         pytest.skip("needs 5 GB of disk")
-    sentences = [f"문장 {i}은 길이가 {i * i}인 글이다. Sentence {i} is {i**3} long. " for i in range(99)]
+    sentences = [
+        f"문장 {i}은 길이가 {i * i}인 글이다. Sentence {i} is {i**3} long. " for i in range(99)
+    ]
     part = ("".join(sentences[:50]) + "\n\n" + "".join(sentences[50:]) + "\n").encode() * 200
     large = tmp_path / "large.txt"
     with large.open("wb") as file:

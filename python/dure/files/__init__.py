@@ -121,6 +121,8 @@ def read(path: str | os.PathLike[str], *, limits: Limits | None = None) -> bytes
 def _text_of(name: str, kind: Kind, raw: bytes, limits: Limits) -> Parsed:
     if not kind.in_child:
         text, encoding = decode(name, raw)
+        if kind.name == "csv":
+            _check_fields(name, text, limits)
         return {"text": text, "pages": [], "metadata": {"encoding": encoding}}
     from dure.files._child import parse_in_child
 
@@ -129,3 +131,27 @@ def _text_of(name: str, kind: Kind, raw: bytes, limits: Limits) -> Parsed:
     text, encoding = decode(name, raw)
     parse_in_child(name, kind, text.encode("utf-8", "surrogatepass"), limits)  # only checks it
     return {"text": text, "pages": [], "metadata": {"encoding": encoding}}
+
+
+def _check_fields(name: str, text: str, limits: Limits) -> None:
+    """Refuse a field that is too long: mostly a quote that nothing closes."""
+    import re
+
+    lines = text.split("\n")
+    if max(map(len, lines)) <= limits.field_chars and not any(x.count('"') % 2 for x in lines):
+        return  # no field goes on over a line
+    quoted = re.compile(r'"[^"]*(?:""[^"]*)*')
+    at = 0
+    while (field := quoted.search(text, at)) is not None:
+        at = field.end() + 1
+        if field.end() - field.start() > limits.field_chars:
+            line = text.count("\n", 0, field.start()) + 1
+            raise refuse(
+                name,
+                f"a quoted field from line {line} on has more than {limits.field_chars:,} characters",
+            )
+    if any(
+        field.end() - field.start() > limits.field_chars
+        for field in re.finditer(r'[^,;\t\n"]+', text)
+    ):
+        raise refuse(name, f"a field has more than {limits.field_chars:,} characters")

@@ -22,6 +22,7 @@ class Limits:
         entries: Entries of an archive, parts of a mail.
         cells: Cells of a workbook.
         depth: How deep XML may be nested.
+        field_chars: One field of a CSV file, in code points.
     """
 
     file_bytes: int = 100_000_000
@@ -34,6 +35,7 @@ class Limits:
     entries: int = 10_000
     cells: int = 5_000_000
     depth: int = 256
+    field_chars: int = 1_000_000
 
 
 def refuse(path: str, reason: str) -> FileRefusedError:

@@ -334,3 +334,13 @@ def test_the_refusal_is_plain_data(put: Put) -> None:
     with pytest.raises(FileRefusedError) as caught:
         files.load(put("a.xyz", "text"))
     assert json.loads(json.dumps(caught.value.to_dict()))["type"] == "FileRefusedError"
+
+
+def test_a_field_of_a_csv_file_has_a_limit(put: Put) -> None:
+    limits = Limits(field_chars=50)
+    long = "x" * 51
+    assert "quoted field from line 2" in reason_of(put("a.csv", f'a,b\n1,"{long}\n'), limits)
+    assert "quoted field from line 1" in reason_of(put("b.csv", f'a,"b ""{long}"" c"\n'), limits)
+    assert "a field has more than 50" in reason_of(put("c.csv", f"a,b\n1,{long}\n"), limits)
+    fine = "a,b\n" + '1,"two ""words"" in it"\n' * 40
+    assert files.load(put("d.csv", fine), limits=limits).text == fine
