@@ -135,9 +135,11 @@ std::size_t SlidingCounts::count(std::size_t start, std::size_t end) {
 std::size_t SlidingCounts::count_first(std::size_t start) {
   read_beyond(start);
   const std::size_t end = state_->ends[first_beyond(start)];
-  const Joint joint = join(start, std::min(state_->text.size(), end + kLookAhead));
+  const std::size_t seen = std::min(state_->text.size(), end + kLookAhead);
+  const Joint joint = join(start, seen);
+  if (joint.at > end || (joint.at + kLookAhead > seen && seen < state_->text.size()))
+    return count(start, end);
   state_->joint = joint;
-  if (joint.at > end) return count(start, end);
   return joint.tokens + state_->sums[first_beyond(start)] - state_->sums[joint.piece];
 }
 

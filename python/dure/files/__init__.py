@@ -146,10 +146,8 @@ def _check_fields(name: str, text: str, limits: Limits) -> None:
         at = field.end() + 1
         if field.end() - field.start() > limits.field_chars:
             line = text.count("\n", 0, field.start()) + 1
-            raise refuse(
-                name,
-                f"a quoted field from line {line} on has more than {limits.field_chars:,} characters",
-            )
+            most = f"{limits.field_chars:,} characters"
+            raise refuse(name, f"a quoted field from line {line} on has more than {most}")
     if any(
         field.end() - field.start() > limits.field_chars
         for field in re.finditer(r'[^,;\t\n"]+', text)

@@ -31,6 +31,11 @@ TEST(SlidingCounts, AreThoseOfTheEncodingAlongAText) {
               text::char_start(text, std::min(text.size(), from + chance() % 40));
           const std::size_t end = text::char_start(
               text, start + std::min<std::size_t>(text.size() - start, chance() % 300));
+          if (start < text.size() && chance() % 2 == 0) {
+            const std::size_t first = counts.count_first(start);
+            const std::size_t piece = counts.ends()[counts.first_beyond(start)];
+            ASSERT_EQ(first, counts.count(start, piece)) << name << " [" << start << ", " << piece;
+          }
           ASSERT_EQ(counts.count(start, end),
                     encoding.count(std::string_view(text).substr(start, end - start)))
               << name << " [" << start << ", " << end << ")";
