@@ -25,6 +25,9 @@ constexpr std::array<std::string_view, 7> kClauseMarks{",", ";", ":", "ã€", "ï¼
 constexpr text::ByteSet kMayMarkClause = text::byte_set(",;:\xE3\xEF");
 constexpr text::ByteSet kMayBeSpace = text::byte_set("\t\n\v\f\r \xC2\xE1\xE2\xE3");
 
+// ASCII, a grapheme of its own beside another such.
+bool is_plain(char c) { return c > '\r'; }
+
 // Length of the clause mark that starts at `at`, or 0.
 std::size_t clause_mark(std::string_view text, std::size_t at) {
   for (const std::string_view mark : kClauseMarks)
@@ -175,6 +178,7 @@ std::size_t Boundaries::pick_sentence(const Window& window) const {
 
 // Past the space in [at, high).
 std::size_t Boundaries::past_space(std::size_t at, std::size_t high) const {
+  while (at < high && text_[at] == ' ') ++at;
   while (const std::size_t length = at < high ? text::space_length(text_, at) : 0) at += length;
   return at;
 }
@@ -221,7 +225,8 @@ std::size_t Boundaries::pick_grapheme(const Window& window) const {
   Best best(text_, options_.stable, kHashedNear);
   std::size_t at = text::grapheme_floor(view, window.low, window.from);
   while (at < window.high) {
-    at = text::next_grapheme(view, at);
+    const bool plain = at + 1 < view.size() && is_plain(view[at]) && is_plain(view[at + 1]);
+    at = plain ? at + 1 : text::next_grapheme(view, at);
     if (at > window.low && at <= window.high) best.offer(at);
   }
   if (best.at() != 0) return best.at();
