@@ -104,7 +104,8 @@ std::size_t Boundaries::pick_mark(const Window& window) const {
   Best best(text_, options_.stable);
   for (; mark != marks.end() && mark->at <= window.high; ++mark)
     if ((mark->at > window.low || mark->level >= kParagraph) &&
-        text::is_grapheme_boundary(text_, mark->at, window.from)) best.offer(mark->at, mark->level);
+        text::is_grapheme_boundary(text_, mark->at, window.from))
+      best.offer(mark->at, mark->level);
   return best.at();
 }
 

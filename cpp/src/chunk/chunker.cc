@@ -148,8 +148,7 @@ base::Result<Chunker::Part> Chunker::chunk_part(std::string_view window, Mode mo
   return Part{std::move(*chunks), planner.next()};
 }
 
-base::Result<Chunks> Chunker::chunk(std::string_view text,
-                                    std::span<const std::size_t> page_starts,
+base::Result<Chunks> Chunker::chunk(std::string_view text, std::span<const std::size_t> page_starts,
                                     std::span<const Cut> cuts) const {
   const std::size_t valid = text::valid_prefix(text);
   if (valid != text.size())

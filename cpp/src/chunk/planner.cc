@@ -11,7 +11,7 @@ namespace dure::chunk {
 namespace {
 
 constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
-constexpr double kWide = 0.35;    // the same for paragraphs: what belongs together is worth less text
+constexpr double kWide = 0.35;  // the same for paragraphs: what belongs together is worth less text
 constexpr std::size_t kBeyond = 4096;  // bytes after a cut that may have a say in it
 constexpr text::ByteSet kNoAsciiSpace = [] {
   text::ByteSet set;
