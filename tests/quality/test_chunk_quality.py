@@ -102,6 +102,6 @@ def test_korean_sentences_are_found() -> None:
     scores = {f.stem: korean_score(f, lambda t: ours(t, "auto")) for f in files}
     standard = {f.stem: korean_score(f, lambda t: ours(t, "uax29")) for f in files}
     print(scores, standard)  # noqa: T201
-    assert statistics.mean(scores.values()) >= 0.76
+    assert min(scores.values()) >= 0.76
     assert statistics.mean(scores.values()) >= statistics.mean(standard.values()) + 0.13
     assert scores["wikipedia"] >= 0.93

@@ -112,6 +112,7 @@ constexpr ByteSet kHangul = byte_set("\xEA\xEB\xEC\xED");  // first bytes of syl
 
 constexpr unsigned kFinalRieul = 8;
 constexpr unsigned kFinalBieup = 17;
+constexpr unsigned kFinalBieupSiot = 18;
 constexpr unsigned kFinalSsangSiot = 20;
 
 // The final consonant of a syllable; 0: none.
@@ -138,7 +139,18 @@ std::size_t before_emotion(std::string_view text, std::size_t end) noexcept {
 bool goes_on_after_ending(std::string_view text, std::size_t at) noexcept {
   while (at < text.size() && text[at] == ' ') ++at;
   const std::string_view rest = text.substr(at, 4 * kSyllable);
-  for (const std::string_view word : {"하더라도", "해도", "할지라도", "하여도", "보니", "싶"})
+  for (const std::string_view word :
+       {"하더라", "하드라", "했다", "했더", "해도", "할지라도", "하여도", "보니", "싶"})
+    if (rest.starts_with(word)) return true;
+  return false;
+}
+
+// After -나, -지 and -라고, words that make a clause of it: "seems", "whether", "not", "called".
+bool goes_on_after_question(std::string_view text, std::size_t at) noexcept {
+  while (at < text.size() && text[at] == ' ') ++at;
+  const std::string_view rest = text.substr(at, 2 * kSyllable);
+  for (const std::string_view word :
+       {"보", "봐", "봅", "싶", "하", "했", "해", "않", "못", "말", "안"})
     if (rest.starts_with(word)) return true;
   return false;
 }
@@ -163,13 +175,30 @@ bool is_ending(std::string_view text, char32_t previous, char32_t last) noexcept
     }
     case U'음':
       return final_of(previous) == kFinalSsangSiot;
-    case U'나':
+    case U'나':  // -구나, -었나, -겠나
+      return previous == U'구' || previous == U'긋' || final_of(previous) == kFinalSsangSiot;
     case U'먼':
     case U'만':
       return previous == U'구';
     case U'군':
-    case U'라':
       return previous == U'더';
+    case U'라':  // -더라; -는 기라
+      return previous == U'더' || previous == U'드' || previous == U'기';
+    case U'고':
+    case U'구': {  // -더라고, -드라구
+      if (previous != U'라') return false;
+      const char32_t third = syllable_before(text, text.size() - 2 * kSyllable);
+      return third == U'더' || third == U'드';
+    }
+    case U'지':
+    case U'제':  // -었지, -었제
+      return final_of(previous) == kFinalSsangSiot;
+    case U'재':  // -었재, 없재
+      return final_of(previous) == kFinalSsangSiot || final_of(previous) == kFinalBieupSiot;
+    case U'께':  // -냐니께
+      return previous == U'니' && syllable_before(text, text.size() - 2 * kSyllable) == U'냐';
+    case U'햐':
+      return true;  // dialect, no word of the standard ends so
     case U'아':
       return previous == U'잖';
     case U'랑':
@@ -196,7 +225,9 @@ bool ends_sentence(std::string_view text, std::size_t end) noexcept {
   }
   const char32_t previous = syllable_before(text, end - kSyllable);
   if (previous == 0 || !is_ending(text.substr(0, end), previous, last)) return false;
-  return last != U'다' || !goes_on_after_ending(text, tail);
+  if (last == U'다') return !goes_on_after_ending(text, tail);
+  const bool may_go_on = last == U'나' || last == U'지' || last == U'고';
+  return !may_go_on || !goes_on_after_question(text, tail);
 }
 
 struct Mark {

@@ -97,6 +97,15 @@ TEST(KoreanSentences, EndWithoutPunctuation) {
             (std::vector<std::string>{"밥을 먹었어요 ", "그리고 잤다 ", "끝"}));
 }
 
+TEST(KoreanSentences, EndInTheWaysOfSpeech) {
+  EXPECT_EQ(split("비가 왔지 그래서 갔나 보다 늦게 왔더라고 참 우습재 집에 있었제 끝",
+                  SentenceRules::kKorean),
+            (std::vector<std::string>{"비가 왔지 ", "그래서 갔나 보다 늦게 왔더라고 ",
+                                      "참 우습재 집에 있었제 ", "끝"}));
+  EXPECT_EQ(split("코드라고 하는 것 갔지 않다 간다 했다 끝", SentenceRules::kKorean),
+            (std::vector<std::string>{"코드라고 하는 것 갔지 않다 ", "간다 했다 ", "끝"}));
+}
+
 TEST(KoreanSentences, KeepAQuotationWhole) {
   const std::string text = "그는 \"좋다. 가자\"라고 말했다. 나도 갔다.";
   EXPECT_EQ(split(text, SentenceRules::kKorean),
