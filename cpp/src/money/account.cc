@@ -167,6 +167,11 @@ class Account::Impl {
   base::Status catch_up() {
     return peers_.catch_up([this](const Record& record) { apply_peer(record); });
   }
+  // As ready() and catch_up(), for the usual case that there is nothing to do.
+  [[nodiscard]] bool is_ready() const noexcept {
+    return writer_ != nullptr && !writer_->broken() &&
+           (writer_->size() < kRotateBytes || board_held_);
+  }
   // Writes and counts.
   base::Status commit(Record& record);
   // Counts one record, ours or another process's.
@@ -209,6 +214,12 @@ class Account::Impl {
     Hold* found = holds_.find(id);
     const bool ours = found != nullptr && (is_own(id) || found->detached);
     return ours && !found->ended ? found : nullptr;
+  }
+  // No other process can end it.
+  [[nodiscard]] bool is_ours_alone(ReservationId id) {
+    if (!is_own(id)) return false;
+    const Hold* hold = holds_.find(id);
+    return hold == nullptr || !hold->detached;
   }
   // Before a hold is looked for: if it is, or may be, a detached one, keeps the other processes
   // from ending it meanwhile and learns whether they did.
@@ -390,7 +401,8 @@ void Account::Impl::close() {
 // Counting ---------------------------------------------------------------------------------------
 
 base::Status Account::Impl::commit(Record& record) {
-  if (base::Status status = writer_->append(record); !status.ok()) {
+  base::Status status = writer_->append(record);
+  if (!status.ok()) {
     disk_ = status;
     retry_disk_at_ = clock_.now() + kRetryDisk;
     return status;
@@ -398,7 +410,7 @@ base::Status Account::Impl::commit(Record& record) {
   apply(record);
   count_own(record);
   if (record.type > RecordType::kProgress && board_->anybody_waits()) board_->note_freed();
-  return {};
+  return status;
 }
 
 void Account::Impl::count_own(const Record& record) {
@@ -515,19 +527,19 @@ void Account::Impl::fill_reserve(Record& record, const ReserveRequest& request,
 }
 
 base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request, bool enforce) {
-  DURE_RETURN_IF_ERROR(ready());
+  if (!is_ready()) DURE_RETURN_IF_ERROR(ready());
   for (const std::string& scope : request.scopes) {
     if (!is_scope(scope)) {
       return base::fail(base::invalid_argument(
           "scope", "\"" + scope.substr(0, 40) + "\" is no scope: write kind:name, as in org:acme"));
     }
   }
-  DURE_RETURN_IF_ERROR(catch_up());
+  if (!peers_.is_up_to_date()) DURE_RETURN_IF_ERROR(catch_up());
   std::optional<BoardHold> alone;
   if (book_.choose(request.scopes) && enforce) {
     alone.emplace(*this);
-    DURE_RETURN_IF_ERROR(base::Status(alone->status()));
-    DURE_RETURN_IF_ERROR(catch_up());
+    if (!alone->status().ok()) return base::fail(base::Status(alone->status()));
+    if (!peers_.is_up_to_date()) DURE_RETURN_IF_ERROR(catch_up());
   }
   DURE_RETURN_IF_ERROR(
       alone ? admit(request)
@@ -549,10 +561,7 @@ base::Result<Admission> Account::Impl::reserve(const ReserveRequest& request) {
 }
 
 base::Status Account::Impl::follow(ReservationId id, std::optional<BoardHold>& alone) {
-  if (is_own(id)) {
-    const Hold* hold = holds_.find(id);
-    if (hold == nullptr || !hold->detached) return {};
-  }
+  if (is_ours_alone(id)) return {};
   if (settled_.contains(id)) return {};
   if (base::Status status = ready(); !status.ok() && !opened_) return status;
   alone.emplace(*this);
@@ -565,12 +574,16 @@ base::Status Account::Impl::follow(ReservationId id, std::optional<BoardHold>& a
 base::Status Account::Impl::sent(ReservationId id) {
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
-  if (base::Status status = follow(id, alone); !status.ok()) return status;
+  if (!is_ours_alone(id)) {
+    if (base::Status status = follow(id, alone); !status.ok()) return status;
+  }
   Hold* hold = find_own(id);
   if (hold == nullptr) return unknown_hold(id);
   if (hold->sent) return {};
   hold->sent = true;  // in memory even if the disk refuses: carry_over writes it later
-  if (base::Status status = ready(); !status.ok()) return status;
+  if (!is_ready()) {
+    if (base::Status status = ready(); !status.ok()) return status;
+  }
   Record& record = fresh(RecordType::kSent, id);
   record.at_us = clock_.wall().us;
   return commit(record);
@@ -688,8 +701,11 @@ base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, con
   }
   if (cost.pico < 0) return base::invalid_argument("cost", "a cost cannot be negative");
   Hold& held = *hold;
-  base::Status disk = ready();
-  if (disk.ok()) disk = note_price_version(cost.price_version);
+  base::Status disk;
+  if (!is_ready()) disk = ready();
+  if (disk.ok() && cost.price_version != price_version_) {
+    disk = note_price_version(cost.price_version);
+  }
   Record& record = fresh(RecordType::kSettle, id);
   fill_settle(record, usage, cost);
   if (cost.pico > held.bound.pico) record.flags = record.flags | Flag::kOverrun;
@@ -710,7 +726,9 @@ void Account::Impl::fill_settle(Record& record, const Usage& usage, const Cost& 
 base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost) {
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
-  if (base::Status status = follow(id, alone); !status.ok()) return status;
+  if (!is_ours_alone(id)) {
+    if (base::Status status = follow(id, alone); !status.ok()) return status;
+  }
   return settle_now(id, usage, cost);
 }
 

@@ -7,7 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -21,8 +21,10 @@ class IdMap {
   // nullptr: there is none. Valid until it is erased.
   [[nodiscard]] Value* find(ReservationId id) noexcept {
     if (buckets_.empty()) return nullptr;
-    for (std::uint32_t at = buckets_[bucket(id)]; at != 0; at = nodes_[at - 1].next) {
-      if (nodes_[at - 1].id == id) return &nodes_[at - 1].value;
+    for (std::uint32_t at = buckets_[bucket(id)]; at != 0;) {
+      Node& node = this->node(at);
+      if (node.id == id) return &node.value;
+      at = node.next;
     }
     return nullptr;
   }
@@ -33,11 +35,11 @@ class IdMap {
     if (Value* known = find(id)) return {known, false};
     if (size_ == buckets_.size()) grow();
     if (free_ == 0) {
-      nodes_.emplace_back();
-      free_ = static_cast<std::uint32_t>(nodes_.size());
+      if (made_ % kChunk == 0) chunks_.push_back(std::make_unique<Node[]>(kChunk));
+      free_ = ++made_;
     }
     const std::uint32_t at = free_;
-    Node& node = nodes_[at - 1];
+    Node& node = this->node(at);
     free_ = node.next;
     node.id = id;
     node.used = true;
@@ -50,12 +52,13 @@ class IdMap {
   bool erase(ReservationId id) noexcept {
     if (buckets_.empty()) return false;
     std::uint32_t* link = &buckets_[bucket(id)];
-    while (*link != 0 && nodes_[*link - 1].id != id) link = &nodes_[*link - 1].next;
+    while (*link != 0 && node(*link).id != id) link = &node(*link).next;
     if (*link == 0) return false;
     const std::uint32_t at = *link;
-    *link = nodes_[at - 1].next;
-    nodes_[at - 1].used = false;
-    nodes_[at - 1].next = std::exchange(free_, at);
+    Node& node = this->node(at);
+    *link = node.next;
+    node.used = false;
+    node.next = std::exchange(free_, at);
     --size_;
     return true;
   }
@@ -64,7 +67,8 @@ class IdMap {
   // In no order; `each` may not add or erase.
   template <typename Each>
   void for_each(Each each) {
-    for (Node& node : nodes_) {
+    for (std::uint32_t at = 1; at <= made_; ++at) {
+      Node& node = this->node(at);
       if (node.used) each(node.id, node.value);
     }
   }
@@ -77,20 +81,25 @@ class IdMap {
     Value value{};
   };
 
+  static constexpr std::uint32_t kChunk = 256;
+  // REQUIRES: 1 <= at <= made_.
+  [[nodiscard]] Node& node(std::uint32_t at) noexcept {
+    return chunks_[(at - 1) / kChunk][(at - 1) % kChunk];
+  }
   [[nodiscard]] std::size_t bucket(ReservationId id) const noexcept {
     return (id.seq ^ id.epoch * 0x9E37'79B9U) & (buckets_.size() - 1);
   }
   void grow() {
     buckets_.assign(buckets_.empty() ? 64 : buckets_.size() * 2, 0);
-    for (std::size_t i = 0; i < nodes_.size(); ++i) {
-      if (!nodes_[i].used) continue;
-      std::uint32_t& head = buckets_[bucket(nodes_[i].id)];
-      nodes_[i].next = std::exchange(head, static_cast<std::uint32_t>(i + 1));
+    for (std::uint32_t at = 1; at <= made_; ++at) {
+      Node& node = this->node(at);
+      if (node.used) node.next = std::exchange(buckets_[bucket(node.id)], at);
     }
   }
 
-  std::vector<std::uint32_t> buckets_;  // a power of two
-  std::deque<Node> nodes_;
+  std::vector<std::uint32_t> buckets_;           // a power of two
+  std::vector<std::unique_ptr<Node[]>> chunks_;  // nodes stay where they are
+  std::uint32_t made_ = 0;
   std::uint32_t free_ = 0;
   std::size_t size_ = 0;
 };

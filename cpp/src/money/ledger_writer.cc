@@ -44,9 +44,11 @@ base::Result<std::unique_ptr<LedgerWriter>> LedgerWriter::begin(base::Files& fil
 }
 
 base::Status LedgerWriter::append(Record& record) {
-  if (base::Status status = write(record); !status.ok()) return status;
-  if (seq_ % kCheckpointEvery == 0) (void)checkpoint(record.at_us, false);  // broken() tells
-  return {};
+  base::Status status = write(record);
+  if (status.ok() && seq_ % kCheckpointEvery == 0) {
+    (void)checkpoint(record.at_us, false);  // broken() tells
+  }
+  return status;
 }
 
 base::Status LedgerWriter::write(Record& record) {
@@ -55,7 +57,8 @@ base::Status LedgerWriter::write(Record& record) {
   if (record.type == RecordType::kReserve) record.id = {epoch_, record.seq};
   buffer_.clear();
   encode(record, buffer_);
-  if (base::Status status = store(); !status.ok()) {
+  base::Status status = store();
+  if (!status.ok()) {
     fail();
     return status;
   }
@@ -67,7 +70,7 @@ base::Status LedgerWriter::write(Record& record) {
     slot_->writing.store(0, std::memory_order_relaxed);
   }
   count(record);
-  return {};
+  return status;
 }
 
 base::Status LedgerWriter::store() {
@@ -76,7 +79,8 @@ base::Status LedgerWriter::store() {
     std::atomic_thread_fence(std::memory_order_release);
   }
   base::Status status = file_->append(buffer_);
-  return status.ok() && durability_ == Durability::kPower ? file_->sync() : status;
+  if (status.ok() && durability_ == Durability::kPower) status = file_->sync();
+  return status;
 }
 
 void LedgerWriter::fail() noexcept {

@@ -31,7 +31,10 @@ class Peers {
   void use(Board& board) noexcept { board_ = &board; }
   // Reads what is new in the live files, after looking for new ones. Fails with kIo, kCorrupt.
   base::Status catch_up(const Each& each) {
-    return looked_ && board_->begun() == begun_ && nothing_new() ? base::Status() : read_all(each);
+    return is_up_to_date() ? base::Status() : read_all(each);
+  }
+  [[nodiscard]] bool is_up_to_date() const noexcept {
+    return looked_ && board_->begun() == begun_ && nothing_new();
   }
   // REQUIRES: the board is locked. Reads the last of each process that died, cuts what it had not
   // finished, notes where its file ends, and forgets it. Returns true if somebody died or left.
