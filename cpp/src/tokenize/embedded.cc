@@ -49,7 +49,7 @@ constexpr std::size_t kCopy = 16;  // most tokens are shorter: one load and one 
 struct Tokens {
   std::vector<std::uint32_t> offsets{0};
   std::string bytes;
-  std::vector<TokenPair> pairs;
+  TokenPairs pairs;
 };
 
 base::Status damaged() {

@@ -23,7 +23,7 @@ base::Status bad_ranks(std::string message) {
 
 }  // namespace
 
-Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes, std::vector<TokenPair> pairs)
+Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes, TokenPairs pairs)
     : offsets_(std::move(offsets)),
       bytes_(std::move(bytes)),
       serial_(next_serial()),
@@ -33,8 +33,7 @@ Vocab::Vocab(std::vector<std::uint32_t> offsets, std::string bytes, std::vector<
 Vocab::~Vocab() = default;
 
 base::Result<std::unique_ptr<Vocab>> Vocab::create(std::vector<std::uint32_t> offsets,
-                                                   std::string bytes,
-                                                   std::vector<TokenPair> pairs) {
+                                                   std::string bytes, TokenPairs pairs) {
   std::unique_ptr<Vocab> vocab(new Vocab(std::move(offsets), std::move(bytes), std::move(pairs)));
   DURE_RETURN_IF_ERROR(vocab->index());
   return vocab;

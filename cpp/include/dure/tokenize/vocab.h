@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "dure/base/page_allocator.h"
 #include "dure/base/result.h"
 
 namespace dure::tokenize {
@@ -31,6 +32,7 @@ struct TokenPair {
   Rank left;
   Rank right;
 };
+using TokenPairs = std::vector<TokenPair, base::PageAllocator<TokenPair>>;
 
 class Vocab {
  public:
@@ -39,7 +41,7 @@ class Vocab {
   // Fails with kInvalidArgument if a token stands twice, or one of the 256 single bytes is missing
   // (then some text could not be encoded). REQUIRES: offsets ascend from 0 to bytes.size().
   [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
-      std::vector<std::uint32_t> offsets, std::string bytes, std::vector<TokenPair> pairs = {});
+      std::vector<std::uint32_t> offsets, std::string bytes, TokenPairs pairs = {});
   // The same from tokens in any order. Ranks may have gaps, up to four times their number; a token
   // has at most 65,535 bytes.
   [[nodiscard]] static base::Result<std::unique_ptr<Vocab>> create(
@@ -79,7 +81,7 @@ class Vocab {
   }
 
  private:
-  Vocab(std::vector<std::uint32_t> offsets, std::string bytes, std::vector<TokenPair> pairs);
+  Vocab(std::vector<std::uint32_t> offsets, std::string bytes, TokenPairs pairs);
   base::Status index();
 
   std::vector<std::uint32_t> offsets_;
@@ -90,8 +92,8 @@ class Vocab {
   std::size_t longest_ = 0;
   std::uint32_t serial_ = 0;
   bool pairs_known_ = false;
-  mutable std::once_flag pairs_once_;           // guards the making of pair_table_
-  mutable std::vector<TokenPair> known_pairs_;  // until then
+  mutable std::once_flag pairs_once_;  // guards the making of pair_table_
+  mutable TokenPairs known_pairs_;     // until then
   mutable std::unique_ptr<const PairTable> pair_table_;
   mutable std::atomic<const PairTable*> ready_pairs_{nullptr};
 };
