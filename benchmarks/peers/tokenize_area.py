@@ -149,7 +149,7 @@ class Engines:
         import tiktoken
         from dure import _core, tokens
 
-        self.forget = _core.tokenize.forget_merges
+        self.forget_merges = _core.tokenize.forget_merges
         self.ours = tokens.get_encoding(name)
         self.tiktoken = tiktoken.get_encoding(name)
         self.quicktok = quicktok.get_encoding(name)
@@ -157,6 +157,11 @@ class Engines:
         self.make_gigatoken = make  # its cache cannot be wiped
         self.gigatoken = make().as_tiktoken()
         self.gigatoken_arrays = make()
+
+    def forget(self) -> None:
+        """Let the threads wipe their caches now, not when the clock runs."""
+        self.forget_merges()
+        self.ours.count_batch(["what is wiped " * 2000] * 16, threads=2)
 
     def unseen_and_seen(
         self, run: Callable[[str], Any], text: str, answer: Callable[[Any], object]
