@@ -228,6 +228,7 @@ base::Result<StoreDb> StoreDb::open(const std::string& folder, Durability durabi
     DURE_RETURN_IF_ERROR(db.upgrade());
   }
   db.run("PRAGMA temp_store = MEMORY");
+  db.run("PRAGMA cache_size = -16384");  // KiB: hits are read from all over the table
   DURE_RETURN_IF_ERROR(db.take_status());
   return db;
 }
