@@ -77,6 +77,17 @@ def test_prose_is_quoted_before_code_and_wrapped_lines_are_one() -> None:
     ]
 
 
+def test_code_that_asks_the_question_is_not_its_answer() -> None:
+    hits = [
+        Source(1, "a.md", 'answer = ask("What happens to the money of a cancelled call?")'),
+        Source(2, "b.md", "The money of a cancelled call is settled by what was received."),
+    ]
+    answer = ExtractiveAnswerer().answer("What happens to the money of a cancelled call?", hits)
+    assert answer.splitlines()[1:] == [
+        "- The money of a cancelled call is settled by what was received. [2]"
+    ]
+
+
 def test_it_says_when_there_is_nothing() -> None:
     hits = [Source(1, "a", "Salt is mined.")]
     assert "answers this" in ExtractiveAnswerer().answer("Who wrote the zebra opera?", hits)

@@ -87,7 +87,8 @@ class ExtractiveAnswerer:
                 scored.append((score * share * (1 + 1 / (2 + passages[i].n)) * worth, i))
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         best = [i for score, i in scored[: self._max_sentences] if score >= scored[0][0] * 0.4]
-        return [(passages[i].n, passages[i].quote) for i in best]
+        prose = [i for i in best if not is_code(passages[i].text)]
+        return [(passages[i].n, passages[i].quote) for i in prose or best]
 
     def _short(self, text: str) -> str:
         if len(text) <= self._max_chars:
