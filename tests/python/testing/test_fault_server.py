@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import ssl
 from time import monotonic
@@ -183,3 +185,15 @@ def test_certificates() -> None:
         assert "mismatch" in shake("F8")
         assert "self-signed" in shake("F9") or "self signed" in shake("F9")
         assert shake("F10") != ""
+
+
+def test_close_ends_a_server_that_does_not_listen_to_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dure.testing._child.STOP_SECONDS", 0.2)
+    server = FaultServer()
+    os.kill(server.pid, signal.SIGSTOP)  # SIGTERM waits until it goes on, which it never does
+    server.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
+    server.close()

@@ -13,29 +13,21 @@ header `x-request-id`; `fault_of` tells beforehand what it will meet.
 
 from __future__ import annotations
 
-import json
-import select
 import socket
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dure.errors import UnavailableError
+from dure.testing._child import ChildServer
 
 from .kinds import KINDS, Plan, body_of, events_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
+    from pathlib import Path
 
 __all__ = ["KINDS", "FaultServer"]
 
-_START_SECONDS = 30.0
 
-
-class FaultServer:
+class FaultServer(ChildServer):
     """A running server in a process of its own; ends with `close()` or the `with` block.
 
     It answers every POST like a chat completion (streamed if the body says so), except where a
@@ -67,33 +59,22 @@ class FaultServer:
         faults: Mapping[str, float] | float | None = None,
         tls: bool = False,
     ) -> None:
-        self._plan = Plan(faults, seed=seed, tls=tls)
-        self._folder = tempfile.TemporaryDirectory(prefix="dure-faults-")
-        folder = Path(self._folder.name)
-        self._log = folder / "log.jsonl"
+        self._plan = Plan(faults, seed=seed, tls=tls)  # refuses here, not in the child
+        super().__init__("dure.testing.fault_server")
         self.ca = None
         if tls:
             from .certificates import write
 
-            self.ca = write(folder)
+            self.ca = write(self.folder)
         self._refusing = socket.socket()  # bound, never listening: whoever connects is refused
         self._refusing.bind(("127.0.0.1", 0))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "dure.testing.fault_server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the parent's; the child sees its stdin close
-        )
         settings = {
             "faults": dict(faults) if faults and not isinstance(faults, int | float) else faults,
             "seed": seed,
-            "log": str(self._log),
-            "folder": str(folder) if tls else None,
+            "log": str(self.log_path),
+            "folder": str(self.folder) if tls else None,
         }
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(settings).encode() + b"\n")
-        self._process.stdin.flush()
-        self._ports = self._read_ports()
+        self._ports: dict[str, int] = self.start([], settings)
         self._scheme = "https" if tls else "http"
         self.url = self._url(self._ports["main"])
 
@@ -131,46 +112,12 @@ class FaultServer:
         A request is logged before the first byte of its answer leaves. `bytes` counts what is sent
         at once; F27 and F28 send more later.
         """
-        if not self._log.exists():
-            return []
-        lines = self._log.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return super().log()
 
     def close(self) -> None:
         """End the server; safe to call twice."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        super().close()
         self._refusing.close()
-        self._folder.cleanup()
-
-    def __enter__(self) -> FaultServer:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _url(self, port: int) -> str:
         return f"{self._scheme}://127.0.0.1:{port}/v1"
-
-    def _read_ports(self) -> dict[str, int]:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
-        line = self._process.stdout.readline() if ready else b""
-        if not line:
-            self.close()
-            raise UnavailableError(
-                "dure.testing.FaultServer did not start", host="127.0.0.1", stage="start"
-            )
-        ports: dict[str, int] = json.loads(line)
-        return ports

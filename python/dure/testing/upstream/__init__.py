@@ -10,23 +10,14 @@ the hash embedder, token counts are exact, and faults follow from the seed alone
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dure.errors import UnavailableError
+from dure.testing._child import ChildServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
 __all__ = ["Upstream", "start"]
-
-START_SECONDS = 30.0
-STOP_SECONDS = 5.0
 
 
 def start(
@@ -68,7 +59,7 @@ def start(
     )
 
 
-class Upstream:
+class Upstream(ChildServer):
     """A running server; ends with `close()`, the `with` block, or its parent's process.
 
     Attributes:
@@ -77,20 +68,10 @@ class Upstream:
     """
 
     url: str
-    pid: int
 
     def __init__(self, arguments: list[str]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="dure-upstream-")
-        self._log = Path(self._folder.name) / "log.jsonl"
-        command = [sys.executable, "-m", "dure.testing.upstream", *arguments, "--child"]
-        self._process = subprocess.Popen(
-            [*command, f"--log={self._log}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the parent's; the child sees its stdin close
-        )
-        self.pid = self._process.pid
-        self.url = self._read_url()
+        super().__init__("dure.testing.upstream")
+        self.url = str(self.start([*arguments, "--child", f"--log={self.log_path}"])["url"])
 
     def log(self) -> list[dict[str, Any]]:
         """Return one dict per request so far: id, status, fault, model, tokens.
@@ -98,46 +79,4 @@ class Upstream:
         A request is logged before the first byte of its answer leaves, so what a client has
         received is always in here.
         """
-        lines = self._log.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
-
-    def close(self) -> None:
-        """End the server; safe to call twice."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._folder.cleanup()
-
-    def __enter__(self) -> Upstream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _read_url(self) -> str:
-        import select
-
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
-        line = self._process.stdout.readline() if ready else b""
-        if not line:
-            self.close()
-            raise UnavailableError(
-                "dure.testing.upstream did not start: run `python -m dure.testing.upstream` "
-                "to see why",
-                host="127.0.0.1",
-                stage="start",
-            )
-        return str(json.loads(line)["url"])
+        return super().log()
