@@ -2,6 +2,9 @@
 // on one epoll thread, parses nothing but the length, and prints CPU per request.
 //
 //   dure_raw_client PORT CONCURRENCY REQUESTS      prints: "<cpu us per request> <p50 ms> <p99 ms>"
+//   dure_raw_client PORT CONCURRENCY REQUESTS PATH   the same for streams: one request a
+//   connection,
+//                                  prints: "<cpu us per event> <events> <receives>"
 //
 // The first wave, when all connections send at once, is left out of the latencies.
 #include <arpa/inet.h>
@@ -17,6 +20,7 @@
 #include <cstring>
 #include <ctime>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -48,10 +52,11 @@ int main(int argc, char** argv) {
   const long total = std::atol(argv[3]);
   std::string body = R"({"model":"gpt-4o-mini","messages":[{"role":"user","content":")" +
                      std::string(1000, 'y') + R"("}],"max_tokens":100})";
-  const std::string request =
-      "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-      "Content-Length: " +
-      std::to_string(body.size()) + "\r\n\r\n" + body;
+  const std::string path = argc > 4 ? argv[4] : "/v1/chat/completions";
+  const std::string request = "POST " + path +
+                              " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                              "Content-Length: " +
+                              std::to_string(body.size()) + "\r\n\r\n" + body;
   const int poller = epoll_create1(0);
   std::vector<Connection> connections(static_cast<std::size_t>(concurrency) + 4096);
   sockaddr_in address{};
@@ -86,6 +91,27 @@ int main(int argc, char** argv) {
   }
   std::string buffer(1U << 16U, '\0');
   epoll_event events[512];
+  if (argc > 4) {
+    long events_seen = 0;
+    long receives = 0;
+    for (int open = concurrency; open > 0;) {
+      const int count = epoll_wait(poller, events, 512, 10000);
+      if (count <= 0) return 1;
+      for (int i = 0; i < count; ++i) {
+        const ssize_t got = recv(events[i].data.fd, buffer.data(), buffer.size(), 0);
+        if (got <= 0) return 1;
+        ++receives;
+        const std::string_view part(buffer.data(), static_cast<std::size_t>(got));
+        for (std::size_t at = 0; (at = part.find("\n\n", at)) != std::string_view::npos; at += 2) {
+          ++events_seen;
+        }
+        if (part.ends_with("\r\n0\r\n\r\n")) --open;
+      }
+    }
+    std::printf("%.3f %ld %ld\n", (cpu_us() - cpu) / static_cast<double>(events_seen), events_seen,
+                receives);
+    return 0;
+  }
   while (done < total) {
     const int count = epoll_wait(poller, events, 512, 10000);
     if (count <= 0) return 1;

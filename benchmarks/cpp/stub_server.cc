@@ -2,6 +2,9 @@
 //
 //   dure_stub_server PORT [DELAY_MS]
 //
+// A POST to /sse/EVENTS/WRITES/GAP_US... is answered by a stream of chat chunks of 250 bytes:
+// WRITES writes of EVENTS events each, GAP_US microseconds apart, then [DONE].
+//
 // Keep-alive HTTP/1.1 over loopback, Content-Length bodies only. It exists to be cheap and equal
 // for every client under test; it is no general server. Prints the bound port, then serves until
 // it is killed.
@@ -16,7 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -28,8 +31,10 @@ struct Connection {
 };
 
 struct Due {
-  long long at_us;
-  int fd;
+  int fd = -1;
+  long events = 0;  // zero: the whole answer
+  long writes = 0;  // that are left
+  long long gap_us = 0;
 };
 
 long long now_us() {
@@ -51,6 +56,47 @@ std::string reply() {
          "openai-processing-ms: 1\r\nx-ratelimit-limit-requests: 10000\r\n"
          "x-ratelimit-remaining-requests: 9999\r\nServer: stub\r\nContent-Length: " +
          std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+// One chat chunk of 250 bytes.
+std::string chat_event() {
+  std::string text =
+      R"(data: {"id":"chatcmpl-stub","object":"chat.completion.chunk","created":1767225600,)"
+      R"("model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":")";
+  const std::string end = "\"},\"finish_reason\":null}]}\n\n";
+  text.append(250 - text.size() - end.size(), 'x');
+  return text + end;
+}
+
+std::string last_events() {
+  return "data: "
+         "{\"id\":\"chatcmpl-stub\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,"
+         "\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":"
+         "\"stop\"}]}"
+         "\n\ndata: [DONE]\n\n";
+}
+
+std::string chunk(const std::string& text) {
+  char size[24];
+  std::snprintf(size, sizeof size, "%zx\r\n", text.size());
+  return size + text + "\r\n";
+}
+
+constexpr const char* kStreamHead =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+void say(int fd, const std::string& text) {
+  (void)!send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+}
+
+// Sends one write of a stream; false: it was the last.
+bool stream_on(Due& due, const std::string& one) {
+  std::string events;
+  for (long i = 0; i < due.events; ++i) events += one;
+  say(due.fd, chunk(events));
+  if (--due.writes > 0) return true;
+  say(due.fd, chunk(last_events()) + "0\r\n\r\n");
+  return false;
 }
 
 // The length of the first complete request in `in`, or 0.
@@ -93,13 +139,14 @@ int main(int argc, char** argv) {
   event.data.fd = listener;
   epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
   std::unordered_map<int, std::unique_ptr<Connection>> connections;
-  std::deque<Due> due;
+  std::multimap<long long, Due> due;  // by time
+  const std::string one = chat_event();
   std::string buffer(1U << 16U, '\0');
   epoll_event events[512];
   while (true) {
     int timeout = -1;
     if (!due.empty()) {
-      const long long left = due.front().at_us - now_us();
+      const long long left = due.begin()->first - now_us();
       timeout = left <= 0 ? 0 : static_cast<int>((left + 999) / 1000);
     }
     const int count = epoll_wait(poller, events, 512, timeout);
@@ -124,19 +171,32 @@ int main(int argc, char** argv) {
       }
       connection.in.append(buffer.data(), static_cast<std::size_t>(got));
       for (std::size_t length = 0; (length = complete(connection.in)) != 0;) {
+        Due next{.fd = fd};
+        const std::size_t path = connection.in.find("/sse/");
+        const bool streams = path < connection.in.find('\n') &&
+                             std::sscanf(connection.in.c_str() + path, "/sse/%ld/%ld/%lld",
+                                         &next.events, &next.writes, &next.gap_us) == 3;
         connection.in.erase(0, length);
-        if (delay_us == 0) {
+        if (streams) {
+          say(fd, kStreamHead);
+          due.emplace(now_us() + next.gap_us, next);
+        } else if (delay_us == 0) {
           if (send(fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) break;
         } else {
-          due.push_back({now_us() + delay_us, fd});
+          due.emplace(now_us() + delay_us, next);
         }
       }
     }
-    while (!due.empty() && due.front().at_us <= now_us()) {
-      if (connections.count(due.front().fd) != 0) {
-        (void)!send(due.front().fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+    while (!due.empty() && due.begin()->first <= now_us()) {
+      auto node = due.extract(due.begin());
+      Due& next = node.mapped();
+      if (connections.count(next.fd) == 0) continue;
+      if (next.events == 0) {
+        say(next.fd, answer);
+      } else if (stream_on(next, one)) {
+        node.key() += next.gap_us;
+        due.insert(std::move(node));
       }
-      due.pop_front();
     }
   }
 }

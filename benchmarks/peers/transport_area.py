@@ -1,7 +1,8 @@
 """Client CPU per request over loopback, beside the peers and the raw epoll floor of the same run.
 
-The server has processor 0, the client processor 1. POST of 1.1 kB, answer of 1.1 kB, keep-alive;
-each client parses the answer and returns its usage.
+The server has processor 0, the client processor 1. POST of 1.1 kB, answer of 1.1 kB, keep-alive.
+Peers, `HttpClient json` and `create` take a dict and return the parsed usage; `create` also admits,
+holds, writes three ledger records and settles. What is done is written after each section.
 """
 
 from __future__ import annotations
@@ -11,31 +12,19 @@ import statistics
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import Row, Table, named
+from benchmarks.harness import Row, Table, named, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TOOLS = Path(sys.executable).parent  # scripts/bench compiles them there
-ROUNDS = 5
-# client, package, requests a round at C=64
-CLIENTS = (
-    ("dure create", "", 6000),
-    ("dure create+uvloop", "", 6000),
-    ("dure create, engine a", "", 4000),
-    ("dure HttpClient bytes", "", 8000),
-    ("dure HttpClient json", "", 6000),
-    ("dure map", "", 10000),
-    ("dure map_raw", "", 10000),
-    ("pycurl", "pycurl", 4000),
-    ("aiohttp", "aiohttp", 4000),
-    ("aiohttp+uvloop", "aiohttp", 4000),
-    ("openai", "openai", 600),
-    ("httpx", "httpx", 600),
-)
+FLOOR = "raw epoll floor"
+PACKAGES = ("pycurl", "aiohttp", "openai")
+Samples = dict[str, list[dict[str, Any]]]
 
 
 @contextmanager
@@ -52,12 +41,19 @@ def server(delay_ms: int) -> Iterator[str]:
 def raw(port: str, concurrency: int, total: int) -> dict[str, Any]:
     command = ["taskset", "-c", "1", str(TOOLS / "dure_raw_client"), port]
     out = subprocess.check_output([*command, str(concurrency), str(total)], text=True).split()
-    return {"cpu_us": float(out[0]), "p50_ms": float(out[1]), "p99_ms": float(out[2])}
+    figures = (float(figure) for figure in out)
+    return dict(zip(("cpu_us", "p50_ms", "p99_ms"), figures, strict=True)) | {"answers": [200]}
 
 
-def client(name: str, port: str, concurrency: int, total: int) -> dict[str, Any]:
+def raw_stream(port: str, concurrency: int, path: str) -> dict[str, Any]:
+    command = ["taskset", "-c", "1", str(TOOLS / "dure_raw_client"), port, str(concurrency), "0"]
+    out = subprocess.check_output([*command, path], text=True).split()
+    return {"cpu_us": float(out[0]), "receives": int(out[2]) / int(out[1])}
+
+
+def client(name: str, target: str, concurrency: int, total: int) -> dict[str, Any]:
     command = ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.peers.transport_worker"]
-    arguments = [name, port, str(concurrency), str(total)]
+    arguments = [name, target, str(concurrency), str(total)]
     out = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if out.returncode != 0:
         return {"error": out.stderr.strip().splitlines()[-1] if out.stderr else "failed"}
@@ -65,63 +61,254 @@ def client(name: str, port: str, concurrency: int, total: int) -> dict[str, Any]
     return result
 
 
-def measure(concurrency: int, delay_ms: int, share: float) -> list[Table]:
-    samples: dict[str, list[dict[str, Any]]] = {"raw epoll floor": []}
-    samples |= {name: [] for name, _, _ in CLIENTS}
-    with server(delay_ms) as port:
-        for _ in range(ROUNDS):
-            floor = raw(port, concurrency, int(20000 * share))
-            samples["raw epoll floor"].append(floor | {"answers": [200]})
-            for name, _, total in CLIENTS:
-                count = max(int(total * share), concurrency * 2)
-                samples[name].append(client(name, port, concurrency, count))
-    tables = []
-    title = f"C={concurrency}, {delay_ms} ms server"
-    for key, unit in (("cpu_us", "CPU us/req"), ("p99_ms", "p99 ms")):
-        table = Table(f"{title}: {unit}", unit, "less is better")
-        mine = [s[key] for s in samples["dure create"] if key in s]
-        base = statistics.median(mine) if mine else float("nan")
-        floor = statistics.median(sample[key] for sample in samples["raw epoll floor"])
-        table.note += "; over the floor: " + ", ".join(
-            f"{name} {statistics.median(values) / floor:.2f}x"
-            for name, _, _ in CLIENTS
-            if (values := [sample[key] for sample in samples[name] if key in sample])
+def label(name: str) -> str:
+    """`name`, and the version of the peer that it is."""
+    package = next((p for p in PACKAGES if name.startswith(p)), "")
+    return f"{name} ({named(package)})" if package else name
+
+
+def table_of(title: str, samples: Samples, key: str, unit: str, ours: str) -> Table:
+    """Medians of `key`, beside `ours`; errors are shown, not hidden."""
+    values = {n: [s[key] for s in taken if key in s] for n, taken in samples.items()}
+    base = statistics.median(values[ours]) if values.get(ours) else float("nan")
+    table = Table(f"{title}: {unit}", unit, "less is better")
+    for name, found in values.items():
+        if not found:
+            continue
+        middle = statistics.median(found)
+        answers = [s["answers"] for s in samples[name] if "answers" in s]
+        equal = all(a == answers[0] for a in answers) if answers else None
+        table.rows.append(
+            Row(label(name), middle, min(found), max(found), middle, middle / base, equal)
         )
-        for name, package, _ in (("raw epoll floor", "", 0), *CLIENTS):
-            values = [sample[key] for sample in samples[name] if key in sample]
-            if not values:
-                continue
-            middle = statistics.median(values)
-            label = f"{name} ({named(package)})" if package else name
-            equal = all(sample.get("answers") == [200] for sample in samples[name])
-            table.rows.append(
-                Row(label, middle, min(values), max(values), middle, middle / base, equal)
-            )
-        table.show()
-        tables.append(table)
-    for name, taken in samples.items():
-        errors = {sample["error"] for sample in taken if "error" in sample}
-        if errors:
-            print(f"  {name}: {errors}")
-    return tables
-
-
-def memory() -> Table:
-    """RSS growth for each of 2,000 requests in flight, one asyncio task each included."""
-    table = Table("2,000 in flight: memory", "bytes/req", "less is better")
-    with server(3000) as port:
-        values = [client("dure memory", port, 64, 2000)["bytes_each"] for _ in range(3)]
-    middle = statistics.median(values)
-    table.rows.append(Row("dure", middle, min(values), max(values), middle, 1.0, True))
     table.show()
+    for name, taken in samples.items():
+        if errors := {sample["error"] for sample in taken if "error" in sample}:
+            print(f"  {name}: {errors}")
     return table
 
 
+@dataclass
+class Run:
+    """What was measured so far."""
+
+    tables: list[Table] = field(default_factory=list)
+    medians: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    goals: Table = field(
+        default_factory=lambda: Table("Goals of the transport", "measured", "limit")
+    )
+
+    def add(self, section: str, samples: Samples, ours: str, *keys: tuple[str, str]) -> None:
+        """Show and keep a section; write everything that there is."""
+        for key, unit in keys:
+            self.tables.append(table_of(section, samples, key, unit, ours))
+        for name, taken in samples.items():
+            for key in {key for sample in taken for key in sample} - {"answers", "error"}:
+                found = [sample[key] for sample in taken if key in sample]
+                self.medians[section, name, key] = statistics.median(found)
+        write("transport", [*self.tables, self.goals])
+
+    def at(self, section: str, name: str, key: str = "cpu_us") -> float:
+        return self.medians.get((section, name, key), float("nan"))
+
+    def goal(self, what: str, value: float, limit: float, *, least: bool = False) -> None:
+        """Note one goal: at most `limit`, or at least."""
+        met = value >= limit if least else value <= limit
+        verdict = "reached" if met else "MISSED" if value == value else "not measured"  # noqa: PLR0124
+        sign = ">=" if least else "<="
+        name = f"{what} ({sign} {limit:g}): {verdict}"
+        self.goals.rows.append(Row(name, value, value, value, value, value / limit, None))
+
+
+def measure(
+    run: Run,
+    section: str,
+    delay_ms: int,
+    concurrency: int,
+    contenders: dict[str, int],
+    *,
+    rounds: int,
+    floor: int,
+) -> None:
+    """Rounds of all contenders in turn, each with its number of requests, the floor first."""
+    samples: Samples = {name: [] for name in (FLOOR, *contenders)}
+    with server(delay_ms) as port:
+        for number in range(rounds):
+            samples[FLOOR].append(raw(port, concurrency, floor))
+            for name, total in contenders.items():
+                if number >= 3 and total < 1000:
+                    continue  # a slow peer: three rounds are enough
+                samples[name].append(client(name, port, concurrency, total))
+    keys = (("cpu_us", "CPU us/req"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms"))
+    run.add(
+        section,
+        samples,
+        next(iter(contenders)),
+        *(keys[:1] if delay_ms == 0 and concurrency > 1 else keys),
+    )
+
+
+def throughput(run: Run) -> None:
+    section = "C=64"
+    contenders = {
+        "dure create": 6000,
+        "dure create+uvloop": 6000,
+        "dure create, engine a": 4000,
+        "dure HttpClient json": 6000,
+        "dure HttpClient json, engine a": 4000,
+        "dure HttpClient bytes": 8000,
+        "dure HttpClient bytes+uvloop": 8000,
+        "dure map": 8000,
+        "dure map_raw": 10000,
+        "pycurl": 3000,
+        "aiohttp": 2000,
+        "aiohttp+uvloop": 2000,
+        "openai on aiohttp": 500,
+        "openai": 500,
+    }
+    measure(run, section, 0, 64, contenders, rounds=5, floor=20000)
+    floor = run.at(section, FLOOR)
+    for engine, name, over, pycurl, uvloop in (
+        ("A", "dure HttpClient json, engine a", 6.4, 1.45, 2.4),
+        ("A, whole client", "dure create, engine a", 6.4, 1.45, 2.4),
+        ("B", "dure HttpClient json", 2.7, 3.4, 5.5),
+        ("B, whole client", "dure create", 2.7, 3.4, 5.5),
+    ):
+        ours = run.at(section, name)
+        run.goal(f"engine {engine}, C=64: times the floor", ours / floor, over)
+        run.goal(
+            f"engine {engine}: times less than pycurl",
+            run.at(section, "pycurl") / ours,
+            pycurl,
+            least=True,
+        )
+        aiohttp = run.at(section, "aiohttp+uvloop")
+        run.goal(
+            f"engine {engine}: times less than aiohttp on uvloop",
+            aiohttp / ours,
+            uvloop,
+            least=True,
+        )
+    for name, kind in (("dure HttpClient json", "B"), ("dure create", "B, whole client")):
+        ours = run.at(section, name)
+        for peer, limit in (("openai on aiohttp", 60), ("openai", 85)):
+            run.goal(
+                f"engine {kind}: times less than {peer}",
+                run.at(section, peer) / ours,
+                limit,
+                least=True,
+            )
+    run.goal(
+        "bytes, one future each: times the floor",
+        run.at(section, "dure HttpClient bytes") / floor,
+        1.9,
+    )
+    run.goal("map_raw, limit 256: times the floor", run.at(section, "dure map_raw") / floor, 1.5)
+
+
+def latency(run: Run) -> None:
+    section = "C=1"
+    contenders = {
+        "dure HttpClient bytes": 1500,
+        "dure HttpClient bytes, engine a": 1500,
+        "dure create": 1500,
+        "aiohttp": 1000,
+    }
+    measure(run, section, 0, 1, contenders, rounds=5, floor=4000)
+    floor = run.at(section, FLOOR, "p50_ms")
+    for engine, name, limit in (
+        ("B", "dure HttpClient bytes", 30),
+        ("A", "dure HttpClient bytes, engine a", 60),
+    ):
+        more = (run.at(section, name, "p50_ms") - floor) * 1e3
+        run.goal(f"C=1, engine {engine}: p50 over the raw client, us", more, limit)
+
+
+def slow_server(run: Run) -> None:
+    for flight, rounds, contenders in (
+        (
+            1000,
+            3,
+            {
+                "dure HttpClient json": "B",
+                "dure HttpClient json, engine a": "A",
+                "dure create": "",
+                "aiohttp+uvloop": "",
+            },
+        ),
+        (2000, 3, {"dure HttpClient json, engine a": "A"}),
+        (4000, 3, {"dure HttpClient json": "B"}),
+    ):
+        section = f"{flight} in flight, 200 ms server"
+        counts = dict.fromkeys(contenders, max(4000, 2 * flight))
+        measure(run, section, 200, flight, counts, rounds=rounds, floor=max(6000, 3 * flight))
+        raw_p99 = run.at(section, FLOOR, "p99_ms")
+        for name, engine in contenders.items():
+            if not engine:
+                continue
+            limits = {("B", 1000): 15, ("A", 1000): 35, ("B", 4000): 20, ("A", 2000): 60}
+            more = run.at(section, name, "p99_ms") - raw_p99
+            run.goal(
+                f"{flight} in flight, engine {engine}: p99 over the raw client, ms",
+                more,
+                limits[engine, flight],
+            )
+            if flight == 1000:
+                own = run.at(section, name) / run.at("C=64", name)
+                grown = run.at(section, FLOOR) / run.at("C=64", FLOOR)
+                run.goal(
+                    f"1000 in flight, engine {engine}: CPU growth from C=64 over the raw client's",
+                    own / grown,
+                    1.15,
+                )
+
+
+def memory(run: Run) -> None:
+    """RSS growth for each of 2,000 requests in flight, one asyncio task each included."""
+    section = "2,000 in flight: memory"
+    names = {"dure memory": ("B", 6000), "dure memory, engine a": ("A, plain", 25000)}
+    samples: Samples = {name: [] for name in names}
+    with server(3000) as port:
+        for _ in range(2):
+            for name in names:
+                samples[name].append(client(name, port, 64, 2000))
+    run.add(section, samples, "dure memory", ("bytes_each", "bytes/req"))
+    for name, (engine, limit) in names.items():
+        run.goal(
+            f"memory for a request, engine {engine}, bytes",
+            run.at(section, name, "bytes_each"),
+            limit,
+        )
+
+
+def streams(run: Run) -> None:
+    for section, concurrency, path, rounds in (
+        ("streams, bursts of 64 events", 4, "/sse/64/400/2000", 3),
+        ("streams, one event at a time", 16, "/sse/1/400/5000", 3),
+    ):
+        names = ("dure events", "dure chunks", "aiohttp lines", "openai chunks")
+        samples: Samples = {name: [] for name in (FLOOR, *names)}
+        with server(0) as port:
+            for _ in range(rounds):
+                samples[FLOOR].append(raw_stream(port, concurrency, path))
+                for name in names:
+                    samples[name].append(client(name, port + path, concurrency, 0))
+        run.add(section, samples, "dure events", ("cpu_us", "CPU us/event"))
+        ours = run.at(section, "dure events")
+        if concurrency == 4:
+            run.goal("stream bursts: us for an event", ours, 1.5)
+            continue
+        print(f"  receives for an event, raw: {run.at(section, FLOOR, 'receives'):.2f}")
+        run.goal("stream, one by one: times the raw receiver", ours / run.at(section, FLOOR), 2.6)
+        peer = run.at(section, "openai chunks")
+        run.goal(
+            "stream, one by one: times less than openai on aiohttp", peer / ours, 9, least=True
+        )
+
+
 def run() -> list[Table]:
-    return [
-        *measure(64, 0, 1.0),
-        *measure(1, 0, 0.2),
-        *measure(1000, 200, 1.0),
-        *measure(4000, 200, 2.0),
-        memory(),
-    ]
+    done = Run()
+    for section in (throughput, latency, streams, memory, slow_server):
+        section(done)
+        done.goals.show()
+    return [*done.tables, done.goals]

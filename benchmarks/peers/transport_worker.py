@@ -72,29 +72,36 @@ def resident_bytes() -> int:
     return int(pages) * resource.getpagesize()
 
 
-async def dure_http(url: str, concurrency: int, total: int, *, parse: bool) -> dict[str, Any]:
-    """The low-level face: bytes in, bytes out; `parse` adds the JSON of aiohttp's row."""
+async def dure_http(
+    url: str, concurrency: int, total: int, *, parse: bool, engine: str | None = None
+) -> dict[str, Any]:
+    """The low-level face: bytes in, bytes out; or a dict in and parsed usage out."""
     from dure.aio import HttpClient
 
     body = json.dumps(BODY).encode()
     headers = {"Content-Type": "application/json"}
-    async with HttpClient() as client:
+    target = f"{url}/v1/chat/completions"
+    async with HttpClient(transport=engine) as client:
 
         async def call() -> int:
-            sent = json.dumps(BODY).encode() if parse else body
-            reply = await client.request("POST", f"{url}/v1/x", headers=headers, body=sent)
-            content = reply.content
-            return int(json.loads(content)["usage"]["prompt_tokens"]) if parse else reply.status
+            reply = await client.request("POST", target, headers=headers, body=body)
+            return len(reply.content) and reply.status
 
-        return await drive(call, concurrency, total)
+        async def call_json() -> int:
+            reply: Any = await client.request("POST", target, json=BODY)
+            return int(reply.json()["usage"]["prompt_tokens"])
+
+        return await drive(call_json if parse else call, concurrency, total)
 
 
-async def dure_memory(url: str, concurrency: int, total: int) -> dict[str, Any]:
+async def dure_memory(
+    url: str, concurrency: int, total: int, *, engine: str | None = None
+) -> dict[str, Any]:
     """RSS growth for each request in flight, its task included; `total` says how many."""
     from dure.aio import HttpClient
 
     body = json.dumps(BODY).encode()
-    async with HttpClient() as client:
+    async with HttpClient(transport=engine) as client:
 
         async def call() -> None:
             await client.request("POST", f"{url}/v1/x", body=body)
@@ -167,27 +174,21 @@ async def aiohttp_calls(url: str, concurrency: int, total: int) -> dict[str, Any
         return await drive(call, concurrency, total)
 
 
-async def openai_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+def openai_client(url: str, *, on_aiohttp: bool) -> Any:  # noqa: ANN401 - AsyncOpenAI
     import openai
 
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sk-bench") as client:
+    transport = openai.DefaultAioHttpClient() if on_aiohttp else None
+    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sk-bench", http_client=transport)
+
+
+async def openai_calls(
+    url: str, concurrency: int, total: int, *, on_aiohttp: bool
+) -> dict[str, Any]:
+    async with openai_client(url, on_aiohttp=on_aiohttp) as client:
 
         async def call() -> int:
             reply = await client.chat.completions.create(**BODY)
             return int(reply.usage.prompt_tokens)
-
-        return await drive(call, concurrency, total)
-
-
-async def httpx_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
-    import httpx
-
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(limits=limits) as client:
-
-        async def call() -> int:
-            reply = await client.post(f"{url}/v1/chat/completions", json=BODY)
-            return int(reply.json()["usage"]["prompt_tokens"])
 
         return await drive(call, concurrency, total)
 
@@ -213,22 +214,91 @@ async def pycurl_calls(url: str, concurrency: int, total: int) -> dict[str, Any]
         return await drive(call, concurrency, total)
 
 
+async def streams(begin: Callable[[], Awaitable[int]], count: int) -> dict[str, Any]:
+    """Read `count` streams at once; `begin` reads one and returns how many events it had."""
+    start = cpu_us()
+    events = sum(await asyncio.gather(*(begin() for _ in range(count))))
+    return {"cpu_us": (cpu_us() - start) / events, "answers": [events]}
+
+
+async def dure_events(url: str, concurrency: int, _: int) -> dict[str, Any]:
+    from dure.aio import HttpClient
+
+    body = json.dumps(BODY).encode()
+    async with HttpClient() as client:
+
+        async def read() -> int:
+            count = 0
+            async with client.stream("POST", url, body=body, events=True) as stream:
+                async for event in stream:
+                    assert event[1]
+                    count += 1
+            return count - 2  # the last chunk and [DONE]
+
+        return await streams(read, concurrency)
+
+
+async def dure_chunks(url: str, concurrency: int, _: int) -> dict[str, Any]:
+    """The client: each chunk an object shaped like openai's, the answer settled at its end."""
+    import dure
+
+    with tempfile.TemporaryDirectory() as data:
+        async with dure.AsyncClient(base_url=url, api_key="k", data=data) as client:
+
+            async def read() -> int:
+                stream: Any = await client.chat.completions.create(**BODY, stream=True)
+                return sum([1 async for chunk in stream if chunk.choices]) - 1
+
+            return await streams(read, concurrency)
+
+
+async def aiohttp_lines(url: str, concurrency: int, _: int) -> dict[str, Any]:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def read() -> int:
+            async with session.post(url, json=BODY) as reply:
+                return sum([1 async for line in reply.content if line.startswith(b"data: ")]) - 2
+
+        return await streams(read, concurrency)
+
+
+async def openai_chunks(url: str, concurrency: int, _: int) -> dict[str, Any]:
+    async with openai_client(url, on_aiohttp=True) as client:
+
+        async def read() -> int:
+            stream = await client.chat.completions.create(**BODY, stream=True)
+            return sum([1 async for _ in stream]) - 1
+
+        return await streams(read, concurrency)
+
+
 CLIENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, Any]]]] = {
     "dure create": dure_calls,
     "dure create, engine a": partial(dure_calls, engine="a"),
     "dure HttpClient bytes": partial(dure_http, parse=False),
+    "dure HttpClient bytes, engine a": partial(dure_http, parse=False, engine="a"),
     "dure HttpClient json": partial(dure_http, parse=True),
+    "dure HttpClient json, engine a": partial(dure_http, parse=True, engine="a"),
     "dure memory": dure_memory,
+    "dure memory, engine a": partial(dure_memory, engine="a"),
     "dure map": dure_map,
     "dure map_raw": dure_map_raw,
+    "dure events": dure_events,
+    "dure chunks": dure_chunks,
     "aiohttp": aiohttp_calls,
-    "openai": openai_calls,
-    "httpx": httpx_calls,
+    "aiohttp lines": aiohttp_lines,
+    "openai": partial(openai_calls, on_aiohttp=False),
+    "openai on aiohttp": partial(openai_calls, on_aiohttp=True),
+    "openai chunks": openai_chunks,
     "pycurl": pycurl_calls,
 }
 
 
-def main(client: str, port: str, concurrency: str, total: str) -> None:
+def main(client: str, target: str, concurrency: str, total: str) -> None:
+    """`target`: a port, with a path where streams are read."""
     loop_factory: Any = None
     if client.endswith("+uvloop"):
         import uvloop
@@ -236,7 +306,7 @@ def main(client: str, port: str, concurrency: str, total: str) -> None:
         loop_factory = uvloop.new_event_loop
     work = CLIENTS[client.removesuffix("+uvloop")]
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        result = runner.run(work(f"http://127.0.0.1:{port}", int(concurrency), int(total)))
+        result = runner.run(work(f"http://127.0.0.1:{target}", int(concurrency), int(total)))
     print(json.dumps(result))
 
 

@@ -113,6 +113,24 @@ class Registry {
   std::vector<Entry> entries_;
 };
 
+// One who uses a client: from its making until `end`, or until nobody holds it.
+class Membership {
+ public:
+  explicit Membership(std::shared_ptr<Client> client) : client_(std::move(client)) {
+    client_->join();
+  }
+  ~Membership() { end(); }
+  Membership(const Membership&) = delete;
+  Membership& operator=(const Membership&) = delete;
+  // Idempotent.
+  void end() {
+    if (const auto client = std::exchange(client_, nullptr)) client->leave();
+  }
+
+ private:
+  std::shared_ptr<Client> client_;
+};
+
 CallOptions make_options(std::vector<std::string> scopes, std::string service, int max_attempts,
                          std::optional<std::int64_t> max_cost, bool resend_ambiguous,
                          const std::array<double, 4>& timeouts, bool metered,
@@ -244,6 +262,9 @@ client::Wire wire_of(const std::string& name) {
 }
 
 void bind_client_class(py::module_& room) {
+  py::class_<Membership>(room, "Membership",
+                         "One user of a client; idle connections are closed after the last one.")
+      .def("end", &Membership::end);
   py::class_<Client, std::shared_ptr<Client>>(room, "Client",
                                               "The native client of one data folder.")
       .def_static(
@@ -277,6 +298,8 @@ void bind_client_class(py::module_& room) {
            py::arg("headers"), py::arg("options"))
       .def("batch", &batch, py::arg("endpoint"), py::arg("path"), py::arg("bodies"),
            py::arg("options"), py::arg("limit"))
+      .def("join",
+           [](const std::shared_ptr<Client>& self) { return std::make_unique<Membership>(self); })
       .def("counters", &counters)
       .def_property_readonly("data",
                              [](const Client& self) { return self.services().account->folder(); })

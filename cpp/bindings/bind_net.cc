@@ -27,6 +27,8 @@ void bind_net(pybind11::module_& core) {
   py::module_ room = core.def_submodule("net", "Requests and streams on a native thread.");
   init_loop_bridge(room);
   bind_http_core(room);
+  room.def("curl_erases_what_it_frees", &net::curl_erases_what_it_frees,
+           "Whether libcurl is our own copy, which erases keys before it frees them.");
   py::module_::import("atexit").attr("register")(py::cpp_function(&shut_down));
 }
 

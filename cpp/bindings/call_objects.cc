@@ -6,6 +6,7 @@
 #include <condition_variable>
 
 #include "gil.h"
+#include "http_reply.h"
 #include "request_writer.h"
 #include "status.h"
 
@@ -255,7 +256,8 @@ void bind_call_objects(py::module_& room) {
                              [](const Record& record) { return seconds(record.first_event); });
   py::class_<Outcome>(room, "Reply", "A complete reply.")
       .def_readonly("status", &Outcome::http_status)
-      .def_readonly("headers", &Outcome::headers)
+      .def_property_readonly("headers",
+                             [](const Outcome& reply) { return header_list(reply.headers); })
       .def_readonly("record", &Outcome::record)
       .def_property_readonly("body", [](const Outcome& reply) { return as_bytes(reply.body); })
       .def(

@@ -3,10 +3,13 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <tuple>
+#include <span>
 
 #include "dure/net/http_transport.h"
 #include "gil.h"
+#include "http_reply.h"
+#include "http_upload.h"
+#include "request_writer.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -15,13 +18,17 @@ namespace {
 constexpr std::size_t kHighWater = 256U << 10U;  // bytes held for a slow reader
 constexpr base::Duration kStopLimit = std::chrono::seconds(2);
 
+// What a reply's handler fills and its waiter receives: one object, so that the end of a request
+// takes no memory.
 class ReplyDone final : public PyCompletion {
  public:
-  explicit ReplyDone(std::shared_ptr<HttpReply> reply) : reply_(std::move(reply)) {}
-  py::object make_result() override { return py::cast(std::move(reply_)); }
+  py::object make_result() override {
+    if (!status.ok()) throw StatusException(std::move(status));
+    return to_python(std::move(reply));
+  }
 
- private:
-  std::shared_ptr<HttpReply> reply_;
+  base::Status status;
+  HttpReply reply;
 };
 
 // Gathers a reply on the I/O thread and completes one waiter with it.
@@ -30,23 +37,20 @@ class ReplyHandler final : public net::Handler {
   explicit ReplyHandler(Waiter waiter) : waiter_(std::move(waiter)) {}
   void on_head(int status, net::HeaderView headers) noexcept override {
     guarded([&] {
-      reply_->status = status;
-      reply_->headers = headers.all();
+      done_->reply.status = status;
+      done_->reply.headers = headers.lines();
     });
   }
   net::Flow on_body(std::span<const std::byte> part) noexcept override {
-    guarded(
-        [&] { reply_->content.append(reinterpret_cast<const char*>(part.data()), part.size()); });
+    guarded([&] {
+      done_->reply.content.append(reinterpret_cast<const char*>(part.data()), part.size());
+    });
     return net::Flow::kGo;
   }
   void on_end(base::Status status, const net::Timing& timing) noexcept override {
-    reply_->timing = timing;
-    if (status.ok()) status = std::move(failure_);
-    if (status.ok()) {
-      waiter_.complete(std::make_unique<ReplyDone>(std::move(reply_)));
-    } else {
-      waiter_.complete(std::make_unique<FailedDone>(std::move(status)));
-    }
+    done_->reply.timing = timing;
+    if (!status.ok()) done_->status = std::move(status);
+    waiter_.complete(std::move(done_));
   }
 
  private:
@@ -55,13 +59,12 @@ class ReplyHandler final : public net::Handler {
     try {
       step();
     } catch (...) {
-      failure_ = {base::Code::kOutOfMemory, "no memory"};
+      done_->status = {base::Code::kOutOfMemory, "no memory"};
     }
   }
 
   const Waiter waiter_;
-  std::shared_ptr<HttpReply> reply_ = std::make_shared<HttpReply>();
-  base::Status failure_;
+  std::unique_ptr<ReplyDone> done_ = std::make_unique<ReplyDone>();
 };
 
 base::Duration duration(double seconds) {
@@ -71,17 +74,16 @@ base::Duration duration(double seconds) {
 using Timeouts = std::array<double, 4>;  // connect, first_byte, idle, total; seconds, 0: none
 
 net::Request make_request(std::string method, std::string url, net::Headers headers,
-                          const py::bytes& body, const Timeouts& timeouts, bool stream) {
+                          std::string_view body, const Timeouts& timeouts) {
   net::Request request;
   request.method = std::move(method);
   request.url = std::move(url);
   request.headers = std::move(headers);
-  request.body = std::string(std::string_view(body));
+  request.body = std::string(body);
   request.deadlines = {.connect = duration(timeouts[0]),
                        .first_byte = duration(timeouts[1]),
                        .idle = duration(timeouts[2]),
                        .total = duration(timeouts[3])};
-  request.stream = stream;
   return request;
 }
 
@@ -110,30 +112,38 @@ class HttpCore {
     transport_ = net::make_transport(std::move(options), base::system_clock(), *engine);
   }
 
-  py::tuple request(std::string method, std::string url, net::Headers headers,
-                    const py::bytes& body, const Timeouts& timeouts) {
+  // The bound function behind `HttpCore.request`: called once a request, so of the C API.
+  [[nodiscard]] py::object request_function() const;
+
+  std::unique_ptr<HttpUpload> upload(std::string method, std::string url, net::Headers headers,
+                                     std::uint64_t size, const Timeouts& timeouts) {
     auto [future, waiter] = LoopBridge::current().make_future();
-    const net::RequestId id = transport_->submit(
-        make_request(std::move(method), std::move(url), std::move(headers), body, timeouts, false),
-        std::make_shared<ReplyHandler>(std::move(waiter)));
-    return py::make_tuple(std::move(future), id);
+    auto pipe = std::make_shared<BodyPipe>(size);
+    net::Request request =
+        make_request(std::move(method), std::move(url), std::move(headers), {}, timeouts);
+    request.source = pipe;
+    const net::RequestId id =
+        transport_->submit(std::move(request), std::make_shared<ReplyHandler>(std::move(waiter)));
+    return std::make_unique<HttpUpload>(transport_, std::move(pipe), id, std::move(future));
   }
 
   py::object request_sync(std::string method, std::string url, net::Headers headers,
                           const py::bytes& body, const Timeouts& timeouts) {
     SyncWait wait;
-    const net::RequestId id = transport_->submit(
-        make_request(std::move(method), std::move(url), std::move(headers), body, timeouts, false),
-        std::make_shared<ReplyHandler>(wait.waiter()));
+    const net::RequestId id =
+        transport_->submit(make_request(std::move(method), std::move(url), std::move(headers),
+                                        std::string_view(body), timeouts),
+                           std::make_shared<ReplyHandler>(wait.waiter()));
     return wait.get([&] { transport_->cancel(id); });
   }
 
   std::shared_ptr<HttpStream> stream(std::string method, std::string url, net::Headers headers,
                                      const py::bytes& body, const Timeouts& timeouts, bool events) {
     auto stream = std::make_shared<HttpStream>(transport_, events);
-    stream->set_id(transport_->submit(
-        make_request(std::move(method), std::move(url), std::move(headers), body, timeouts, true),
-        stream));
+    net::Request request = make_request(std::move(method), std::move(url), std::move(headers),
+                                        std::string_view(body), timeouts);
+    request.stream = true;
+    stream->set_id(transport_->submit(std::move(request), stream));
     return stream;
   }
 
@@ -146,19 +156,102 @@ class HttpCore {
   std::shared_ptr<net::Transport> transport_;
 };
 
-py::list header_list(const net::Headers& headers) {
-  py::list list;
-  for (const auto& [name, value] : headers) {  // obsolete bytes as Latin-1, as browsers read them
-    list.append(py::make_tuple(py::reinterpret_steal<py::object>(PyUnicode_DecodeLatin1(
-                                   name.data(), static_cast<Py_ssize_t>(name.size()), nullptr)),
-                               py::reinterpret_steal<py::object>(PyUnicode_DecodeLatin1(
-                                   value.data(), static_cast<Py_ssize_t>(value.size()), nullptr))));
-  }
-  return list;
+// --- HttpCore.request(method, url, headers, body, timeouts) -> (future, id) ---
+
+std::string_view text_of(PyObject* value) {
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(value, &size);
+  if (text == nullptr) throw py::error_already_set();
+  return {text, static_cast<std::size_t>(size)};
 }
 
-double seconds(base::Instant from, base::Instant to) {
-  return from.ns == 0 || to.ns == 0 ? 0.0 : static_cast<double>((to - from).count()) * 1e-9;
+// A dict or a sequence of pairs.
+net::Headers headers_of(PyObject* given) {
+  net::Headers headers;
+  if (PyDict_Check(given)) {
+    headers.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(given)));
+    PyObject *name = nullptr, *value = nullptr;
+    for (Py_ssize_t at = 0; PyDict_Next(given, &at, &name, &value) != 0;) {
+      headers.emplace_back(text_of(name), text_of(value));
+    }
+    return headers;
+  }
+  for (const py::handle pair : py::reinterpret_borrow<py::sequence>(given)) {
+    const auto both = py::reinterpret_borrow<py::sequence>(pair);
+    const py::object name = both[0], value = both[1];
+    headers.emplace_back(text_of(name.ptr()), text_of(value.ptr()));
+  }
+  return headers;
+}
+
+Timeouts timeouts_of(PyObject* given) {
+  if (!PyTuple_Check(given) || PyTuple_GET_SIZE(given) != 4) {
+    throw py::type_error("timeouts must be a tuple of four numbers");
+  }
+  Timeouts timeouts{};
+  for (std::size_t at = 0; at < timeouts.size(); ++at) {
+    timeouts[at] = PyFloat_AsDouble(PyTuple_GET_ITEM(given, static_cast<Py_ssize_t>(at)));
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  }
+  return timeouts;
+}
+
+// Bytes go out as they are; dicts and lists as JSON, and are called so unless the headers say more.
+void set_body(PyObject* given, net::Request& request) {
+  if (PyBytes_Check(given)) {
+    request.body.assign(PyBytes_AS_STRING(given),
+                        static_cast<std::size_t>(PyBytes_GET_SIZE(given)));
+    return;
+  }
+  request.body = write_json(given, "json");
+  if (!net::HeaderView(request.headers).get("content-type")) {
+    request.headers.emplace_back("Content-Type", "application/json");
+  }
+}
+
+py::object request(net::Transport& transport, std::span<PyObject* const> given) {
+  if (given.size() != 5) {
+    throw py::type_error("request takes method, url, headers, body and timeouts");
+  }
+  net::Request made = make_request(std::string(text_of(given[0])), std::string(text_of(given[1])),
+                                   headers_of(given[2]), {}, timeouts_of(given[4]));
+  set_body(given[3], made);
+  auto [future, waiter] = LoopBridge::current().make_future();
+  const net::RequestId id =
+      transport.submit(std::move(made), std::make_shared<ReplyHandler>(std::move(waiter)));
+  const auto number = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLongLong(id));
+  return py::reinterpret_steal<py::object>(PyTuple_Pack(2, future.ptr(), number.ptr()));
+}
+
+using TransportPtr = std::shared_ptr<net::Transport>;
+
+PyObject* call_request(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  try {
+    auto* const transport = static_cast<TransportPtr*>(PyCapsule_GetPointer(self, nullptr));
+    return request(**transport, {arguments, static_cast<std::size_t>(count)}).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const StatusException& error) {
+    const py::object raised = to_exception(error.status());
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  }
+  return nullptr;
+}
+
+PyMethodDef request_method = {
+    "request", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_request)),
+    METH_FASTCALL, "request($self, method, url, headers, body, timeouts, /)\n--\n\n(future, id)."};
+
+py::object HttpCore::request_function() const {
+  const py::capsule self(new TransportPtr(transport_),
+                         [](void* held) { delete static_cast<TransportPtr*>(held); });
+  PyObject* const made = PyCFunction_New(&request_method, self.ptr());
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
 }
 
 }  // namespace
@@ -181,19 +274,21 @@ bool HttpStream::has_news() const { return !pieces_.empty() || head_new_ || ende
 // Completes outside the mutex: the loop's queue has its own.
 void HttpStream::wake() noexcept {
   Waiter waiter;
+  std::unique_ptr<WakeDone> done;
   {
     const std::lock_guard lock(mutex_);
     if (!has_news()) return;
     waiter = std::exchange(waiter_, Waiter());
+    done = std::move(wake_);
   }
-  if (waiter) waiter.complete(std::make_unique<WakeDone>());
+  if (waiter) waiter.complete(std::move(done));
 }
 
 void HttpStream::on_head(int status, net::HeaderView headers) noexcept {
   {
     const std::lock_guard lock(mutex_);
     try {
-      headers_ = headers.all();
+      headers_ = headers.lines();
     } catch (...) {
       failure_ = {base::Code::kOutOfMemory, "no memory for the head"};
     }
@@ -266,9 +361,11 @@ py::object HttpStream::take() {
 
 py::object HttpStream::wait() {
   auto [future, waiter] = LoopBridge::current().make_future();
+  auto done = std::make_unique<WakeDone>();
   {
     const std::lock_guard lock(mutex_);
     waiter_ = std::move(waiter);
+    wake_ = std::move(done);
   }
   wake();  // something may have come between the reader's look and now
   return future;
@@ -276,7 +373,7 @@ py::object HttpStream::wait() {
 
 py::object HttpStream::head() {
   int status = 0;
-  net::Headers headers;
+  net::HeaderLines headers;
   base::Status failure;
   {
     const std::lock_guard lock(mutex_);
@@ -295,20 +392,8 @@ void HttpStream::cancel() {
 }
 
 void bind_http_core(py::module_& room) {
-  py::class_<HttpReply, std::shared_ptr<HttpReply>>(room, "HttpReply", "A whole HTTP reply.")
-      .def_readonly("status", &HttpReply::status)
-      .def_property_readonly("headers",
-                             [](const HttpReply& self) { return header_list(self.headers); })
-      .def_property_readonly("content",
-                             [](const HttpReply& self) { return py::bytes(self.content); })
-      .def_property_readonly(
-          "seconds",
-          [](const HttpReply& self) { return seconds(self.timing.submitted, self.timing.ended); })
-      .def_property_readonly("reused_connection",
-                             [](const HttpReply& self) { return self.timing.reused_connection; })
-      .def("json", [](const HttpReply& self) {
-        return py::module_::import("json").attr("loads")(py::bytes(self.content));
-      });
+  bind_http_reply(room);
+  bind_http_upload(room);
   py::class_<HttpStream, std::shared_ptr<HttpStream>>(room, "HttpStream", "A streamed HTTP reply.")
       .def("take", &HttpStream::take)
       .def("wait", &HttpStream::wait)
@@ -320,8 +405,9 @@ void bind_http_core(py::module_& room) {
                     const std::string&>(),
            py::arg("ca"), py::arg("certificate"), py::arg("key"), py::arg("unix_socket"),
            py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport") = "")
-      .def("request", &HttpCore::request, py::arg("method"), py::arg("url"), py::arg("headers"),
-           py::arg("body"), py::arg("timeouts"))
+      .def_property_readonly("request", &HttpCore::request_function)
+      .def("upload", &HttpCore::upload, py::arg("method"), py::arg("url"), py::arg("headers"),
+           py::arg("size"), py::arg("timeouts"))
       .def("request_sync", &HttpCore::request_sync, py::arg("method"), py::arg("url"),
            py::arg("headers"), py::arg("body"), py::arg("timeouts"))
       .def("stream", &HttpCore::stream, py::arg("method"), py::arg("url"), py::arg("headers"),

@@ -22,14 +22,6 @@ namespace dure::bindings {
 
 namespace py = pybind11;
 
-// A whole reply. Immutable once handed to Python.
-struct HttpReply {
-  int status = 0;
-  net::Headers headers;
-  std::string content;
-  net::Timing timing;
-};
-
 // The pieces of a streamed reply between the I/O thread, which fills, and one reader, who takes.
 // Above the high-water mark the server is held back. Thread-safe.
 class HttpStream final : public net::Handler, public std::enable_shared_from_this<HttpStream> {
@@ -70,8 +62,9 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   bool ended_ DURE_GUARDED_BY(mutex_) = false;
   base::Status failure_ DURE_GUARDED_BY(mutex_);
   int status_ DURE_GUARDED_BY(mutex_) = 0;
-  net::Headers headers_ DURE_GUARDED_BY(mutex_);
+  net::HeaderLines headers_ DURE_GUARDED_BY(mutex_);
   Waiter waiter_ DURE_GUARDED_BY(mutex_);
+  std::unique_ptr<WakeDone> wake_ DURE_GUARDED_BY(mutex_);  // made beforehand, for waiter_
 };
 
 void bind_http_core(py::module_& room);

@@ -20,13 +20,18 @@ constexpr base::Duration kSlice = std::chrono::milliseconds(50);
 // Python objects that live as long as the process: destroying them at exit would be too late.
 struct Names {
   py::object get_running_loop;
+  py::object future_type;
+  py::object no_arguments = py::tuple();
+  py::object loop = intern("loop");
   py::object create_future = intern("create_future");
   py::object done = intern("done");
   py::object set_result = intern("set_result");
   static py::object intern(const char* name) {
     return py::reinterpret_steal<py::object>(PyUnicode_InternFromString(name));
   }
-  Names() : get_running_loop(py::module_::import("asyncio").attr("get_running_loop")) {}
+  Names()
+      : get_running_loop(py::module_::import("asyncio").attr("get_running_loop")),
+        future_type(py::module_::import("asyncio").attr("Future")) {}
 };
 
 const Names& names() {
@@ -69,24 +74,28 @@ class LoopBridges {
   }
 
   LoopBridge& of(const py::object& loop) {
+    if (last_ != nullptr && last_->serves(loop)) return *last_;
     const auto found = by_loop_.find(loop.ptr());
-    if (found != by_loop_.end() && found->second->loop_ref_().is(loop)) return *found->second;
+    if (found != by_loop_.end() && found->second->serves(loop))
+      return *(last_ = found->second.get());
     drop_closed();
     std::shared_ptr<LoopBridge> bridge(new LoopBridge(loop));
     bridge->watch(loop);
-    return *(by_loop_[loop.ptr()] = std::move(bridge));
+    return *(last_ = (by_loop_[loop.ptr()] = std::move(bridge)).get());
   }
 
   // The child of a fork: the descriptors and queues are shared with the parent or may be locked by
   // threads that do not exist here, so nothing of them is used again.
   void abandon_in_child() {
     reset_exit_guard_in_child();
+    last_ = nullptr;
     for (auto& [loop, bridge] : std::exchange(by_loop_, {})) {
       auto pending = std::exchange(bridge->pending_, {});
       bridge->queue_->abandon_in_child();
       new std::shared_ptr<LoopBridge>(bridge);  // leaked with its locks
-      for (auto& [ticket, waiting] : pending) {
+      for (auto& waiting : pending) {
         const py::object& future = waiting.future;
+        if (!future) continue;
         new std::shared_ptr<void>(std::move(waiting.call));  // its engine is the parent's
         try {
           if (future.attr("done")().cast<bool>()) continue;
@@ -107,6 +116,7 @@ class LoopBridges {
 
  private:
   void drop_closed() {
+    last_ = nullptr;
     std::vector<std::shared_ptr<LoopBridge>> gone;  // destroyed last: that may run Python code
     for (auto it = by_loop_.begin(); it != by_loop_.end();) {
       const py::object loop = it->second->loop_ref_();
@@ -122,6 +132,7 @@ class LoopBridges {
   }
 
   std::unordered_map<PyObject*, std::shared_ptr<LoopBridge>> by_loop_;
+  LoopBridge* last_ = nullptr;  // asked for last; one of them
   std::uint64_t dropped_ = 0;
 };
 
@@ -187,7 +198,7 @@ py::object WakeDone::make_result() { return py::none(); }
 LoopBridge& LoopBridge::current() {
   py::object loop;
   try {
-    loop = names().get_running_loop();
+    loop = checked(PyObject_CallNoArgs(names().get_running_loop.ptr()));
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_RuntimeError)) throw;
     throw StatusException(base::Status(
@@ -199,7 +210,20 @@ LoopBridge& LoopBridge::current() {
 }
 
 LoopBridge::LoopBridge(py::object loop)
-    : loop_ref_(py::weakref(loop)), queue_(value_or_throw(base::CompletionQueue::create())) {}
+    : loop_ref_(py::weakref(loop)), queue_(value_or_throw(base::CompletionQueue::create())) {
+  const py::object future = call(loop, names().create_future);
+  usual_futures_ = py::type::of(future).is(names().future_type);
+}
+
+bool LoopBridge::serves(const py::object& loop) const {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* strong = nullptr;
+  if (PyWeakref_GetRef(loop_ref_.ptr(), &strong) < 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(strong).is(loop);
+#else
+  return PyWeakref_GetObject(loop_ref_.ptr()) == loop.ptr();
+#endif
+}
 
 LoopBridge::~LoopBridge() { queue_->close(); }
 
@@ -215,22 +239,47 @@ void LoopBridge::watch(const py::object& loop) {
   }
 }
 
+// loop.create_future() is a Python function that does the same, for loops that do nothing special.
+py::object LoopBridge::new_future() {
+  const py::object loop = loop_ref_();
+  if (!usual_futures_) return call(loop, names().create_future);
+  py::dict options;
+  if (PyDict_SetItem(options.ptr(), names().loop.ptr(), loop.ptr()) != 0) {
+    throw py::error_already_set();
+  }
+  return checked(
+      PyObject_Call(names().future_type.ptr(), names().no_arguments.ptr(), options.ptr()));
+}
+
 std::pair<py::object, Waiter> LoopBridge::make_future() {
-  py::object future = call(loop_ref_(), names().create_future);
-  const std::uint64_t ticket = next_ticket_++;
-  pending_.emplace(ticket, Pending{future, nullptr});
+  py::object future = new_future();
+  if (free_.empty()) {
+    if (free_.capacity() <= pending_.size()) free_.reserve(2 * pending_.size() + 16);
+    free_.push_back(static_cast<std::uint32_t>(pending_.size()));
+    pending_.emplace_back();
+  }
+  const std::uint32_t place = free_.back();
+  free_.pop_back();
+  Pending& pending = pending_[place];
+  pending.future = future;
+  const std::uint64_t ticket = (std::uint64_t{++pending.uses} << 32U) | place;
   return {std::move(future), Waiter(queue_, ticket)};
 }
 
+LoopBridge::Pending* LoopBridge::find(std::uint64_t ticket) {
+  const std::size_t place = ticket & 0xFFFFFFFFU;
+  if (place >= pending_.size()) return nullptr;
+  Pending& pending = pending_[place];
+  return pending.future && pending.uses == ticket >> 32U ? &pending : nullptr;
+}
+
 void LoopBridge::attach(std::uint64_t ticket, std::shared_ptr<void> call) {
-  if (const auto found = pending_.find(ticket); found != pending_.end()) {
-    found->second.call = std::move(call);
-  }
+  if (Pending* const pending = find(ticket)) pending->call = std::move(call);
 }
 
 std::shared_ptr<void> LoopBridge::detach(std::uint64_t ticket) {
-  const auto found = pending_.find(ticket);
-  return found == pending_.end() ? nullptr : std::move(found->second.call);
+  Pending* const pending = find(ticket);
+  return pending == nullptr ? nullptr : std::move(pending->call);
 }
 
 void LoopBridge::drain() {
@@ -239,9 +288,11 @@ void LoopBridge::drain() {
 }
 
 void LoopBridge::resolve(base::Completion& done) {
-  const auto entry = pending_.extract(done.ticket);
-  if (entry.empty()) return;
-  const py::object& future = entry.mapped().future;
+  Pending* const pending = find(done.ticket);
+  if (pending == nullptr) return;
+  const py::object future = std::exchange(pending->future, py::object());
+  const std::shared_ptr<void> call_of_it = std::exchange(pending->call, nullptr);
+  free_.push_back(static_cast<std::uint32_t>(done.ticket));
   if (call(future, names().done).is(py::bool_(true))) return;  // cancelled meanwhile
   try {
     const py::object result = static_cast<PyCompletion&>(done).make_result();

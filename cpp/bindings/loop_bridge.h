@@ -34,8 +34,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "dure/base/completion_queue.h"
 #include "dure/base/status.h"
@@ -111,15 +111,22 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
   explicit LoopBridge(py::object loop);
   void watch(const py::object& loop);
   void resolve(base::Completion& done);
+  [[nodiscard]] bool serves(const py::object& loop) const;
 
   py::object loop_ref_;  // weakref: a bridge keeps no loop alive
   std::shared_ptr<base::CompletionQueue> queue_;
+  // A ticket is a place in pending_ and how often it was used: places are used again.
   struct Pending {
-    py::object future;
+    py::object future;  // null: the place is free
     std::shared_ptr<void> call;
+    std::uint32_t uses = 0;
   };
-  std::unordered_map<std::uint64_t, Pending> pending_;  // by ticket
-  std::uint64_t next_ticket_ = 1;
+  [[nodiscard]] Pending* find(std::uint64_t ticket);
+  [[nodiscard]] py::object new_future();
+
+  std::vector<Pending> pending_;
+  std::vector<std::uint32_t> free_;  // places; has room for all of them
+  bool usual_futures_ = false;       // the loop makes asyncio's own
 };
 
 // One wait of a plain thread. GIL released in slices of 50 ms; signals are looked at after each.

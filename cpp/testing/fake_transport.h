@@ -58,6 +58,7 @@ class FakeTransport final : public net::Transport {
   net::RequestId submit(net::Request request, std::shared_ptr<net::Handler> handler) override;
   void cancel(net::RequestId id) override;
   void resume(net::RequestId id) override;
+  void keep_idle(bool /*keep*/) override {}  // it has no connections
   void run_at(base::Instant at, std::shared_ptr<net::Work> work) override;
   bool stop(base::Duration limit) override;
 

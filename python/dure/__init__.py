@@ -132,7 +132,8 @@ def build_info() -> dict[str, str]:
     """Say what this build is made of: version, compiler, libraries; and its SIMD path here.
 
     Returns:
-        A flat dict of strings, printed by `dure versions`.
+        A flat dict of strings, printed by `dure versions`. `libcurl`: a wheel brings its own, which
+        erases keys before it frees them; the machine's is shared with others and left as it is.
     """
     return {
         "version": _core.version,
@@ -140,6 +141,7 @@ def build_info() -> dict[str, str]:
         "build_type": _core.build_type,
         "libraries": _core.libraries,
         "simd": _core.simd,
+        "libcurl": "its own" if _core.net.curl_erases_what_it_frees() else "the machine's",
     }
 
 

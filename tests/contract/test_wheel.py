@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.memory_search import left_after_close
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -71,3 +73,15 @@ def test_modules_export_their_entry_point_only(wheel: Path) -> None:
         out = subprocess.check_output(["nm", "-D", "--defined-only", module], text=True)
         exported = {line.split()[-1] for line in out.splitlines()}
         assert [name for name in exported if not name.startswith("PyInit_")] == []
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ["a", "b"])
+def test_no_key_is_left_after_close(wheel: Path, engine: str) -> None:
+    assert wheel.exists()
+    python = ROOT / "build" / "wheel-env" / "bin" / "python"
+    code = "import dure; print(dure.build_info()['libcurl'])"
+    assert subprocess.check_output([python, "-I", "-c", code], text=True, cwd="/") == "its own\n"
+    before, after = left_after_close(python, engine)
+    assert before > 0, "the search must find it while it is there"
+    assert after == 0

@@ -1,12 +1,14 @@
 """R1, the fault storm: what every request may end in, and the run itself.
 
-`python tests/hazard/storm.py REQUESTS [SEED]` prints the table kind x engine.
+`python -m tests.hazard.storm REQUESTS` prints the table kind x engine; `--of openai` asks
+openai-python with the same seeds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import time
@@ -20,7 +22,7 @@ from dure import errors
 from dure.testing import FaultServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 SLOWER = 4 if "DURE_ASAN" in os.environ else 1  # a sanitizer costs that much time
 LIMIT = 4.0 * SLOWER  # seconds for a whole request
@@ -61,6 +63,7 @@ class Result:
     ends: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     wrong: list[str] = field(default_factory=list)
     late: int = 0
+    starved: int = 0  # late by less than our threads waited for a processor meanwhile
     requests: int = 0
     seconds: float = 0.0
 
@@ -71,6 +74,28 @@ def open_files() -> int:
 
 def native_threads() -> int:
     return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def waited_for_processors() -> float:
+    """Seconds that the threads of this process have been runnable and not run."""
+    waited = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that ends just now
+            waited += int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    return waited * 1e-9
+
+
+async def sample_waits(samples: list[tuple[float, float]]) -> None:
+    """Note how long we waited for processors so far, every half second."""
+    while True:
+        samples.append((time.monotonic(), waited_for_processors()))
+        await asyncio.sleep(0.5)
+
+
+def is_starved(samples: list[tuple[float, float]], begin: float, over: float) -> bool:
+    """Whether we waited for processors for longer than `over` since `begin`."""
+    before = max((waited for at, waited in samples if at <= begin), default=0.0)
+    return waited_for_processors() - before > over
 
 
 def ended_in(error: Exception, allowed: tuple[type[BaseException], ...]) -> str:
@@ -93,12 +118,18 @@ async def drive(
                 result.ends[kind][await one(name)] += 1
             except AssertionError as wrong:
                 result.wrong.append(f"{name} ({kind}): {wrong}")
-            if time.monotonic() - begin > LIMIT + SLACK:
+            over = time.monotonic() - begin - LIMIT - SLACK
+            if over > 0 and is_starved(samples, begin, over):
+                result.starved += 1
+            elif over > 0:
                 result.late += 1
 
+    samples: list[tuple[float, float]] = []
+    sampler = asyncio.ensure_future(sample_waits(samples))
     begin = time.monotonic()
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
     result.seconds = time.monotonic() - begin
+    sampler.cancel()
     return result
 
 
@@ -241,38 +272,156 @@ async def client_storm(engine: str, count: int, seed: int, data: Path) -> Result
     return result
 
 
+async def ask_openai(client: Any, name: str, *, stream: bool) -> str:  # noqa: ANN401 - AsyncOpenAI
+    """Return the text of one answer."""
+    text = ""
+    answer = await client.chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": name}],
+        max_tokens=50,
+        stream=stream,
+        extra_headers={"x-request-id": name},
+    )
+    if not stream:
+        return answer.choices[0].message.content or ""
+    async for chunk in answer:
+        if chunk.choices and chunk.choices[0].delta.content:
+            text += chunk.choices[0].delta.content
+    return text
+
+
+async def openai_storm(count: int, seed: int, *, tls: bool) -> Result:
+    """The same requests by openai-python, for comparison: nothing it does counts as wrong here."""
+    import openai
+
+    with FaultServer(seed=seed, faults=0.3, tls=tls) as server:
+        if server.ca is not None:
+            os.environ["SSL_CERT_FILE"] = str(server.ca)
+        clients: dict[str, openai.AsyncOpenAI] = {}
+
+        async def one(name: str) -> str:
+            kind, url = server.fault_of(name), server.url_of(name)
+            if url not in clients:
+                clients[url] = openai.AsyncOpenAI(
+                    base_url=url, api_key="sk-storm", max_retries=0, timeout=LIMIT
+                )
+            stream = kind in ("F18", "F19", "F20", "F21") or int(name.split("-")[1]) % 4 == 0
+            try:
+                async with asyncio.timeout(5 * LIMIT):
+                    text = await ask_openai(clients[url], name, stream=stream)
+            except openai.OpenAIError as error:
+                return type(error).__name__
+            except TimeoutError:
+                return "**did not end**"
+            except Exception as error:  # noqa: BLE001 - whatever leaves it is what is asked here
+                return f"**{type(error).__module__.partition('.')[0]}.{type(error).__name__}**"
+            if text == FaultServer.text_of(name):
+                return "answer" if kind in (None, "F29") else "**answer, the fault unnoticed**"
+            return "**other text, no error**"
+
+        result = await drive(server, "ca" if tls else "cb", count, one)
+        for client in clients.values():
+            await client.close()
+        os.environ.pop("SSL_CERT_FILE", None)
+    return result
+
+
 def table(results: dict[str, Result]) -> str:
     """Kind x run: how requests of each kind ended."""
-    kinds = sorted({kind for r in results.values() for kind in r.ends}, key=lambda k: (len(k), k))
+    kinds = {kind for r in results.values() for kind in r.ends}
+    in_order = sorted(kinds, key=lambda kind: (kind == "none", len(kind), kind))
     lines = [f"| kind | {' | '.join(results)} |", "|---" * (len(results) + 1) + "|"]
-    for kind in kinds:
+    for kind in in_order:
         cells = [
-            ", ".join(f"{end} {count}" for end, count in r.ends[kind].most_common())
+            ", ".join(f"{end} {count}" for end, count in r.ends[kind].most_common()) or "-"
             for r in results.values()
         ]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def main(requests: int, seed: int) -> int:
-    import tempfile
+def add(total: Result, part: Result) -> None:
+    """Count `part` into `total`."""
+    for kind, ends in part.ends.items():
+        total.ends[kind].update(ends)
+    total.wrong += part.wrong
+    total.late += part.late
+    total.starved += part.starved
+    total.requests += part.requests
+    total.seconds += part.seconds
 
-    results: dict[str, Result] = {}
-    for engine in ("a", "b"):
-        results[f"HttpClient {engine}"] = asyncio.run(transport_storm(engine, requests // 4, seed))
-        with tempfile.TemporaryDirectory() as data:
-            run = client_storm(engine, requests // 4, seed, Path(data))
-            results[f"AsyncClient {engine}"] = asyncio.run(run)
+
+PART = 25_000  # requests of one run of one column; a new seed for each
+
+
+def columns(chosen: str) -> dict[str, Callable[[int, int, Path], Awaitable[Result]]]:
+    """Return what a run of each column is: (requests, seed, folder) -> result."""
+    ours: dict[str, Callable[[int, int, Path], Awaitable[Result]]] = {
+        "HttpClient, A over TLS": lambda n, seed, _: transport_storm("a", n, seed),
+        "HttpClient, B": lambda n, seed, _: transport_storm("b", n, seed),
+        "AsyncClient, A over TLS": lambda n, seed, data: client_storm("a", n, seed, data),
+        "AsyncClient, B": lambda n, seed, data: client_storm("b", n, seed, data),
+    }
+    theirs: dict[str, Callable[[int, int, Path], Awaitable[Result]]] = {
+        "openai, TLS": lambda n, seed, _: openai_storm(n, seed, tls=True),
+        "openai, plain": lambda n, seed, _: openai_storm(n, seed, tls=False),
+    }
+    return theirs if chosen == "openai" else ours
+
+
+def report(results: dict[str, Result]) -> str:
+    """The table, and what must be zero."""
     lines = [table(results), ""]
     for name, result in results.items():
         lines.append(
-            f"{name}: {result.requests} requests in {result.seconds:.1f} s, "
-            f"{len(result.wrong)} wrong, {result.late} late"
+            f"{name}: {result.requests} requests in {result.seconds:.0f} s, "
+            f"{len(result.wrong)} wrong, {result.late} late, {result.starved} late for want of a "
+            "processor"
         )
         lines += result.wrong[:20]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 1 if any(r.wrong or r.late for r in results.values()) else 0
+    return "\n".join(lines) + "\n"
+
+
+def load(state: Path | None, names: Iterable[str]) -> dict[str, Result]:
+    """Return what earlier runs with this state file came to."""
+    results = {name: Result() for name in names}
+    if state is not None and state.exists():
+        for name, kept in json.loads(state.read_text(encoding="utf-8")).items():
+            ends = {kind: Counter(found) for kind, found in kept.pop("ends").items()}
+            results[name] = Result(ends=defaultdict(Counter, ends), **kept)
+    return results
+
+
+def main(requests: int, seed: int, chosen: str, state: Path | None) -> int:
+    """Run the columns in parts, each with a seed of its own, and print the report.
+
+    With `state` the run goes on where the last one with that file ended, and seeds go on too.
+    """
+    import tempfile
+
+    runs = columns(chosen)
+    results = load(state, runs)
+    parts = max(1, requests // (len(runs) * PART))
+    size = requests // (len(runs) * parts)
+    for _ in range(parts):
+        for name, run in runs.items():
+            part_seed = seed + results[name].requests // size
+            with tempfile.TemporaryDirectory() as data:
+                add(results[name], asyncio.run(run(size, part_seed, Path(data))))  # type: ignore[arg-type]
+            if state is not None:
+                kept = {name: vars(result) for name, result in results.items()}
+                state.write_text(json.dumps(kept), encoding="utf-8")
+    sys.stdout.write(report(results))
+    return 1 if any(r.wrong or r.late for r in results.values()) and chosen != "openai" else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m tests.hazard.storm", description=__doc__)
+    parser.add_argument("requests", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("--seed", type=int, default=20_261_121)
+    parser.add_argument("--of", choices=("dure", "openai"), default="dure")
+    parser.add_argument("--state", type=Path, help="file that keeps results for the next run")
+    given = parser.parse_args()
+    sys.exit(main(given.requests, given.seed, given.of, given.state))

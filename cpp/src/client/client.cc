@@ -248,7 +248,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   bool stale_ = false;       // it broke on a kept connection before its first byte
   base::WallTime sent_at_;
   int http_status_ = 0;
-  net::Headers reply_headers_;
+  net::HeaderLines reply_headers_;
   std::string reply_body_;
   std::string stream_error_;
   bool garbage_ = false;
@@ -479,7 +479,7 @@ void CallImpl::count_ambiguous() {
 
 void CallImpl::on_head(int status, net::HeaderView headers) {
   http_status_ = status;
-  reply_headers_ = headers.all();
+  reply_headers_ = headers.lines();
   const bool success = status >= 200 && status < 300;
   if (!success || !prepared_->stream || !is_event_stream(headers)) return;
   chunks_.emplace(plan_.whole, prepared_->operation);
@@ -848,6 +848,16 @@ std::int64_t CallImpl::received_tokens() const {
 
 std::shared_ptr<Client> Client::create(Services services) {
   return std::shared_ptr<Client>(new Client(std::move(services)));
+}
+
+void Client::join() {
+  const std::lock_guard lock(mutex_);
+  if (users_++ == 0) services_.transport->keep_idle(true);
+}
+
+void Client::leave() {
+  const std::lock_guard lock(mutex_);
+  if (--users_ == 0) services_.transport->keep_idle(false);
 }
 
 std::shared_ptr<Call> Client::start(Plan plan, std::shared_ptr<Observer> observer) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "client/recent_counts.h"
 #include "dure/client/anthropic.h"
 #include "dure/client/dialect.h"
 #include "dure/tokenize/encoding.h"
@@ -38,8 +39,8 @@ class InputCount {
   }
   // A byte-level tokenizer that we do not have gives at most one token per byte.
   void text(std::string_view text) {
-    tokens_ +=
-        static_cast<std::int64_t>(encoding_ != nullptr ? encoding_->count(text) : text.size());
+    tokens_ += encoding_ != nullptr ? RecentCounts::count(*encoding_, text)
+                                    : static_cast<std::int64_t>(text.size());
   }
   void tokens(std::int64_t count) { tokens_ += count; }
   void guess() { weaken(BoundKind::kGuess); }

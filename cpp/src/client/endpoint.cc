@@ -108,12 +108,14 @@ net::Headers Endpoint::headers(std::size_t key) const {
   out.reserve(common_.size() + 4);  // the call adds its own
   out = common_;
   if (authorized_ || keys_[key].empty()) return out;
-  const std::string secret(keys_[key].reveal());
-  if (bearer_) {
-    out.emplace_back("Authorization", "Bearer " + secret);
-  } else {
-    out.emplace_back(wire_ == Wire::kAzure ? "api-key" : "x-api-key", secret);
-  }
+  const std::string_view prefix = bearer_ ? "Bearer " : "";
+  const char* const name = bearer_                 ? "Authorization"
+                           : wire_ == Wire::kAzure ? "api-key"
+                                                   : "x-api-key";
+  std::string& value = out.emplace_back(name, std::string()).second;
+  const std::string_view secret = keys_[key].reveal();
+  value.reserve(prefix.size() + secret.size());  // no copy of the key stays behind
+  value.append(prefix).append(secret);
   return out;
 }
 

@@ -61,6 +61,21 @@ void CurlEngine::after_turn() {
     collect(shard);
   }
   if (!queue_.empty()) admit();
+  if (!keep_idle_) close_idle_shards();
+}
+
+void CurlEngine::close(CurlShard& shard) noexcept {
+  for (CURL* const easy : shard.spare) curl_easy_cleanup(easy);
+  shard.spare.clear();
+  curl_multi_cleanup(shard.multi);
+}
+
+void CurlEngine::close_idle_shards() {
+  std::erase_if(shards_, [](const std::unique_ptr<CurlShard>& shard) {
+    if (shard->active != 0) return false;
+    close(*shard);
+    return true;
+  });
 }
 
 void CurlEngine::ready(std::uint64_t tag, std::uint32_t events) {
@@ -83,7 +98,7 @@ void CurlEngine::ready(std::uint64_t tag, std::uint32_t events) {
   collect(shard);
 }
 
-void CurlEngine::collect(CurlShard& shard) {
+void CurlEngine::collect(CurlShard& shard) noexcept {
   int left = 0;
   while (CURLMsg* const message = curl_multi_info_read(shard.multi, &left)) {
     if (message->msg != CURLMSG_DONE) continue;
@@ -91,7 +106,7 @@ void CurlEngine::collect(CurlShard& shard) {
     char* self = nullptr;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
     Transfer& transfer = *reinterpret_cast<Transfer*>(self);
-    end(transfer, transfer.outcome(code));
+    guarded(transfer.id(), [&] { end(transfer, transfer.outcome(code)); });
   }
 }
 
@@ -174,10 +189,16 @@ Transfer* CurlEngine::find(RequestId id) {
   return found == transfers_.end() ? nullptr : found->second.get();
 }
 
-void CurlEngine::begin(Submission submission) {
-  auto owned = std::make_unique<Transfer>(*this, std::move(submission));
+void CurlEngine::begin(Submission& submission) {
+  std::unique_ptr<Transfer>& owned = transfers_[submission.id];
+  try {
+    owned = std::make_unique<Transfer>(*this);
+  } catch (...) {
+    transfers_.erase(submission.id);
+    throw;
+  }
   Transfer& transfer = *owned;
-  transfers_.emplace(transfer.id(), std::move(owned));
+  transfer.start(std::move(submission));
   if (base::Status wrong = transfer.check(options_); !wrong.ok()) {
     return end(transfer, std::move(wrong));
   }
@@ -185,10 +206,10 @@ void CurlEngine::begin(Submission submission) {
   queue_.push_back(transfer.id());
 }
 
-void CurlEngine::end_cancelled(RequestId id) {
-  if (Transfer* const transfer = find(id)) {
-    end(*transfer, {base::Code::kCancelled, "the request was cancelled"});
-  }
+bool CurlEngine::fail(RequestId id, const base::Status& status) noexcept {
+  Transfer* const transfer = find(id);
+  if (transfer != nullptr) end(*transfer, status);
+  return transfer != nullptr;
 }
 
 void CurlEngine::go_on(RequestId id) {
@@ -199,7 +220,7 @@ void CurlEngine::admit() {
   while (!queue_.empty() && running_ < options_.max_connections) {
     const RequestId id = queue_.front();
     queue_.pop_front();
-    if (Transfer* const transfer = find(id)) connect(*transfer);
+    if (Transfer* const transfer = find(id)) guarded(id, [&] { connect(*transfer); });
   }
 }
 
@@ -233,13 +254,12 @@ void CurlEngine::resolved(const std::string& host, base::Result<Addresses> resul
   for (const RequestId id : names_->settle(host, result, now())) {
     Transfer* const transfer = find(id);
     if (transfer == nullptr) continue;
-    if (!result) {
-      end(*transfer, NameCache::failure(result.error(), host));
-      continue;
-    }
-    transfer->generation = names_->generation();
-    transfer->set_addresses(*result);
-    launch(*transfer);
+    guarded(id, [&] {
+      if (!result) return end(*transfer, NameCache::failure(result.error(), host));
+      transfer->generation = names_->generation();
+      transfer->set_addresses(*result);
+      launch(*transfer);
+    });
   }
 }
 
@@ -256,6 +276,8 @@ CurlShard& CurlEngine::shard_with_room(bool guarded) {
   auto shard = std::make_unique<CurlShard>();
   shard->engine = this;
   shard->guarded = guarded;
+  shards_.reserve(shards_.size() + 1);
+  shard->spare.reserve(kShardRoom);
   shard->multi = curl_multi_init();
   if (shard->multi == nullptr) throw std::bad_alloc();
   curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, &CurlEngine::on_socket);
@@ -308,7 +330,7 @@ void CurlEngine::launch(Transfer& transfer) {
   if (!status.ok()) end(transfer, std::move(status));
 }
 
-void CurlEngine::end(Transfer& transfer, base::Status status) {
+void CurlEngine::end(Transfer& transfer, base::Status status) noexcept {
   const auto node = transfers_.extract(transfer.id());  // dies at the end of this call
   timers().disarm(transfer);
   if (transfer.stage() != Stage::kQueued) --running_;
@@ -334,6 +356,10 @@ void CurlEngine::rearm(Transfer& transfer) {
   if (!transfer.armed() || at < transfer.at()) timers().arm(transfer, at);
 }
 
+void CurlEngine::fire(Transfer& transfer) noexcept {
+  guarded(transfer.id(), [&] { expire(transfer); });
+}
+
 void CurlEngine::expire(Transfer& transfer) {
   base::Status late = transfer.expired(now());
   if (late.ok()) return rearm(transfer);
@@ -344,10 +370,7 @@ void CurlEngine::shut_down(const base::Status& status) {
   queue_.clear();
   while (!transfers_.empty()) end(*transfers_.begin()->second, status);
   names_.reset();
-  for (const auto& shard : shards_) {
-    for (CURL* const easy : shard->spare) curl_easy_cleanup(easy);
-    curl_multi_cleanup(shard->multi);
-  }
+  for (const auto& shard : shards_) close(*shard);
   shards_.clear();
 }
 

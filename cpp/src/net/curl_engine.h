@@ -42,7 +42,7 @@ class CurlEngine final : public IoThread {
 
   // Called by transfers and libcurl's callbacks.
   void rearm(Transfer& transfer);
-  void expire(Transfer& transfer);
+  void fire(Transfer& transfer) noexcept;
   void opened(int fd, RequestId opener);
   [[nodiscard]] const EgressGuard& egress() const noexcept { return options_.egress; }
   void addresses_in_use(const Transfer& transfer);
@@ -60,16 +60,19 @@ class CurlEngine final : public IoThread {
   static int on_timer(CURLM*, long timeout_ms, void* shard) noexcept;
 
   base::Status prepare() override;
-  void begin(Submission submission) override;
-  void end_cancelled(RequestId id) override;
+  void begin(Submission& submission) override;
+  bool fail(RequestId id, const base::Status& status) noexcept override;
   void go_on(RequestId id) override;
+  void set_keep_idle(bool keep) override { keep_idle_ = keep; }  // after_turn() acts on it
   void ready(std::uint64_t tag, std::uint32_t events) override;
   void after_turn() override;
   [[nodiscard]] std::int64_t own_wait() const override;
   void shut_down(const base::Status& status) override;
   void abandon_sockets() noexcept override;
 
-  void collect(CurlShard& shard);
+  static void close(CurlShard& shard) noexcept;
+  void close_idle_shards();
+  void collect(CurlShard& shard) noexcept;
   void nudge(CurlShard& shard);
   void watch(int fd, CurlShard* shard, std::uint32_t wanted);
   void admit();
@@ -78,13 +81,15 @@ class CurlEngine final : public IoThread {
   void launch(Transfer& transfer);
   CurlShard& shard_with_room(bool guarded);
   const base::Result<std::string>& trust_store();
-  void end(Transfer& transfer, base::Status status);
+  void end(Transfer& transfer, base::Status status) noexcept;
+  void expire(Transfer& transfer);
   [[nodiscard]] Transfer* find(RequestId id);
 
   const TransportOptions options_;
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
   std::deque<RequestId> queue_;
   std::size_t running_ = 0;  // past the queue, not ended
+  bool keep_idle_ = true;
   std::vector<std::unique_ptr<CurlShard>> shards_;
   std::vector<Socket> sockets_;  // by descriptor
   std::unique_ptr<NameCache> names_;

@@ -2,9 +2,14 @@
 
 #include <curl/curl.h>
 #include <dlfcn.h>
+#include <malloc.h>
+#include <string.h>
 
+#include <algorithm>
 #include <cstdarg>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
@@ -15,10 +20,12 @@ namespace {
 
 constexpr const char* kOurs = "libdure_curl.so";
 constexpr const char* kMachines = "libcurl.so.4";
-constexpr unsigned kOldest = 0x075800;  // 7.88.0
+constexpr std::string_view kPrivate = "/dure.libs/";  // where a wheel keeps its libraries
+constexpr unsigned kOldest = 0x075800;                // 7.88.0
 
 // The functions that this room calls. Written once, by load().
 struct Functions {
+  decltype(&curl_global_init_mem) global_init_mem;
   decltype(&curl_global_init) global_init;
   decltype(&curl_version_info) version_info;
   decltype(&curl_easy_init) easy_init;
@@ -77,6 +84,7 @@ void find(void* library, const char* name, Function* function, std::string* miss
 
 std::string find_all(void* library) {
   std::string missing;
+  find(library, "curl_global_init_mem", &functions.global_init_mem, &missing);
   find(library, "curl_global_init", &functions.global_init, &missing);
   find(library, "curl_version_info", &functions.version_info, &missing);
   find(library, "curl_easy_init", &functions.easy_init, &missing);
@@ -98,6 +106,36 @@ std::string find_all(void* library) {
   return missing;
 }
 
+// libcurl does not erase what it frees, keys among it. These functions do.
+void erase_and_free(void* block) {
+  if (block == nullptr) return;
+  ::explicit_bzero(block, ::malloc_usable_size(block));
+  std::free(block);
+}
+
+void* grow(void* block, std::size_t size) {
+  void* const larger = std::malloc(size);
+  if (block == nullptr || larger == nullptr) return larger;
+  ::memcpy(larger, block, std::min(size, ::malloc_usable_size(block)));
+  erase_and_free(block);
+  return larger;
+}
+
+// The library is a wheel's own copy, which nobody else in the process has loaded: only there may we
+// choose its allocator.
+bool is_private() {
+  Dl_info info{};
+  const void* const code = reinterpret_cast<const void*>(functions.global_init);
+  return ::dladdr(code, &info) != 0 && info.dli_fname != nullptr &&
+         std::string_view(info.dli_fname).find(kPrivate) != std::string_view::npos;
+}
+
+CURLcode start_library() {
+  if (!is_private()) return functions.global_init(CURL_GLOBAL_DEFAULT);
+  return functions.global_init_mem(CURL_GLOBAL_DEFAULT, &std::malloc, &erase_and_free, &grow,
+                                   &::strdup, &std::calloc);
+}
+
 base::Status load() {
   std::string why;
   void* const library = open_library(&why);  // never closed: its threads and hooks stay
@@ -109,7 +147,7 @@ base::Status load() {
   if (version->version_num < kOldest) {
     return no("libcurl " + std::string(version->version) + " is too old");
   }
-  if (functions.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return no("libcurl will not start");
+  if (start_library() != CURLE_OK) return no("libcurl will not start");
   return {};
 }
 
@@ -119,6 +157,8 @@ unsigned curl_version_number() noexcept {
   static const unsigned number = functions.version_info(CURLVERSION_NOW)->version_num;
   return number;
 }
+
+bool curl_erases_what_it_frees() noexcept { return load_curl().ok() && is_private(); }
 
 base::Status load_curl() {
   static const base::Status loaded = load();

@@ -134,17 +134,19 @@ class EngineTransport final : public Transport {
   RequestId submit(Request request, std::shared_ptr<Handler> handler) override {
     const RequestId id = ++last_id_;
     const base::Instant at = clock_.now();
+    Submission submission{id, std::move(request), std::move(handler), at};
     base::Status refused;
-    {
-      const std::lock_guard lock(slot_->mutex);
-      refused = slot_->stopped ? closed() : ensure_engine();
-      if (refused.ok()) {
-        slot_->engine->submit({id, std::move(request), std::move(handler), at});
-        return id;
-      }
+    try {
+      std::shared_ptr<IoThread> engine;
+      refused = running_engine(&engine);
+      // Outside the slot's mutex: what begins may call the transport.
+      if (refused.ok() && engine->submit(submission)) return id;
+      if (refused.ok()) refused = closed();
+    } catch (const std::bad_alloc&) {
+      refused = {base::Code::kOutOfMemory, "no memory"};
     }
-    handler->on_end(std::move(refused),
-                    Timing{.submitted = at, .sent = {}, .first_byte = {}, .ended = at});
+    submission.handler->on_end(std::move(refused),
+                               Timing{.submitted = at, .sent = {}, .first_byte = {}, .ended = at});
     return id;
   }
 
@@ -155,13 +157,25 @@ class EngineTransport final : public Transport {
     with_engine([id](IoThread& engine) { engine.resume(id); });
   }
   void run_at(base::Instant at, std::shared_ptr<Work> work) override {
+    std::shared_ptr<IoThread> engine;
+    if (running_engine(&engine).ok()) engine->run_at(at, std::move(work));
+  }
+  void keep_idle(bool keep) override {
     const std::lock_guard lock(slot_->mutex);
-    if (slot_->stopped || !ensure_engine().ok()) return;
-    slot_->engine->run_at(at, std::move(work));
+    keep_idle_ = keep;
+    if (slot_->engine != nullptr && slot_->owner == ::getpid()) slot_->engine->keep_idle(keep);
   }
   bool stop(base::Duration limit) override { return stop_slot(*slot_, limit); }
 
  private:
+  base::Status running_engine(std::shared_ptr<IoThread>* engine) {
+    const std::lock_guard lock(slot_->mutex);
+    if (slot_->stopped) return closed();
+    base::Status status = ensure_engine();
+    if (status.ok()) *engine = slot_->engine;
+    return status;
+  }
+
   // REQUIRES: slot_->mutex is held.
   base::Status ensure_engine() {
     if (slot_->engine != nullptr && slot_->owner == ::getpid()) return {};
@@ -170,6 +184,7 @@ class EngineTransport final : public Transport {
     }
     std::shared_ptr<IoThread> engine = make_();
     if (base::Status status = IoThread::start(engine); !status.ok()) return status;
+    if (!keep_idle_) engine->keep_idle(false);
     slot_->engine = std::move(engine);
     slot_->owner = ::getpid();
     return {};
@@ -186,6 +201,7 @@ class EngineTransport final : public Transport {
   const base::Clock& clock_;
   const std::shared_ptr<Slot> slot_;
   std::atomic<RequestId> last_id_{0};
+  bool keep_idle_ = true;  // guarded by the slot's mutex
 };
 
 }  // namespace

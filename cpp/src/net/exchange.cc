@@ -41,15 +41,25 @@ void Exchange::forget() noexcept {
 }
 
 base::Status Exchange::check_request() {
+  if (request_.url != url_text_ || request_.guarded) {
+    if (base::Status status = check_url(); !status.ok()) return status;
+  }
+  return check_method_and_headers(request_);
+}
+
+base::Status Exchange::check_url() {
+  url_text_.clear();
   auto url = parse_url(request_.url);
   if (!url) return std::move(url.error());
   url_ = *std::move(url);
-  if (!request_.guarded) {
-    if (base::Status status = check_query(url_.query); !status.ok()) return status;
-  } else if (!EgressGuard::allows_name(url_.host)) {
+  if (request_.guarded) {
+    if (EgressGuard::allows_name(url_.host)) return {};
     return base::invalid_argument("url", "names of this machine or network are not fetched");
   }
-  return check_method_and_headers(request_);
+  if (base::Status status = check_query(url_.query); !status.ok()) return status;
+  url_.query = {};
+  url_text_ = request_.url;
+  return {};
 }
 
 void Exchange::begin_connecting(base::Instant now) noexcept {
@@ -61,7 +71,7 @@ void Exchange::begin_connecting(base::Instant now) noexcept {
 bool Exchange::mark_sent(base::Instant now) noexcept {
   stage_ = Stage::kSent;
   if (timing_.sent.ns != 0) return false;
-  timing_.sent = now;
+  timing_.sent = last_sent_ = now;
   handler_->on_sent();
   return true;
 }
@@ -109,10 +119,6 @@ base::Status Exchange::over_body_cap() const {
       .with("cap", std::string("body"));
 }
 
-base::Status Exchange::no_memory() const {
-  return {base::Code::kOutOfMemory, "no memory for the reply"};
-}
-
 bool Exchange::next_deadline(base::Instant* at) const noexcept {
   const Deadlines& limits = request_.deadlines;
   bool any = false;
@@ -124,7 +130,7 @@ bool Exchange::next_deadline(base::Instant* at) const noexcept {
   };
   take(limits.total, timing_.submitted);
   if (stage_ == Stage::kConnecting) take(limits.connect, connecting_since_);
-  if (stage_ == Stage::kSent) take(limits.first_byte, timing_.sent);
+  if (stage_ == Stage::kSent) take(limits.first_byte, last_sent_);
   if (stage_ == Stage::kBody && !hold_) take(limits.idle, last_part_);
   return any;
 }
@@ -150,7 +156,7 @@ base::Status Exchange::expired(base::Instant now) const {
   if (stage_ == Stage::kConnecting && passed(limits.connect, connecting_since_)) {
     return late("connect", limits.connect, "no connection was made");
   }
-  if (stage_ == Stage::kSent && passed(limits.first_byte, timing_.sent)) {
+  if (stage_ == Stage::kSent && passed(limits.first_byte, last_sent_)) {
     return late("first_byte", limits.first_byte, "no body byte came");
   }
   if (stage_ == Stage::kBody && !hold_ && passed(limits.idle, last_part_)) {

@@ -39,6 +39,8 @@ class Exchange : public Timer {
   // Looks at everything that can be wrong with the request before a byte of it leaves.
   [[nodiscard]] base::Status check_request();
   void begin_connecting(base::Instant now) noexcept;
+  // More of a body that is made while it is sent has been taken.
+  void note_sending(base::Instant now) noexcept { last_sent_ = now; }
   // The failure if a deadline has passed at `now`; ok otherwise.
   [[nodiscard]] base::Status expired(base::Instant now) const;
   // When the next deadline of this stage ends; false if there is none.
@@ -49,11 +51,11 @@ class Exchange : public Timer {
   // The connection ended before the reply was whole; the request had left.
   [[nodiscard]] base::Status cut() const;
   [[nodiscard]] base::Status over_body_cap() const;
-  [[nodiscard]] base::Status no_memory() const;
   [[nodiscard]] std::string host_text() const;
 
  protected:
   Exchange() = default;
+  [[nodiscard]] base::Status check_url();
   // The request's first byte is about to leave; false if one has left before (it is sent again).
   bool mark_sent(base::Instant now) noexcept;
   // Counts a part of the body, gives it to the handler; fails if it passes the cap.
@@ -63,10 +65,12 @@ class Exchange : public Timer {
   Request request_;
   std::shared_ptr<Handler> handler_;
   Url url_;
+  std::string url_text_;  // that url_ was read from and found good; the next may be the same
   Stage stage_ = Stage::kQueued;
   Timing timing_;
   base::Instant connecting_since_;
   base::Instant last_part_;
+  base::Instant last_sent_;
   std::string tried_;        // addresses, for messages
   bool head_given_ = false;  // on_head was called
   bool hold_ = false;        // the handler asked for a pause

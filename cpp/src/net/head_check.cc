@@ -32,20 +32,12 @@ std::string_view trim(std::string_view text) noexcept {
 }  // namespace
 
 void HeadCheck::reset(std::uint64_t cap) noexcept {
-  clear_headers();
+  headers_.clear();
   cap_ = cap;
   bytes_ = length_ = 0;
   status_ = 0;
   old_version_ = has_length_ = has_coding_ = says_close_ = says_keep_ = encoded_ = complete_ =
       false;
-}
-
-void HeadCheck::clear_headers() noexcept {
-  if (spare_.empty()) {
-    spare_.swap(headers_);
-  } else {
-    headers_.clear();
-  }
 }
 
 base::Status HeadCheck::over_cap() const {
@@ -88,19 +80,8 @@ base::Status HeadCheck::take_field(std::string_view line) {
   }
   const std::string_view value = trim(line.substr(colon + 1));
   if (base::Status status = check_framing(name, value); !status.ok()) return status;
-  add(name, value);
+  headers_.add(name, value);
   return {};
-}
-
-void HeadCheck::add(std::string_view name, std::string_view value) {
-  if (spare_.empty()) {
-    headers_.emplace_back(name, value);
-    return;
-  }
-  headers_.push_back(std::move(spare_.back()));
-  spare_.pop_back();
-  headers_.back().first.assign(name);
-  headers_.back().second.assign(value);
 }
 
 // Only what differs from the version's default matters.
@@ -145,7 +126,7 @@ base::Status HeadCheck::end_of_head() {
     complete_ = true;
     return {};
   }
-  clear_headers();  // an interim reply: the final one follows
+  headers_.clear();  // an interim reply: the final one follows
   status_ = 0;
   has_length_ = has_coding_ = says_close_ = says_keep_ = encoded_ = false;
   return {};

@@ -15,7 +15,7 @@
 #include <string_view>
 
 #include "dure/base/status.h"
-#include "dure/net/request.h"
+#include "dure/net/headers.h"
 
 namespace dure::net {
 
@@ -31,7 +31,7 @@ class HeadCheck {
   // The final head (not a 1xx one) has come whole; lines that follow are trailers and are dropped.
   [[nodiscard]] bool complete() const noexcept { return complete_; }
   [[nodiscard]] int status() const noexcept { return status_; }
-  [[nodiscard]] const Headers& headers() const noexcept { return headers_; }
+  [[nodiscard]] const HeaderLines& headers() const noexcept { return headers_; }
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   // Once complete: how the body ends, and whether another reply may follow on the connection.
   [[nodiscard]] std::optional<std::uint64_t> length() const noexcept {
@@ -51,15 +51,12 @@ class HeadCheck {
   base::Status take_field(std::string_view line);
   base::Status check_framing(std::string_view name, std::string_view value);
   void read_connection(std::string_view value);
-  void add(std::string_view name, std::string_view value);
-  void clear_headers() noexcept;
   base::Status end_of_head();
 
   std::uint64_t cap_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t length_ = 0;
-  Headers headers_;
-  Headers spare_;  // texts whose room is used again
+  HeaderLines headers_;
   int status_ = 0;
   bool old_version_ = false;  // HTTP/1.0
   bool has_length_ = false;

@@ -19,7 +19,8 @@ namespace dure::net {
 namespace {
 
 constexpr std::size_t kBuffer = 64 * 1024;
-constexpr int kReadsInARow = 16;  // then other connections have their turn
+constexpr std::size_t kPart = 64 * 1024;  // of a body that is made while it is sent
+constexpr int kReadsInARow = 16;          // or writes; then other connections have their turn
 constexpr std::size_t kSpare = 4096;
 constexpr std::size_t kMostPools = 1024;
 constexpr base::Duration kNextAddressAfter = std::chrono::milliseconds(250);  // RFC 8305
@@ -67,6 +68,11 @@ std::string text_of(int error) {
 
 }  // namespace
 
+HttpConnection::~HttpConnection() {
+  if (fd >= 0) ::close(fd);
+  if (!rest.empty()) ::explicit_bzero(rest.data(), rest.size());
+}
+
 // Closes connections that have been idle too long; armed while there are idle ones.
 class HttpEngine::IdleSweep final : public Timer {
  public:
@@ -92,47 +98,61 @@ HttpExchange* HttpEngine::find(RequestId id) {
   return found == exchanges_.end() ? nullptr : found->second.get();
 }
 
-void HttpEngine::begin(Submission submission) {
-  const RequestId id = submission.id;
-  HttpExchange* exchange = nullptr;
-  if (spare_.empty()) {
-    exchange = (exchanges_[id] = std::make_unique<HttpExchange>(*this)).get();
-  } else {
+// There is always room to keep an exchange when its request has ended.
+HttpExchange& HttpEngine::new_exchange(RequestId id) {
+  if (!spare_.empty()) {
     Exchanges::node_type node = std::move(spare_.back());
     spare_.pop_back();
     node.key() = id;
-    exchange = exchanges_.insert(std::move(node)).position->second.get();
+    return *exchanges_.insert(std::move(node)).position->second;
   }
-  exchange->start(std::move(submission));
-  if (base::Status wrong = exchange->check(options_); !wrong.ok()) {
-    return end(*exchange, std::move(wrong));
-  }
-  if (running_ >= options_.max_connections) {
-    rearm(*exchange);
-    queue_.push_back(id);
-    return;
-  }
-  place(*exchange);
+  const std::size_t most = std::min(exchanges_.size() + 1, kSpare);
+  if (spare_.capacity() < most) spare_.reserve(std::min(2 * most, kSpare));
+  return *exchanges_.emplace(id, std::make_unique<HttpExchange>(*this)).first->second;
 }
 
-void HttpEngine::end_cancelled(RequestId id) {
-  if (HttpExchange* const exchange = find(id)) {
-    end(*exchange, {base::Code::kCancelled, "the request was cancelled"});
+void HttpEngine::begin(Submission& submission) {
+  HttpExchange& exchange = new_exchange(submission.id);
+  exchange.start(std::move(submission));
+  if (base::Status wrong = exchange.check(options_); !wrong.ok()) {
+    return end(exchange, std::move(wrong));
   }
+  if (running_ >= options_.max_connections) {
+    rearm(exchange);
+    queue_.push_back(exchange.id());
+    return;
+  }
+  place(exchange);
+}
+
+bool HttpEngine::fail(RequestId id, const base::Status& status) noexcept {
+  HttpExchange* const exchange = find(id);
+  if (exchange != nullptr) end(*exchange, status);
+  return exchange != nullptr;
 }
 
 void HttpEngine::go_on(RequestId id) {
   HttpExchange* const exchange = find(id);
-  if (exchange == nullptr || !exchange->release(now())) return;
-  rearm(*exchange);
-  if (exchange->connection != nullptr) receive(*exchange->connection);
+  if (exchange == nullptr) return;
+  if (exchange->release(now())) {
+    rearm(*exchange);
+    if (exchange->connection != nullptr) receive(*exchange->connection);
+  } else if (exchange->connection != nullptr && exchange->request().source != nullptr) {
+    send_more(*exchange->connection);
+  }
+}
+
+void HttpEngine::set_keep_idle(bool keep) {
+  keep_idle_ = keep;
+  while (!keep && close_oldest_idle()) {
+  }
 }
 
 void HttpEngine::admit() {
   while (!queue_.empty() && running_ < options_.max_connections) {
     const RequestId id = queue_.front();
     queue_.pop_front();
-    if (HttpExchange* const exchange = find(id)) place(*exchange);
+    if (HttpExchange* const exchange = find(id)) guarded(id, [&] { place(*exchange); });
   }
 }
 
@@ -175,9 +195,12 @@ HttpConnection* HttpEngine::warm(Pool& pool) {
 void HttpEngine::place(HttpExchange& exchange) {
   ++running_;
   exchange.begin_connecting(now());
-  if (HttpConnection* const connection = warm(pool_of(exchange))) {
-    exchange.reused = true;
-    return send_on(exchange, *connection);
+  Pool& pool = pool_of(exchange);
+  if (exchange.request().source == nullptr) {  // a source is read once: only a new one will do
+    if (HttpConnection* const connection = warm(pool)) {
+      exchange.reused = true;
+      return send_on(exchange, *connection);
+    }
   }
   rearm(exchange);
   resolve(exchange);
@@ -210,12 +233,11 @@ void HttpEngine::resolved(const std::string& host, const base::Result<Addresses>
   for (const RequestId id : names_->settle(host, result, now())) {
     HttpExchange* const exchange = find(id);
     if (exchange == nullptr || !std::exchange(exchange->waits_for_name, false)) continue;
-    if (!result) {
-      end(*exchange, NameCache::failure(result.error(), host));
-      continue;
-    }
-    exchange->set_addresses(*result);
-    dial(*exchange);
+    guarded(id, [&] {
+      if (!result) return end(*exchange, NameCache::failure(result.error(), host));
+      exchange->set_addresses(*result);
+      dial(*exchange);
+    });
   }
 }
 
@@ -260,25 +282,26 @@ void HttpEngine::dial(HttpExchange& exchange) {
     const std::string& address = exchange.take_address();
     while (connections_.size() >= options_.max_connections && close_oldest_idle()) {
     }
-    int fd = -1;
+    exchange.attempts.reserve(exchange.attempts.size() + 1);
+    auto owned = std::make_unique<HttpConnection>();
+    int& fd = owned->fd;
     base::Status status = open_socket(exchange, address, &fd);
     if (status.code() == base::Code::kInvalidArgument) return end(exchange, std::move(status));
     if (!status.ok()) {
       exchange.refused(status.message());
       continue;
     }
-    auto owned = std::make_unique<HttpConnection>();
     HttpConnection& connection = *owned;
-    connection.fd = fd;
     connection.exchange = &exchange;
     connection.connecting = true;
     connection.pool = &pool_of(exchange);
+    const std::size_t most = connections_.size() + 1 + closed_.size();
+    if (closed_.capacity() < most) closed_.reserve(2 * most);  // closing takes no memory
     connections_.emplace(&connection, std::move(owned));
-    closed_.reserve(connections_.size() + closed_.size());  // closing takes no memory
     exchange.attempts.push_back(&connection);
     epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                       .data = {.ptr = &connection}};
-    if (::epoll_ctl(epoll(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    if (::epoll_ctl(epoll(), EPOLL_CTL_ADD, connection.fd, &event) != 0) {
       exchange.refused(text_of(errno));
       std::erase(exchange.attempts, &connection);
       close(connection);
@@ -328,62 +351,81 @@ void HttpEngine::send_on(HttpExchange& exchange, HttpConnection& connection) {
   exchange.begin_sending(now());
   rearm(exchange);
   head_.clear();
+  head_.reserve(exchange.most_of_head());  // it never grows while it holds a key
   exchange.write_head(head_);
   const std::string& body = exchange.request().body;
   connection.sent = 0;
-  connection.whole = head_.size() + body.size();
+  connection.whole = head_.size() + exchange.body_size();
   std::array<iovec, 2> parts{
       {{head_.data(), head_.size()}, {const_cast<char*>(body.data()), body.size()}}};
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = body.empty() ? 1 : 2;
   const ssize_t count = ::sendmsg(connection.fd, &message, MSG_NOSIGNAL);
+  const int error = errno;
   if (count < static_cast<ssize_t>(head_.size())) {
     connection.rest = head_.substr(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
   }
   ::explicit_bzero(head_.data(), head_.size());  // it holds a key
-  took(connection, count);
+  if (count < 0) {
+    errno = error;
+    return not_sent(connection);
+  }
+  connection.sent += static_cast<std::uint64_t>(count);
+  if (connection.sent < connection.whole) send_more(connection);
 }
 
-void HttpEngine::took(HttpConnection& connection, std::ptrdiff_t count) {
-  if (count >= 0) {
-    connection.sent += static_cast<std::size_t>(count);
-    if (connection.sent < connection.whole) send_more(connection);
-    return;
+// Empty: the body's source has nothing yet.
+std::string_view HttpEngine::next_part(HttpConnection& connection) {
+  HttpExchange& exchange = *connection.exchange;
+  BodySource* const source = exchange.request().source.get();
+  if (connection.rest.empty() && source != nullptr) {
+    const std::uint64_t left = connection.whole - connection.sent;
+    connection.rest.resize(static_cast<std::size_t>(std::min<std::uint64_t>(left, kPart)));
+    connection.rest.resize(source->read(std::as_writable_bytes(std::span(connection.rest))));
+    exchange.note_sending(now());
   }
-  if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return;  // its event will come
-  connection.unwritable = connection.ended = true;
-  receive(connection);  // an answer that came early is an answer
+  if (!connection.rest.empty() || source != nullptr) return connection.rest;
+  const std::string_view body = exchange.request().body;
+  return body.substr(body.size() - static_cast<std::size_t>(connection.whole - connection.sent));
 }
 
 void HttpEngine::send_more(HttpConnection& connection) {
-  if (connection.unwritable || connection.sent >= connection.whole) return;
-  const std::string& body = connection.exchange->request().body;
-  if (!connection.rest.empty()) {
-    const ssize_t count =
-        ::send(connection.fd, connection.rest.data(), connection.rest.size(), MSG_NOSIGNAL);
-    if (count > 0) {
-      ::explicit_bzero(connection.rest.data(), connection.rest.size());
-      connection.rest.erase(0, static_cast<std::size_t>(count));
-    }
-    return took(connection, count);
+  for (int at = 0; at < kReadsInARow; ++at) {
+    if (connection.unwritable || connection.sent >= connection.whole) return;
+    const std::string_view part = next_part(connection);
+    if (part.empty()) return;
+    const ssize_t count = ::send(connection.fd, part.data(), part.size(), MSG_NOSIGNAL);
+    if (count < 0) return not_sent(connection);
+    const auto size = static_cast<std::size_t>(count);
+    connection.sent += size;
+    if (connection.rest.empty()) continue;
+    ::explicit_bzero(connection.rest.data(), size);
+    connection.rest.erase(0, size);
   }
-  const std::size_t left = connection.whole - connection.sent;
-  const ssize_t count =
-      ::send(connection.fd, body.data() + (body.size() - left), left, MSG_NOSIGNAL);
-  took(connection, count);
+  again_.push_back(&connection);
+}
+
+void HttpEngine::not_sent(HttpConnection& connection) {
+  if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return;  // its event will come
+  connection.unwritable = connection.ended = true;
+  receive(connection);  // an answer that came early is an answer
 }
 
 // --- receiving ---
 
 void HttpEngine::ready(std::uint64_t tag, std::uint32_t events) {
   auto& connection = *reinterpret_cast<HttpConnection*>(tag);
-  if (connection.fd < 0) return;  // closed earlier in this turn
+  if (connection.fd < 0) return;                                 // closed earlier in this turn
+  if (connection.exchange == nullptr) return close(connection);  // idle: ended, or speaks unasked
+  guarded(connection.exchange->id(), [&] { handle(connection, events); });
+}
+
+void HttpEngine::handle(HttpConnection& connection, std::uint32_t events) {
   if (connection.connecting) {
     if ((events & (EPOLLOUT | kEnded)) != 0) dialled(connection);
     return;
   }
-  if (connection.exchange == nullptr) return close(connection);  // idle: ended, or speaks unasked
   if ((events & kEnded) != 0) connection.ended = true;
   if ((events & EPOLLOUT) != 0 && connection.sent < connection.whole) {
     send_more(connection);
@@ -412,12 +454,7 @@ void HttpEngine::receive(HttpConnection& connection) {
 bool HttpEngine::take(HttpConnection& connection, std::string_view bytes) {
   HttpExchange& exchange = *connection.exchange;
   const Stage before = exchange.stage();
-  base::Status status;
-  try {
-    status = exchange.receive(bytes, now());
-  } catch (const std::bad_alloc&) {
-    status = exchange.no_memory();
-  }
+  base::Status status = exchange.receive(bytes, now());
   if (!status.ok()) {
     end(exchange, std::move(status));
     return false;
@@ -446,12 +483,16 @@ void HttpEngine::connection_ended(HttpConnection& connection, bool in_order) {
 
 void HttpEngine::replied(HttpConnection& connection, bool more_bytes) {
   HttpExchange& exchange = *connection.exchange;
-  const bool clean = !more_bytes && !connection.ended && connection.sent == connection.whole &&
-                     exchange.parser().reusable();
+  const bool clean = keep_idle_ && !more_bytes && !connection.ended &&
+                     connection.sent == connection.whole && exchange.parser().reusable();
   if (clean) {
     connection.exchange = nullptr;
     exchange.connection = nullptr;
-    keep(connection);
+    try {
+      keep(connection);
+    } catch (const std::bad_alloc&) {
+      close(connection);
+    }
   }
   end(exchange, {});
 }
@@ -459,11 +500,11 @@ void HttpEngine::replied(HttpConnection& connection, bool more_bytes) {
 // --- connections that wait for the next request ---
 
 void HttpEngine::keep(HttpConnection& connection) {
+  if (spare_places_.empty()) spare_places_.push_back(nullptr);
+  connection.pool->push_back(&connection);  // nothing has changed before this line
   connection.served = true;
   connection.idle_since = now();
   connection.idle_of = connection.pool;
-  connection.pool->push_back(&connection);
-  if (spare_places_.empty()) spare_places_.push_back(nullptr);
   by_age_.splice(by_age_.end(), spare_places_, spare_places_.begin());
   by_age_.back() = &connection;
   connection.age = std::prev(by_age_.end());
@@ -482,7 +523,6 @@ void HttpEngine::close(HttpConnection& connection) noexcept {
   // Said aloud: a forked child may hold the same connection open for a moment.
   ::epoll_ctl(epoll(), EPOLL_CTL_DEL, connection.fd, nullptr);
   ::close(std::exchange(connection.fd, -1));
-  if (!connection.rest.empty()) ::explicit_bzero(connection.rest.data(), connection.rest.size());
   connection.exchange = nullptr;
   auto node = connections_.extract(&connection);
   closed_.push_back(std::move(node.mapped()));
@@ -504,7 +544,7 @@ void HttpEngine::sweep() {
 
 // --- the end ---
 
-void HttpEngine::end(HttpExchange& exchange, base::Status status) {
+void HttpEngine::end(HttpExchange& exchange, base::Status status) noexcept {
   auto node = exchanges_.extract(exchange.id());
   timers().disarm(exchange);
   if (exchange.stage() != Stage::kQueued) --running_;
@@ -513,7 +553,7 @@ void HttpEngine::end(HttpExchange& exchange, base::Status status) {
   exchange.connection = nullptr;
   exchange.end(std::move(status), now());
   exchange.finish();
-  if (spare_.size() < kSpare) spare_.push_back(std::move(node));
+  if (spare_.size() < spare_.capacity()) spare_.push_back(std::move(node));
 }
 
 void HttpEngine::rearm(HttpExchange& exchange) {
@@ -537,7 +577,8 @@ void HttpEngine::expire(HttpExchange& exchange) {
 void HttpEngine::after_turn() {
   const std::vector<HttpConnection*> again = std::exchange(again_, {});
   for (HttpConnection* const connection : again) {
-    if (connection->fd >= 0 && connection->exchange != nullptr) receive(*connection);
+    if (connection->fd < 0 || connection->exchange == nullptr) continue;
+    guarded(connection->exchange->id(), [&] { handle(*connection, EPOLLIN | EPOLLOUT); });
   }
   if (!queue_.empty()) admit();
   closed_.clear();

@@ -22,15 +22,20 @@
 namespace dure::net {
 
 struct HttpConnection {
+  HttpConnection() = default;
+  ~HttpConnection();
+  HttpConnection(const HttpConnection&) = delete;
+  HttpConnection& operator=(const HttpConnection&) = delete;
+
   int fd = -1;  // -1: closed, waits to be freed
   HttpExchange* exchange = nullptr;
   std::vector<HttpConnection*>* idle_of = nullptr;  // the pool it is idle in
   std::vector<HttpConnection*>* pool = nullptr;     // of its origin
   std::list<HttpConnection*>::iterator age;         // its place among the idle ones
   base::Instant idle_since;
-  std::string rest;       // of the request's head, if the socket did not take it at once
-  std::size_t sent = 0;   // bytes of head and body together
-  std::size_t whole = 0;  // as many there are
+  std::string rest;         // what is sent next, before the rest of the body
+  std::uint64_t sent = 0;   // bytes of head and body together
+  std::uint64_t whole = 0;  // as many there are
   bool connecting = false;
   bool served = false;      // a reply has come on it
   bool ended = false;       // the peer closed or broke it: read until nothing is left
@@ -43,16 +48,22 @@ class HttpEngine final : public IoThread {
   ~HttpEngine() override;
 
   // A deadline of the exchange, or the time to try another address, may have come.
-  void expire(HttpExchange& exchange);
+  void fire(HttpExchange& exchange) noexcept {
+    guarded(exchange.id(), [&] { expire(exchange); });
+  }
 
  private:
   class IdleSweep;
+  void expire(HttpExchange& exchange);
   using Pool = std::vector<HttpConnection*>;  // idle connections of one origin, the warmest last
 
-  void begin(Submission submission) override;
-  void end_cancelled(RequestId id) override;
+  [[nodiscard]] bool may_visit() const noexcept override { return true; }
+  void begin(Submission& submission) override;
+  bool fail(RequestId id, const base::Status& status) noexcept override;
   void go_on(RequestId id) override;
+  void set_keep_idle(bool keep) override;
   void ready(std::uint64_t tag, std::uint32_t events) override;
+  void handle(HttpConnection& connection, std::uint32_t events);
   void after_turn() override;
   [[nodiscard]] std::int64_t own_wait() const override { return again_.empty() ? -1 : 0; }
   void shut_down(const base::Status& status) override;
@@ -61,6 +72,7 @@ class HttpEngine final : public IoThread {
   [[nodiscard]] HttpExchange* find(RequestId id);
   void admit();
   void place(HttpExchange& exchange);
+  HttpExchange& new_exchange(RequestId id);
   Pool& pool_of(const HttpExchange& exchange);
   void forget_pools(const Pool& except);
   [[nodiscard]] HttpConnection* warm(Pool& pool);
@@ -76,7 +88,8 @@ class HttpEngine final : public IoThread {
 
   void send_on(HttpExchange& exchange, HttpConnection& connection);
   void send_more(HttpConnection& connection);
-  void took(HttpConnection& connection, std::ptrdiff_t count);
+  std::string_view next_part(HttpConnection& connection);
+  void not_sent(HttpConnection& connection);
   void receive(HttpConnection& connection);
   // False: the exchange has ended or moved on.
   bool take(HttpConnection& connection, std::string_view bytes);
@@ -89,7 +102,7 @@ class HttpEngine final : public IoThread {
   bool close_oldest_idle() noexcept;
   void sweep();
 
-  void end(HttpExchange& exchange, base::Status status);
+  void end(HttpExchange& exchange, base::Status status) noexcept;
   void rearm(HttpExchange& exchange);
 
   const TransportOptions options_;
@@ -98,6 +111,7 @@ class HttpEngine final : public IoThread {
   std::vector<Exchanges::node_type> spare_;  // ended ones, to be used again
   std::deque<RequestId> queue_;
   std::size_t running_ = 0;  // past the queue, not ended
+  bool keep_idle_ = true;
   std::unordered_map<HttpConnection*, std::unique_ptr<HttpConnection>> connections_;
   std::vector<std::unique_ptr<HttpConnection>> closed_;  // freed after the turn
   std::vector<HttpConnection*> again_;  // more is to be read, but others come first

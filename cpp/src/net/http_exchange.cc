@@ -63,6 +63,12 @@ void HttpExchange::set_addresses(Addresses addresses) {
   }
 }
 
+std::size_t HttpExchange::most_of_head() const noexcept {
+  std::size_t size = 256 + request_.method.size() + request_.url.size() + url_.host.size();
+  for (const auto& [name, value] : request_.headers) size += name.size() + value.size() + 4;
+  return size;
+}
+
 void HttpExchange::write_head(std::string& out) const {
   const std::string_view url = request_.url;
   const std::size_t authority = url.find("://") + 3;
@@ -95,10 +101,10 @@ void HttpExchange::write_head(std::string& out) const {
   }
   if (!has_accept) out += "Accept: */*\r\n";
   if (!asks_encoding_) out += "Accept-Encoding: identity\r\n";
-  const bool sends = request_.method == "POST" || !request_.body.empty();
+  const bool sends = request_.method == "POST" || request_.source != nullptr || body_size() != 0;
   if (sends && request_.method != "HEAD") {
     out += "Content-Length: ";
-    append_number(out, request_.body.size());
+    append_number(out, body_size());
     out += "\r\n";
   }
   out += "\r\n";
@@ -130,7 +136,8 @@ base::Status HttpExchange::take_body(std::string_view part) {
 }
 
 bool HttpExchange::may_be_resent() const noexcept {
-  return request_.resend && reused && !resent_ && timing_.first_byte.ns == 0;
+  return request_.resend && request_.source == nullptr && reused && !resent_ &&
+         timing_.first_byte.ns == 0;
 }
 
 void HttpExchange::begin_again(base::Instant now) noexcept {
@@ -151,6 +158,6 @@ void HttpExchange::end(base::Status status, base::Instant now) noexcept {
   handler_->on_end(std::move(status), timing_);
 }
 
-void HttpExchange::fire() noexcept { engine_.expire(*this); }
+void HttpExchange::fire() noexcept { engine_.fire(*this); }
 
 }  // namespace dure::net

@@ -37,8 +37,12 @@ class HttpExchange final : public Exchange, private ReplyParser::Sink {
   void refused(std::string why) { last_refusal_ = std::move(why); }
   [[nodiscard]] const std::string& last_refusal() const noexcept { return last_refusal_; }
 
-  // The head of the request, appended to `out`.
+  // The head of the request, appended to `out`; and how large it is at most.
   void write_head(std::string& out) const;
+  [[nodiscard]] std::size_t most_of_head() const noexcept;
+  [[nodiscard]] std::uint64_t body_size() const noexcept {
+    return request_.source != nullptr ? request_.source->size() : request_.body.size();
+  }
   bool begin_sending(base::Instant now) noexcept { return mark_sent(now); }
   void begin_reply() noexcept;
   // Takes bytes of the reply; `bytes` is left with what follows it. The failure ends the request.

@@ -28,6 +28,10 @@ class RoutingTransport final : public Transport {
   }
   void cancel(RequestId id) override { engine_of_id(id).cancel(id >> 1U); }
   void resume(RequestId id) override { engine_of_id(id).resume(id >> 1U); }
+  void keep_idle(bool keep) override {
+    http_->keep_idle(keep);
+    curl_->keep_idle(keep);
+  }
   // On the engine of the last request: the other may have no thread.
   void run_at(base::Instant at, std::shared_ptr<Work> work) override {
     (last_plain_.load(std::memory_order_relaxed) ? http_ : curl_)->run_at(at, std::move(work));

@@ -30,6 +30,11 @@ base::Status stopped() {
       .with("stage", std::string("stop"));
 }
 
+// The engine whose work this thread is doing, and whether a request may begin at this point of it:
+// inside a timer's work it may, inside a handler's callback it may not.
+thread_local const IoThread* inside = nullptr;
+thread_local bool at_top = false;
+
 }  // namespace
 
 // Work of the layers above that waits for its time; owned by the thread.
@@ -39,12 +44,42 @@ class IoThread::WorkTimer final : public Timer {
       : thread_(thread), work_(std::move(work)) {}
   void fire() noexcept override {
     const auto self = thread_.works_.extract(this);  // dies at the end of this call
-    work_->run();
+    thread_.run_work(*work_);
   }
 
  private:
   IoThread& thread_;
   const std::shared_ptr<Work> work_;
+};
+
+// The calling thread takes the place of the engine's, if that sleeps; false otherwise.
+class IoThread::Visit {
+ public:
+  explicit Visit(IoThread& thread) : thread_(thread), work_(thread.work_mutex_, std::defer_lock) {
+    if (inside != nullptr || !thread.may_visit() || !work_.try_lock()) return;
+    if (thread.stopping_) {
+      work_.unlock();
+    } else {
+      inside = &thread;
+    }
+  }
+  ~Visit() {
+    if (!work_.owns_lock()) return;
+    inside = nullptr;
+    const TimerHeap& timers = thread_.timers_;
+    const bool due = thread_.own_wait() == 0 ||
+                     (!timers.empty() &&
+                      (thread_.sleeps_until_.ns == 0 || timers.next() < thread_.sleeps_until_));
+    work_.unlock();
+    if (due) thread_.wake();
+  }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+  explicit operator bool() const noexcept { return work_.owns_lock(); }
+
+ private:
+  IoThread& thread_;
+  std::unique_lock<std::mutex> work_;
 };
 
 IoThread::IoThread(const base::Clock& clock)
@@ -78,6 +113,39 @@ base::Status IoThread::start(const std::shared_ptr<IoThread>& self) {
   return {};
 }
 
+bool IoThread::submit(Submission& submission) {
+  if (inside == this && at_top) {
+    start_request(submission);
+    return true;
+  }
+  if (const Visit visit(*this); visit) {
+    start_request(submission);
+    return true;
+  }
+  bool wake = false;
+  {
+    const std::lock_guard lock(command_mutex_);
+    if (ended_) return false;
+    commands_.emplace_back(std::in_place_type<Submission>, std::move(submission));
+    wake = std::exchange(asleep_, false);
+  }
+  if (wake) this->wake();
+  return true;
+}
+
+void IoThread::run_at(base::Instant at, std::shared_ptr<Work> work) {
+  if (at <= now()) {
+    if (const Visit visit(*this); visit) return run_work(*work);
+  }
+  push(Later{at, std::move(work)});
+}
+
+void IoThread::run_work(Work& work) noexcept {
+  at_top = true;
+  work.run();
+  at_top = false;
+}
+
 void IoThread::push(Command command) {
   bool wake = false;
   {
@@ -86,15 +154,22 @@ void IoThread::push(Command command) {
     commands_.push_back(std::move(command));
     wake = std::exchange(asleep_, false);
   }
-  if (!wake) return;
   // Outside the lock, which the woken thread takes first; the caller keeps the engine alive.
+  if (wake) this->wake();
+}
+
+void IoThread::wake() const noexcept {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
 }
 
 bool IoThread::stop(base::Duration limit) {
-  post([this] { stopping_ = true; });
-  if (std::this_thread::get_id() == thread_.get_id()) {  // a handler let the transport go
+  {
+    const std::lock_guard lock(command_mutex_);
+    stop_asked_ = true;
+    if (!ended_) wake();
+  }
+  if (inside == this) {  // a handler let the transport go
     thread_.detach();
     return false;
   }
@@ -109,9 +184,11 @@ bool IoThread::stop(base::Duration limit) {
 
 void IoThread::run() noexcept {
   std::array<epoll_event, 256> events;
+  inside = this;
   std::unique_lock work(work_mutex_);
   while (!stopping_) {
     const int timeout = may_sleep() ? timeout_ms() : 0;
+    sleeps_until_ = timeout < 0 ? base::Instant{} : now() + std::chrono::milliseconds(timeout);
     work.unlock();
     const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
     work.lock();
@@ -127,10 +204,21 @@ void IoThread::run() noexcept {
   }
   shut_down(stopped());
   works_.clear();
-  const std::lock_guard lock(command_mutex_);
-  ended_ = true;
-  commands_.clear();
+  {
+    const std::lock_guard lock(command_mutex_);
+    ended_ = true;
+    batch_.swap(commands_);
+  }
+  for (Command& late : batch_) {  // came while the rest was ended
+    if (auto* const submission = std::get_if<Submission>(&late)) refuse(*submission, stopped());
+  }
+  batch_.clear();
   end_seen_.notify_all();
+}
+
+void IoThread::refuse(Submission& submission, base::Status status) noexcept {
+  const Timing timing{.submitted = submission.at, .sent = {}, .first_byte = {}, .ended = now()};
+  submission.handler->on_end(std::move(status), timing);
 }
 
 int IoThread::timeout_ms() const {
@@ -147,33 +235,56 @@ int IoThread::timeout_ms() const {
 
 bool IoThread::may_sleep() {
   const std::lock_guard lock(command_mutex_);
-  return asleep_ = commands_.empty();
+  return asleep_ = commands_.empty() && !stop_asked_;
 }
 
 void IoThread::run_commands() {
   {
     const std::lock_guard lock(command_mutex_);
     asleep_ = false;
+    stopping_ = stop_asked_;
     commands_.swap(batch_);
   }
-  for (Command& command : batch_) execute(command);
+  for (Command& command : batch_) {
+    try {
+      execute(command);
+    } catch (const std::bad_alloc&) {  // work that is dropped says so to those who wait for it
+    }
+  }
   batch_.clear();
   if (batch_.capacity() > kKeptRoom) batch_.shrink_to_fit();
 }
 
 void IoThread::execute(Command& command) {
   if (auto* const submission = std::get_if<Submission>(&command)) {
-    begin(std::move(*submission));
+    start_request(*submission);
   } else if (const auto* const cancelled = std::get_if<Cancel>(&command)) {
-    end_cancelled(cancelled->id);
+    fail(cancelled->id, {base::Code::kCancelled, "cancelled"});
   } else if (const auto* const resumed = std::get_if<Resume>(&command)) {
-    go_on(resumed->id);
+    guarded(resumed->id, [this, resumed] { go_on(resumed->id); });
   } else if (auto* const later = std::get_if<Later>(&command)) {
     auto timer = std::make_unique<WorkTimer>(*this, std::move(later->work));
-    timers_.arm(*timer, later->at);
-    works_.emplace(timer.get(), std::move(timer));
+    WorkTimer& armed = *works_.emplace(timer.get(), std::move(timer)).first->second;
+    try {
+      timers_.arm(armed, later->at);
+    } catch (const std::bad_alloc&) {
+      works_.erase(&armed);
+    }
   } else {
     std::get<std::function<void()>>(command)();
+  }
+}
+
+void IoThread::start_request(Submission& submission) noexcept {
+  const RequestId id = submission.id;
+  const bool top = std::exchange(at_top, false);
+  try {
+    begin(submission);
+    at_top = top;
+  } catch (const std::bad_alloc&) {
+    at_top = top;
+    if (fail(id, no_memory()) || submission.handler == nullptr) return;
+    refuse(submission, no_memory());
   }
 }
 

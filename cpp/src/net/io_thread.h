@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <unordered_map>
 #include <variant>
@@ -41,12 +42,18 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   // process has no descriptor or thread left.
   static base::Status start(const std::shared_ptr<IoThread>& self);
 
-  // In order, on the thread. Dropped after the end.
-  void submit(Submission submission) { push(std::move(submission)); }
+  // On the thread, those of one request in order. Dropped after the end.
+  // While the thread sleeps, submit() and run_at() for now do their work in the calling thread, as
+  // if it were this one: a request is sent without waking anybody.
+  // False after the end; then, and if it throws std::bad_alloc, the submission is as it was.
+  [[nodiscard]] bool submit(Submission& submission);
   void cancel(RequestId id) { push(Cancel{id}); }
   void resume(RequestId id) { push(Resume{id}); }
-  void run_at(base::Instant at, std::shared_ptr<Work> work) { push(Later{at, std::move(work)}); }
+  void run_at(base::Instant at, std::shared_ptr<Work> work);
   void post(std::function<void()> call) { push(std::move(call)); }
+  void keep_idle(bool keep) {
+    post([this, keep] { set_keep_idle(keep); });
+  }
   // Asks the thread to fail what is pending and to end; waits at most `limit`.
   bool stop(base::Duration limit);
 
@@ -63,14 +70,31 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
  protected:
   explicit IoThread(const base::Clock& clock);
 
+  // Runs a step of a request; if memory runs out the request ends with that.
+  template <typename Step>
+  void guarded(RequestId id, Step step) noexcept {
+    try {
+      step();
+    } catch (const std::bad_alloc&) {
+      fail(id, no_memory());
+    }
+  }
+  // Takes no memory itself.
+  [[nodiscard]] static base::Status no_memory() { return {base::Code::kOutOfMemory, "no memory"}; }
+
+  // A request that begins needs no turn of the thread, unless own_wait() says so.
+  [[nodiscard]] virtual bool may_visit() const noexcept { return false; }
   // Before the thread starts. A failure is the failure of start().
   virtual base::Status prepare() { return {}; }
-  virtual void begin(Submission submission) = 0;
-  virtual void end_cancelled(RequestId id) = 0;
+  // May throw std::bad_alloc, as all of the next ones may; then fail() is called.
+  virtual void begin(Submission& submission) = 0;
+  // Ends a request that has begun and not ended; false if there is none such.
+  virtual bool fail(RequestId id, const base::Status& status) noexcept = 0;
   virtual void go_on(RequestId id) = 0;
-  // A watched socket is ready; `tag` is what it was watched with.
+  virtual void set_keep_idle(bool keep) = 0;
+  // A watched socket is ready (handles its own want of memory); `tag` is what it was watched with.
   virtual void ready(std::uint64_t tag, std::uint32_t events) = 0;
-  // After each batch of events, commands and timers.
+  // After each batch of events, commands and timers; likewise.
   virtual void after_turn() = 0;
   // Nanoseconds until after_turn() must run again at the latest; -1: no matter when.
   [[nodiscard]] virtual std::int64_t own_wait() const = 0;
@@ -95,14 +119,19 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   };
   using Command = std::variant<Submission, Cancel, Resume, Later, std::function<void()>>;
   class WorkTimer;
+  class Visit;
 
+  void run_work(Work& work) noexcept;
   void push(Command command);
+  void wake() const noexcept;
   void run() noexcept;
   [[nodiscard]] int timeout_ms() const;
   // True if there is nothing to do before something happens outside.
   bool may_sleep();
   void run_commands();
   void execute(Command& command);
+  void start_request(Submission& submission) noexcept;
+  void refuse(Submission& submission, base::Status status) noexcept;
 
   const base::Clock& clock_;
   const bool fake_time_;  // the clock may jump: look at it every few milliseconds
@@ -113,6 +142,7 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   std::mutex command_mutex_;
   std::vector<Command> commands_ DURE_GUARDED_BY(command_mutex_);
   bool asleep_ DURE_GUARDED_BY(command_mutex_) = false;  // a command must write to wake_
+  bool stop_asked_ DURE_GUARDED_BY(command_mutex_) = false;
   bool ended_ DURE_GUARDED_BY(command_mutex_) = false;
   std::condition_variable end_seen_;
   std::mutex join_mutex_;  // one stop() at a time joins
@@ -121,6 +151,7 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   std::vector<Command> batch_ DURE_GUARDED_BY(work_mutex_);  // keeps its room between turns
   bool stopping_ DURE_GUARDED_BY(work_mutex_) = false;
   TimerHeap timers_ DURE_GUARDED_BY(work_mutex_);
+  base::Instant sleeps_until_ DURE_GUARDED_BY(work_mutex_);  // zero: until something happens
   std::unordered_map<WorkTimer*, std::unique_ptr<WorkTimer>> works_ DURE_GUARDED_BY(work_mutex_);
 };
 

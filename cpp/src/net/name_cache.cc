@@ -19,10 +19,16 @@ const NameCache::Found* NameCache::find(const std::string& host, RequestId id, b
   Name& name = names_[host];
   if (!name.pending && now < name.expires) return &name.found;
   name.waiting.push_back(id);
-  if (std::exchange(name.pending, true)) return nullptr;
-  resolver_.look_up(host, [bring = bring_, host](base::Result<Addresses> result) {
-    bring(host, std::move(result));
-  });
+  if (name.pending) return nullptr;
+  try {
+    resolver_.look_up(host, [bring = bring_, host](const base::Result<Addresses>& result) {
+      bring(host, result);
+    });
+  } catch (...) {  // the next one asks again
+    name.waiting.clear();
+    throw;
+  }
+  name.pending = true;
   return nullptr;
 }
 
@@ -32,8 +38,12 @@ std::vector<RequestId> NameCache::settle(const std::string& host,
   name.pending = false;
   std::vector<RequestId> waiting = std::exchange(name.waiting, {});
   if (result) {
-    name.found = {*result, ++generations_};
-    name.expires = now + kLife;
+    try {
+      name.found = {*result, ++generations_};
+      name.expires = now + kLife;
+    } catch (const std::bad_alloc&) {  // those who wait have the answer; others ask again
+      name.expires = {};
+    }
   } else {
     names_.erase(host);
   }

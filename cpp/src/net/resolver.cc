@@ -8,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "dure/base/annotations.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int kMostThreads = 4;
 constexpr auto kIdle = std::chrono::seconds(5);
+constexpr auto kPatience = std::chrono::milliseconds(10);
 
 base::Status not_found(const std::string& host, std::string_view why) {
   return base::Status(base::Code::kUnavailable, "the name '" + host +
@@ -95,6 +97,17 @@ void Resolver::look_up(std::string host, OnDone on_done) {
   shared_->changed.notify_one();
 }
 
+// Somebody waits for this answer: want of memory only puts it off.
+void Resolver::tell(const OnDone& on_done, const base::Result<Addresses>& result) noexcept {
+  while (true) {
+    try {
+      return on_done(result);
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(kPatience);
+    }
+  }
+}
+
 void Resolver::work(const std::shared_ptr<Shared>& shared) {
   std::unique_lock lock(shared->mutex);
   while (!shared->closed) {
@@ -109,7 +122,8 @@ void Resolver::work(const std::shared_ptr<Shared>& shared) {
     const auto [host, on_done] = std::move(shared->jobs.front());
     shared->jobs.pop_front();
     lock.unlock();
-    base::Result<Addresses> result = base::fail(not_found(host, "out of memory"));
+    base::Result<Addresses> result =
+        base::fail(base::Status(base::Code::kOutOfMemory, "no memory"));
     try {
       result = shared->look_up(host);
     } catch (...) {  // a thread's end: only bad_alloc comes here, and its answer is set
@@ -117,7 +131,7 @@ void Resolver::work(const std::shared_ptr<Shared>& shared) {
     lock.lock();
     if (shared->closed) break;
     lock.unlock();
-    on_done(std::move(result));
+    tell(on_done, result);
     lock.lock();
   }
   --shared->threads;

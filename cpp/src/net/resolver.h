@@ -36,6 +36,7 @@ class Resolver {
 
  private:
   struct Shared;
+  static void tell(const OnDone& on_done, const base::Result<Addresses>& result) noexcept;
   static void work(const std::shared_ptr<Shared>& shared);
   std::shared_ptr<Shared> shared_;
 };

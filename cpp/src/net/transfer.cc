@@ -1,6 +1,7 @@
 #include "net/transfer.h"
 
 #include <arpa/inet.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -128,6 +129,15 @@ void Transfer::set_addresses(const Addresses& addresses) {
 
 namespace {
 
+// Never grows, so that no copy stays behind; erased at its end.
+struct WipedText {
+  explicit WipedText(std::size_t most) { text.reserve(most + 4); }
+  ~WipedText() { ::explicit_bzero(text.data(), text.size()); }
+  WipedText(const WipedText&) = delete;
+  WipedText& operator=(const WipedText&) = delete;
+  std::string text;
+};
+
 // libcurl looks for some headers among those it is given (it would add or drop its own), and it
 // pays for each line of its list: a print, a copy, a dozen comparisons. The headers named here it
 // never looks for, so they travel behind the content type, in the same line of the list. Their
@@ -142,31 +152,37 @@ bool is_unseen(std::string_view name) noexcept {
 }  // namespace
 
 base::Status Transfer::set_headers() {
-  const auto add = [this](const std::string& line) {
-    curl_slist* const longer = curl_slist_append(headers_, line.c_str());
+  std::size_t size = 0;
+  for (const auto& [name, value] : request_.headers) size += name.size() + value.size() + 4;
+  WipedText line(size);
+  WipedText behind(size);  // the content type
+  WipedText type(size);
+  const auto add = [this](const std::string& text) {
+    curl_slist* const longer = curl_slist_append(headers_, text.c_str());
     if (longer != nullptr) headers_ = longer;
     return longer != nullptr;
   };
   bool has_type = false;
   bool has_encoding = false;
   bool room = add("Expect:");
-  std::string behind;  // the content type
-  std::string type;
   for (const auto& [name, value] : request_.headers) {
     has_encoding = has_encoding || equal_no_case(name, "accept-encoding");
     const bool is_type = equal_no_case(name, "content-type");
     has_type = has_type || is_type;
-    if (is_type && !value.empty() && type.empty()) {
-      type = name + ": " + value;
+    if (is_type && !value.empty() && type.text.empty()) {
+      type.text.append(name).append(": ").append(value);
     } else if (!value.empty() && is_unseen(name)) {
-      behind.append("\r\n").append(name).append(": ").append(value);
+      if (!behind.text.empty()) behind.text.append("\r\n");
+      behind.text.append(name).append(": ").append(value);
     } else {
-      room = room && add(value.empty() ? name + ";" : name + ": " + value);
+      line.text.assign(name).append(value.empty() ? ";" : ": ").append(value);
+      room = room && add(line.text);
     }
   }
   if (!has_type) room = room && add("Content-Type:");
-  if (type.empty() && !behind.empty()) behind.erase(0, 2);
-  if (!type.empty() || !behind.empty()) room = room && add(type + behind);
+  if (!type.text.empty() && !behind.text.empty()) type.text.append("\r\n");
+  type.text.append(behind.text);
+  if (!type.text.empty()) room = room && add(type.text);
   if (request_.stream && !has_encoding) room = room && add("Accept-Encoding: identity");
   if (!room) return base::Status(base::Code::kOutOfMemory, "no memory for the headers");
   const bool compressed = !request_.stream && !has_encoding;
@@ -197,6 +213,7 @@ bool Transfer::configure(CURL* easy, CurlEngine& engine, const TransportOptions&
             set(easy, CURLOPT_CONNECTTIMEOUT_MS, 86'400'000L) &&  // deadlines are ours
             set(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(max_idle)) &&
             set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+            set(easy, CURLOPT_READFUNCTION, &Transfer::on_read) &&
             set(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_write) &&
             set(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header) &&
             set(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_prerequest) &&
@@ -225,6 +242,7 @@ base::Status Transfer::prepare(CURL* easy, const std::string& ca_file, bool pass
   easy_ = easy;
   set(easy, CURLOPT_PRIVATE, this);
   set(easy, CURLOPT_ERRORBUFFER, error_);
+  set(easy, CURLOPT_READDATA, this);
   set(easy, CURLOPT_WRITEDATA, this);
   set(easy, CURLOPT_HEADERDATA, this);
   set(easy, CURLOPT_PREREQDATA, this);
@@ -244,10 +262,13 @@ base::Status Transfer::prepare(CURL* easy, const std::string& ca_file, bool pass
 
 bool Transfer::set_method() {
   const bool head = request_.method == "HEAD";
-  const bool sends = !head && (request_.method == "POST" || !request_.body.empty());
-  set(easy_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+  const bool source = request_.source != nullptr;
+  const bool sends = !head && (request_.method == "POST" || source || !request_.body.empty());
+  const std::uint64_t size = source ? request_.source->size() : request_.body.size();
+  set(easy_, CURLOPT_FRESH_CONNECT, source ? 1L : 0L);  // it is read once
+  set(easy_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(size));
   set(easy_, CURLOPT_POSTFIELDS,
-      sends ? request_.body.data() : nullptr);  // means POST even if null
+      sends && !source ? request_.body.data() : nullptr);  // means POST even if null
   set(easy_, CURLOPT_NOBODY, head ? 1L : 0L);
   if (!head) set(easy_, sends ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
   const bool usual = head || request_.method == (sends ? "POST" : "GET");
@@ -325,11 +346,26 @@ bool Transfer::passes_ratio(std::size_t more) const {
   return size > seen * kMostRatio;
 }
 
+std::size_t Transfer::on_read(char* room, std::size_t size, std::size_t count,
+                              void* self) noexcept {
+  auto& transfer = *static_cast<Transfer*>(self);
+  BodySource* const source = transfer.request_.source.get();
+  if (source == nullptr || transfer.given_ == source->size()) return 0;
+  const std::size_t most = static_cast<std::size_t>(
+      std::min<std::uint64_t>(size * count, source->size() - transfer.given_));
+  const std::size_t got = source->read(std::as_writable_bytes(std::span(room, most)));
+  transfer.given_ += got;
+  transfer.note_sending(transfer.engine_.now());
+  transfer.starved_ = got == 0;
+  return got == 0 ? CURL_READFUNC_PAUSE : got;
+}
+
 int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
   auto& transfer = *static_cast<Transfer*>(self);
   if (!transfer.mark_sent(transfer.engine_.now())) {
     // libcurl found a stale connection and sends again, by itself up to five times: once is enough.
-    const bool again = transfer.request_.resend && !transfer.timing_.resent;
+    const bool again =
+        transfer.request_.resend && transfer.request_.source == nullptr && !transfer.timing_.resent;
     transfer.timing_.resent = true;
     return again ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   }
@@ -369,7 +405,7 @@ curl_socket_t Transfer::on_open_socket(void* self, curlsocktype, curl_sockaddr* 
 
 base::Status Transfer::outcome(CURLcode code) const {
   if (!failure_.ok()) return failure_;
-  if (no_memory_) return no_memory();
+  if (no_memory_) return {base::Code::kOutOfMemory, "no memory"};
   if (code == CURLE_OK && head_given_) return {};
   const std::string why =
       error_[0] != '\0' ? std::string(error_) : std::string(curl_easy_strerror(code));
@@ -392,18 +428,22 @@ base::Status Transfer::outcome(CURLcode code) const {
                         "a header line of " + host + " passes the cap of 100 kB")
         .with("cap", std::string("headers"));
   }
-  if (code == CURLE_OUT_OF_MEMORY) return no_memory();
+  if (code == CURLE_OUT_OF_MEMORY) return {base::Code::kOutOfMemory, "no memory"};
   return cut();
 }
 
 void Transfer::resume(base::Instant now) {
-  if (!std::exchange(hold_, false)) return;
-  last_part_ = now;
-  engine_.rearm(*this);
-  if (std::exchange(paused_, false)) curl_easy_pause(easy_, CURLPAUSE_CONT);
+  const bool held = std::exchange(hold_, false);
+  if (held) {
+    last_part_ = now;
+    engine_.rearm(*this);
+  }
+  const bool receives = held && std::exchange(paused_, false);
+  const bool sends = std::exchange(starved_, false);
+  if (easy_ != nullptr && (receives || sends)) curl_easy_pause(easy_, CURLPAUSE_CONT);
 }
 
-void Transfer::fire() noexcept { engine_.expire(*this); }
+void Transfer::fire() noexcept { engine_.fire(*this); }
 
 void Transfer::end(base::Status status, base::Instant now) noexcept {
   timing_.ended = now;

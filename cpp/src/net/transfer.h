@@ -24,12 +24,13 @@ struct CurlShard;
 
 class Transfer final : public Exchange {
  public:
-  Transfer(CurlEngine& engine, Submission submission) : engine_(engine) {
+  explicit Transfer(CurlEngine& engine) : engine_(engine) {}
+  ~Transfer() override;
+
+  void start(Submission submission) {
     take(std::move(submission));
     head_.reset(request_.caps.headers);
   }
-  ~Transfer() override;
-
   [[nodiscard]] const std::string& proxy() const noexcept { return proxy_; }
   [[nodiscard]] CURL* easy() const noexcept { return easy_; }
 
@@ -60,6 +61,7 @@ class Transfer final : public Exchange {
   static std::size_t on_header(char* data, std::size_t size, std::size_t count,
                                void* self) noexcept;
   static std::size_t on_write(char* data, std::size_t size, std::size_t count, void* self) noexcept;
+  static std::size_t on_read(char* room, std::size_t size, std::size_t count, void* self) noexcept;
   static int on_prerequest(void* self, char*, char*, int, int) noexcept;
   static curl_socket_t on_open_socket(void* self, curlsocktype, curl_sockaddr* address) noexcept;
 
@@ -81,8 +83,10 @@ class Transfer final : public Exchange {
   curl_slist* resolve_ = nullptr;
   char error_[CURL_ERROR_SIZE] = {};
   HeadCheck head_;
-  base::Status failure_;  // set in a callback that then makes libcurl stop
-  bool paused_ = false;   // libcurl has been told so
+  base::Status failure_;     // set in a callback that then makes libcurl stop
+  bool paused_ = false;      // libcurl has been told so
+  bool starved_ = false;     // likewise, of the body that it sends
+  std::uint64_t given_ = 0;  // bytes of a source
   bool no_memory_ = false;
 };
 

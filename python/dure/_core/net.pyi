@@ -1,6 +1,8 @@
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol, final
 
+@final
 class HttpReply:
     @property
     def status(self) -> int: ...
@@ -20,6 +22,25 @@ class HttpStream:
     def head(self) -> tuple[int, list[tuple[str, str]]] | None: ...
     def cancel(self) -> None: ...
 
+class HttpUpload:
+    @property
+    def future(self) -> Future[HttpReply]: ...
+    @property
+    def buffered(self) -> int: ...
+    def feed(self, part: bytes) -> Future[None] | None: ...
+    def cancel(self) -> None: ...
+
+class _Request(Protocol):
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]],
+        body: object,
+        timeouts: tuple[float, float, float, float],
+        /,
+    ) -> tuple[Future[HttpReply], int]: ...
+
 class HttpCore:
     def __init__(
         self,
@@ -31,14 +52,16 @@ class HttpCore:
         ca_fallbacks: Sequence[str],
         transport: str = "",
     ) -> None: ...
-    def request(
+    @property
+    def request(self) -> _Request: ...
+    def upload(
         self,
         method: str,
         url: str,
         headers: Sequence[tuple[str, str]],
-        body: bytes,
+        size: int,
         timeouts: tuple[float, float, float, float],
-    ) -> tuple[Future[HttpReply], int]: ...
+    ) -> HttpUpload: ...
     def request_sync(
         self,
         method: str,
@@ -59,4 +82,5 @@ class HttpCore:
     def cancel(self, request: int) -> None: ...
     def close(self) -> bool: ...
 
+def curl_erases_what_it_frees() -> bool: ...
 def dropped_completions() -> int: ...

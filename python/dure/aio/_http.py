@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from dure import _core
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable, Mapping
     from os import PathLike
     from types import TracebackType
 
-    from dure._core.net import HttpReply
+    from dure._core.net import HttpReply, HttpUpload
 
 
 class _Timeout(Protocol):
@@ -28,6 +29,7 @@ class _Timeout(Protocol):
     def total(self) -> float | None: ...
 
 
+_NONE: tuple[tuple[str, str], ...] = ()
 _CONNECT = 5.0
 _TOTAL = 600.0
 
@@ -80,6 +82,7 @@ class HttpClient:
             ca_fallbacks=_certifi(),
             transport=transport or "",
         )
+        self._request = self._core.request
         self._timeouts = _timeouts(timeout, (_CONNECT, 0.0, 0.0, _TOTAL))
         self._traceparent = traceparent
 
@@ -90,6 +93,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        json: object = None,
         timeout: float | _Timeout | None = None,
     ) -> HttpReply:
         """Send a request and return the whole reply.
@@ -99,17 +103,24 @@ class HttpClient:
             url: `http` or `https`, without user information.
             headers: Names and values; `Content-Length` and its kin are set by the transport.
             body: Bytes to send.
+            json: A dict or list to send as JSON, in the place of `body`.
             timeout: As for the client; it replaces the client's.
 
         Raises:
-            InvalidArgumentError: The request cannot be sent; nothing left.
+            InvalidArgumentError: The request cannot be sent; nothing left. `.path` says where in
+                `json`.
             UnavailableError: Nothing was accepted; `.host`, `.stage`, `.tried` say why.
             DeadlineError: `.stage` says which limit ran out.
             UpstreamError: The reply is malformed, over a cap, or did not come.
             TruncatedStreamError: The reply was cut.
         """
-        future, request = self._core.request(
-            method, url, self._headers(headers), body, _timeouts(timeout, self._timeouts)
+        plain = self._traceparent is None and (headers is None or type(headers) is dict)
+        future, request = self._request(
+            method,
+            url,
+            (headers or _NONE) if plain else self._headers(headers),
+            body if json is None else json,
+            self._timeouts if timeout is None else _timeouts(timeout, self._timeouts),
         )
         try:
             return await future
@@ -148,6 +159,59 @@ class HttpClient:
             ),
             events,
         )
+
+    async def upload(
+        self,
+        url: str,
+        files: Mapping[str, str | PathLike[str]],
+        *,
+        fields: Mapping[str, str] | None = None,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        timeout: float | _Timeout | None = None,
+    ) -> HttpReply:
+        """Send files as `multipart/form-data` and return the whole reply.
+
+        Files are read while they are sent, at most a quarter of a megabyte ahead of the network,
+        over a connection of their own; such a request is never sent twice.
+
+        Args:
+            url: `http` or `https`, without user information.
+            files: Path of a file for each name of the form.
+            fields: Other values of the form; they come before the files.
+            method: For example `"PUT"`.
+            headers: Names and values.
+            timeout: As for the client; `first_byte` begins when the last byte has been handed over.
+
+        Raises:
+            FileRefusedError: a file cannot be read, or changed before it was sent; the request is
+                broken off.
+            DureError: as `request`.
+        """
+        import asyncio
+
+        from dure.aio._multipart import Form
+
+        form = Form(files, fields)
+        feeding: asyncio.Task[None] | None = None
+        try:
+            pairs = [*self._headers(headers), ("Content-Type", form.content_type)]
+            limits = _timeouts(timeout, self._timeouts)
+            upload = self._core.upload(method, url, pairs, form.size, limits)
+            feeding = asyncio.ensure_future(form.feed(upload))
+            feeding.add_done_callback(lambda fed: _break_off(fed, upload))
+            try:
+                return await upload.future
+            except BaseException:
+                upload.cancel()
+                if feeding.done() and not feeding.cancelled() and (wrong := feeding.exception()):
+                    raise wrong from None
+                raise
+        finally:
+            if feeding is not None:
+                feeding.cancel()
+                await asyncio.wait((feeding,))
+            form.close()
 
     async def download(
         self,
@@ -282,6 +346,12 @@ class HttpStream:
                 yield HttpEvent(*piece) if isinstance(piece, tuple) else piece
             if not pieces:
                 await native.wait()
+
+
+def _break_off(feeding: asyncio.Task[None], upload: HttpUpload) -> None:
+    """Cancel an upload that could not be fed to its end."""
+    if not feeding.cancelled() and feeding.exception() is not None:
+        upload.cancel()
 
 
 def _path(path: str | PathLike[str] | None) -> str:

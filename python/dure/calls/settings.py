@@ -84,6 +84,7 @@ class View:
     __slots__ = (
         "_closed",
         "_lock",
+        "_membership",
         "_plain",
         "_streams",
         "core",
@@ -108,6 +109,7 @@ class View:
         self.max_retries = max_retries
         self.wire = wire
         self._plain = self._options(None, timeout)
+        self._membership = native.join()
         self._closed = False
         self._lock = threading.Lock()
         self._streams: WeakSet[core.Stream] = WeakSet()  # not read to their end, perhaps
@@ -142,6 +144,7 @@ class View:
             self._streams.clear()
         for stream in left:
             stream.abandon()
+        self._membership.end()
 
     @classmethod
     def open(

@@ -11,6 +11,7 @@
 #include "dure/net/egress.h"
 #include "dure/net/proxy.h"
 #include "net/head_check.h"
+#include "net/request_check.h"
 #include "net/timer_heap.h"
 #include "net/trust_store.h"
 #include "net/url.h"
@@ -21,6 +22,20 @@ namespace {
 struct Nothing final : Timer {
   void fire() noexcept override {}
 };
+
+TEST(RequestCheckTest, FieldTextIsWhatHoldsNoControlButTabs) {
+  for (int c = 0; c < 256; ++c) {
+    const bool good = c == '\t' || (c >= ' ' && c != 0x7F);
+    for (std::size_t size = 1; size < 20; ++size) {
+      for (std::size_t at = 0; at < size; ++at) {
+        std::string text(size, '\xE9');
+        text[at] = static_cast<char>(c);
+        EXPECT_EQ(is_field_text(text), good) << c << " at " << at << " of " << size;
+      }
+    }
+  }
+  EXPECT_TRUE(is_field_text("a\tb~ \x80\xFF and so on, a line of a head"));
+}
 
 TEST(TimerHeap, GivesTimersInOrderAlsoAfterChanges) {
   std::mt19937 random(7);  // NOLINT: a fixed seed
@@ -255,7 +270,7 @@ TEST(HeadCheck, ReadsAHeadAndDropsTrailers) {
   }
   EXPECT_TRUE(head.complete());
   EXPECT_EQ(head.status(), 200);
-  EXPECT_EQ(head.headers(), (Headers{{"A", "b"}, {"Transfer-Encoding", "Chunked"}}));
+  EXPECT_EQ(head.headers().all(), (Headers{{"A", "b"}, {"Transfer-Encoding", "Chunked"}}));
 }
 
 TEST(HeadCheck, TheCapCountsAllLines) {

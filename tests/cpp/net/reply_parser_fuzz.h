@@ -15,7 +15,7 @@ struct Told final : ReplyParser::Sink {
   base::Status take_head(const HeadCheck& head) override {
     if (++heads != 1) std::abort();
     status = head.status();
-    headers = head.headers();
+    headers = head.headers().all();
     return {};
   }
   base::Status take_body(std::string_view part) override {

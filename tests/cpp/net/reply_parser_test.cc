@@ -19,7 +19,7 @@ class Reader final : public ReplyParser::Sink {
   base::Status take_head(const HeadCheck& head) override {
     EXPECT_EQ(++heads, 1);
     status = head.status();
-    headers = head.headers();
+    headers = head.headers().all();
     return {};
   }
   base::Status take_body(std::string_view part) override {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dure
@@ -14,7 +16,6 @@ from .conftest import HELLO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,35 @@ async def test_refused_connection_says_nothing_was_accepted(tmp_path: Path) -> N
     with pytest.raises(dure.errors.UnavailableError):
         await client.chat.completions.create(**HELLO)
     assert client.counters["cost_pico"] == 0
+
+
+def sockets() -> int:
+    count = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            count += str(entry.readlink()).startswith("socket:")
+        except FileNotFoundError:  # the descriptor of this very look
+            continue
+    return count
+
+
+@pytest.mark.parametrize("engine", ["a", "b"])
+def test_close_leaves_no_connection_open(engine: str, tmp_path: Path) -> None:
+    with upstream.start(delay=0.2) as slow:
+        before = sockets()
+        client = dure.Client(base_url=slow.url, data=tmp_path, transport=engine)
+        other = client.with_options(timeout=30)
+        answers = client.map([HELLO] * 100, limit=100)
+        assert not [answer for answer in answers if isinstance(answer, Exception)]
+        assert sockets() > before + 50, "they are kept for the next call"
+        client.close()
+        client.close()
+        assert sockets() > before + 50, "another one may still use them"
+        other.close()
+        until = time.monotonic() + 20
+        while sockets() > before and time.monotonic() < until:
+            time.sleep(0.02)
+        assert sockets() <= before
+        again = dure.Client(base_url=slow.url, data=tmp_path, transport=engine)
+        assert again.chat.completions.create(**HELLO).usage.completion_tokens > 0
+        again.close()

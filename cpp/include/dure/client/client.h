@@ -145,8 +145,8 @@ struct Record {
 struct Outcome {
   base::Status status;
   int http_status = 0;
-  net::Headers headers;  // of the last reply
-  std::string body;      // of a success; empty for streams with events
+  net::HeaderLines headers;  // of the last reply
+  std::string body;          // of a success; empty for streams with events
   Record record;
 };
 
@@ -199,6 +199,10 @@ class Client : public std::enable_shared_from_this<Client> {
   // The one Endpoint of this client for `config`, so that what was learned is shared.
   [[nodiscard]] base::Result<std::shared_ptr<Endpoint>> endpoint(const EndpointConfig& config);
 
+  // Those who use this client: when the last of them has left, no idle connection is kept.
+  void join();
+  void leave();
+
   [[nodiscard]] const Services& services() const noexcept { return services_; }
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
 
@@ -209,6 +213,7 @@ class Client : public std::enable_shared_from_this<Client> {
   Counters counters_;
   std::mutex mutex_;
   std::unordered_map<std::string, std::weak_ptr<Endpoint>> endpoints_ DURE_GUARDED_BY(mutex_);
+  std::size_t users_ DURE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace dure::client

@@ -38,6 +38,10 @@ struct TransportOptions {
 [[nodiscard]] std::shared_ptr<Transport> make_curl_transport(TransportOptions options,
                                                              const base::Clock& clock);
 
+// libcurl erases what it frees, so that no key stays in memory that nobody owns. True for the copy
+// inside a wheel; the machine's own is shared with others and left as it is. Loads libcurl.
+[[nodiscard]] bool curl_erases_what_it_frees() noexcept;
+
 // Stops every transport of this process, for interpreter exit: later submits fail at once.
 // False if `limit` ran out.
 bool stop_all_transports(base::Duration limit);

@@ -4,16 +4,16 @@
 #ifndef DURE_NET_REQUEST_H_
 #define DURE_NET_REQUEST_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "dure/base/clock.h"
+#include "dure/net/headers.h"
 
 namespace dure::net {
-
-using Headers = std::vector<std::pair<std::string, std::string>>;
 
 // How long each stage may last; zero means no limit of its own.
 struct Deadlines {
@@ -29,11 +29,25 @@ struct Caps {
   std::uint64_t headers = 256U << 10U;  // bytes of all header lines together
 };
 
+// A body that is made while it is sent, for what is too large to hold. Belongs to one request.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+  // Exactly so many bytes are sent.
+  [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
+  // On the I/O thread, never blocking: copies what is there, at most what `room` takes. Zero:
+  // nothing is there yet, and whoever adds some calls Transport::resume.
+  virtual std::size_t read(std::span<std::byte> room) noexcept = 0;
+};
+
 struct Request {
   std::string method = "POST";
   std::string url{};  // http or https, no user info
   Headers headers{};
   std::string body{};
+  // In the place of `body`: read once, so such a request goes over a new connection and is never
+  // sent again.
+  std::shared_ptr<BodySource> source{};
   Deadlines deadlines{};
   Caps caps{};
   bool stream = false;  // SSE expected: no compression is asked for

@@ -9,30 +9,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
-#include <string_view>
 
 #include "dure/base/clock.h"
 #include "dure/base/status.h"
+#include "dure/net/headers.h"
 #include "dure/net/request.h"
 
 namespace dure::net {
 
 using RequestId = std::uint64_t;
-
-// The header lines of a reply. Borrowed for the call; names compare without case.
-class HeaderView {
- public:
-  explicit HeaderView(const Headers& headers) : headers_(headers) {}
-  // The last value of `name`, or nullopt.
-  [[nodiscard]] std::optional<std::string_view> get(std::string_view name) const noexcept;
-  [[nodiscard]] const Headers& all() const noexcept { return headers_; }
-
- private:
-  const Headers& headers_;
-};
 
 // What became of the request, for records and adaptive limits.
 struct Timing {
@@ -71,7 +57,11 @@ class Transport {
   virtual RequestId submit(Request request, std::shared_ptr<Handler> handler) = 0;
   // Idempotent; on_end(kCancelled) follows unless the request has ended.
   virtual void cancel(RequestId id) = 0;
+  // After kPause, or because a BodySource has more.
   virtual void resume(RequestId id) = 0;
+  // False: idle connections are closed now, others when their reply has ended, until it is true
+  // again. True at first.
+  virtual void keep_idle(bool keep) = 0;
   // Runs `work` on the I/O thread at or after `at` (retries, timers of the layers above). `work`
   // does not block and does not throw; it is dropped if the transport stops first.
   virtual void run_at(base::Instant at, std::shared_ptr<class Work> work) = 0;

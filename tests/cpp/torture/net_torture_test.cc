@@ -1,0 +1,208 @@
+// R6: memory runs out at the k-th allocation of one request, for every k, once and for good. Each
+// request ends exactly once, exact or with a typed error; afterwards the transport works, and no
+// descriptor is left. This executable replaces malloc, so it is left out under sanitizers.
+#include <dirent.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+
+#include "../net/stub_server.h"
+#include "dure/net/http_transport.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DURE_OWN_MALLOC 0
+#else
+#define DURE_OWN_MALLOC 1
+#endif
+
+namespace {
+
+std::atomic<long> fail_at{-1};  // -1: off; else so many allocations succeed first
+std::atomic<bool> for_good{false};
+std::atomic<bool> failed{false};   // since the last arming
+thread_local bool spared = false;  // threads of the test itself
+
+[[maybe_unused]] bool fails() noexcept {
+  if (spared) return false;
+  long left = fail_at.load();
+  while (left >= 0) {
+    if (left == 0) {
+      if (for_good || fail_at.compare_exchange_weak(left, -1)) {
+        failed = true;
+        return true;
+      }
+    } else if (fail_at.compare_exchange_weak(left, left - 1)) {
+      return false;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+#if DURE_OWN_MALLOC
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* malloc(std::size_t size) noexcept {
+  if (!fails()) return __libc_malloc(size);
+  errno = ENOMEM;
+  return nullptr;
+}
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  if (!fails()) return __libc_calloc(count, size);
+  errno = ENOMEM;
+  return nullptr;
+}
+void* realloc(void* block, std::size_t size) noexcept {
+  if (!fails()) return __libc_realloc(block, size);
+  errno = ENOMEM;
+  return nullptr;
+}
+}
+#endif
+
+namespace dure::net {
+namespace {
+
+int open_files() {
+  int count = 0;
+  DIR* const folder = ::opendir("/proc/self/fd");
+  while (::readdir(folder) != nullptr) ++count;
+  ::closedir(folder);
+  return count;
+}
+
+// Takes no memory but for the body, whose want it reports as the bindings do.
+class Collector final : public Handler {
+ public:
+  Collector() { body_.reserve(1 << 16); }
+  void on_head(int status, HeaderView) noexcept override { status_ = status; }
+  Flow on_body(std::span<const std::byte> part) noexcept override {
+    body_.append(reinterpret_cast<const char*>(part.data()), part.size());
+    return Flow::kGo;
+  }
+  void on_end(base::Status status, const Timing&) noexcept override {
+    fail_at = -1;  // before the test thread is woken
+    const std::lock_guard lock(mutex_);
+    code_ = status.code();
+    ++ends_;
+    seen_.notify_all();
+  }
+  bool wait() {
+    std::unique_lock lock(mutex_);
+    return seen_.wait_for(lock, std::chrono::seconds(20), [this] { return ends_ > 0; });
+  }
+  [[nodiscard]] int ends() {
+    const std::lock_guard lock(mutex_);
+    return ends_;
+  }
+  [[nodiscard]] base::Code code() const { return code_; }
+  [[nodiscard]] int status() const { return status_; }
+  [[nodiscard]] const std::string& body() const { return body_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable seen_;
+  int ends_ = 0;
+  int status_ = 0;
+  base::Code code_ = base::Code::kOk;
+  std::string body_;
+};
+
+bool is_typed(base::Code code) {
+  return code == base::Code::kOutOfMemory || code == base::Code::kUnavailable ||
+         code == base::Code::kUpstream || code == base::Code::kTruncated ||
+         code == base::Code::kDeadline;
+}
+
+class TortureTest : public ::testing::TestWithParam<std::tuple<Engine, bool>> {
+ protected:
+  void SetUp() override {
+    if (DURE_OWN_MALLOC == 0) GTEST_SKIP() << "the sanitizer owns malloc";
+    spared = true;
+  }
+  void TearDown() override { fail_at = -1; }
+
+  static Request request(const std::string& url, base::Duration total) {
+    return {.url = url,
+            .headers = {{"Authorization", "Bearer " + std::string(60, 'k')}},
+            .body = std::string(3000, 'b'),
+            .deadlines = {.total = total}};
+  }
+
+  // One request on a new transport, memory running out after `k` allocations, then one more.
+  // False: it was never short of memory.
+  static bool run(const StubServer& server, Engine engine, bool sticky, long k) {
+    const auto transport = make_transport({}, base::system_clock(), engine);
+    const std::string host = "http://localhost:" + std::to_string(server.port()) + "/";
+    const auto first = std::make_shared<Collector>();
+    Request made = request(host, std::chrono::milliseconds(700));
+    for_good = sticky;
+    failed = false;
+    fail_at = k;
+    spared = false;  // what the caller's thread allocates counts too
+    transport->submit(std::move(made), first);
+    spared = true;
+    EXPECT_TRUE(first->wait()) << "k = " << k;
+    fail_at = -1;
+    const bool short_of_memory = failed;
+    if (first->code() == base::Code::kOk) {
+      EXPECT_EQ(first->status(), 200);
+      EXPECT_EQ(first->body(), "whole and exact");
+    } else {
+      EXPECT_TRUE(is_typed(first->code())) << base::code_name(first->code()) << " at k = " << k;
+    }
+    const auto second = std::make_shared<Collector>();
+    transport->submit(request(server.url(), std::chrono::seconds(60)), second);
+    EXPECT_TRUE(second->wait()) << "afterwards, k = " << k;
+    EXPECT_EQ(second->code(), base::Code::kOk) << "afterwards, k = " << k;
+    EXPECT_TRUE(transport->stop(std::chrono::seconds(5)));
+    EXPECT_EQ(first->ends(), 1);
+    EXPECT_EQ(second->ends(), 1);
+    return short_of_memory;
+  }
+};
+
+TEST_P(TortureTest, EveryAllocationOfARequestMayFail) {
+  const auto [engine, sticky] = GetParam();
+  const StubServer server([](Connection& connection, const std::string&) {
+    spared = true;
+    connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Long: " +
+                    std::string(200, 'x') + "\r\n\r\n6\r\nwhole \r\n");
+    connection.send("9\r\nand exact\r\n0\r\n\r\n");
+    return true;
+  });
+  run(server, engine, false, 1'000'000);  // what is allocated once in a process is there
+  const int files = open_files();
+  long k = 0;
+  long past = 0;
+  for (; past < 3; ++k) {  // in a row: which thread allocates when differs a little
+    past = run(server, engine, sticky, k) ? 0 : past + 1;
+    ASSERT_LT(k, 5000);
+    if (HasFailure()) break;
+  }
+  RecordProperty("allocations", static_cast<int>(k));
+  EXPECT_GT(k, 10);
+  for (int wait = 0; wait < 100 && open_files() > files; ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the server's ends
+  }
+  EXPECT_LE(open_files(), files);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, TortureTest,
+                         ::testing::Combine(::testing::Values(Engine::kA, Engine::kB),
+                                            ::testing::Bool()),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param) == Engine::kA ? "A" : "B") +
+                                  (std::get<1>(info.param) ? "ForGood" : "Once");
+                         });
+
+}  // namespace
+}  // namespace dure::net
