@@ -235,12 +235,10 @@ void CurlEngine::connect(Transfer& transfer) {
   if (names_ == nullptr) {  // here and not before: it refers to the shared engine
     names_ = std::make_unique<NameCache>(
         options_.look_up,
-        [weak = weak_from_this()](const std::string& name, base::Result<Addresses> result) {
+        [weak = weak_from_this()](const std::string& name, const Resolver::Answer& answer) {
           const auto self = std::static_pointer_cast<CurlEngine>(weak.lock());
           if (self == nullptr) return;
-          self->post([self = self.get(), name, result = std::move(result)] {
-            self->resolved(name, result);
-          });
+          self->post([self = self.get(), name, answer] { self->resolved(name, *answer); });
         });
   }
   if (const NameCache::Found* const known = names_->find(host, transfer.id(), now())) {
@@ -250,7 +248,7 @@ void CurlEngine::connect(Transfer& transfer) {
   }
 }
 
-void CurlEngine::resolved(const std::string& host, base::Result<Addresses> result) {
+void CurlEngine::resolved(const std::string& host, const base::Result<Addresses>& result) {
   for (const RequestId id : names_->settle(host, result, now())) {
     Transfer* const transfer = find(id);
     if (transfer == nullptr) continue;

@@ -77,7 +77,7 @@ class CurlEngine final : public IoThread {
   void watch(int fd, CurlShard* shard, std::uint32_t wanted);
   void admit();
   void connect(Transfer& transfer);
-  void resolved(const std::string& host, base::Result<Addresses> result);
+  void resolved(const std::string& host, const base::Result<Addresses>& result);
   void launch(Transfer& transfer);
   CurlShard& shard_with_room(bool guarded);
   const base::Result<std::string>& trust_store();

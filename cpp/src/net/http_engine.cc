@@ -214,12 +214,10 @@ void HttpEngine::resolve(HttpExchange& exchange) {
   if (names_ == nullptr) {  // here and not before: it refers to the shared engine
     names_ = std::make_unique<NameCache>(
         options_.look_up,
-        [weak = weak_from_this()](const std::string& name, base::Result<Addresses> result) {
+        [weak = weak_from_this()](const std::string& name, const Resolver::Answer& answer) {
           const auto self = std::static_pointer_cast<HttpEngine>(weak.lock());
           if (self == nullptr) return;
-          self->post([self = self.get(), name, result = std::move(result)] {
-            self->resolved(name, result);
-          });
+          self->post([self = self.get(), name, answer] { self->resolved(name, *answer); });
         });
   }
   const NameCache::Found* const known = names_->find(exchange.url().host, exchange.id(), now());

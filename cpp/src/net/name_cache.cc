@@ -21,9 +21,8 @@ const NameCache::Found* NameCache::find(const std::string& host, RequestId id, b
   name.waiting.push_back(id);
   if (name.pending) return nullptr;
   try {
-    resolver_.look_up(host, [bring = bring_, host](const base::Result<Addresses>& result) {
-      bring(host, result);
-    });
+    resolver_.look_up(
+        host, [bring = bring_, host](const Resolver::Answer& answer) { bring(host, answer); });
   } catch (...) {  // the next one asks again
     name.waiting.clear();
     throw;

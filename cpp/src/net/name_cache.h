@@ -24,7 +24,7 @@ class NameCache {
     std::uint64_t generation = 0;  // of this result, never zero
   };
   // A look-up has ended, on a resolver thread: bring `result` to settle() on the I/O thread.
-  using Bring = std::function<void(const std::string& host, base::Result<Addresses> result)>;
+  using Bring = std::function<void(const std::string& host, const Resolver::Answer& answer)>;
 
   NameCache(LookUp look_up, Bring bring) : bring_(std::move(bring)), resolver_(look_up) {}
 

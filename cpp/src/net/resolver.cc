@@ -89,7 +89,8 @@ void Resolver::look_up(std::string host, OnDone on_done) {
       ++shared_->threads;
     } catch (const std::system_error&) {
       if (shared_->threads == 0) {
-        return on_done(base::fail(not_found(host, "no thread can be started")));
+        return on_done(std::make_shared<const base::Result<Addresses>>(
+            base::fail(not_found(host, "no thread can be started"))));
       }
     }
   }
@@ -98,10 +99,14 @@ void Resolver::look_up(std::string host, OnDone on_done) {
 }
 
 // Somebody waits for this answer: want of memory only puts it off.
-void Resolver::tell(const OnDone& on_done, const base::Result<Addresses>& result) noexcept {
+void Resolver::tell(const OnDone& on_done, base::Result<Addresses>& result) noexcept {
+  Answer answer;
   while (true) {
     try {
-      return on_done(result);
+      if (answer == nullptr) {
+        answer = std::make_shared<const base::Result<Addresses>>(std::move(result));
+      }
+      return on_done(answer);
     } catch (const std::bad_alloc&) {
       std::this_thread::sleep_for(kPatience);
     }

@@ -22,7 +22,9 @@ using Addresses = std::vector<std::string>;  // literal, in the order to try; no
 
 class Resolver {
  public:
-  using OnDone = std::function<void(base::Result<Addresses>)>;
+  // Shared and not copied: the copy of a Result must not fail, and that of a list may.
+  using Answer = std::shared_ptr<const base::Result<Addresses>>;
+  using OnDone = std::function<void(const Answer&)>;
   explicit Resolver(LookUp look_up);  // null: system_look_up
   ~Resolver();  // does not wait for look-ups under way; their on_done is not called
   Resolver(const Resolver&) = delete;
@@ -36,7 +38,7 @@ class Resolver {
 
  private:
   struct Shared;
-  static void tell(const OnDone& on_done, const base::Result<Addresses>& result) noexcept;
+  static void tell(const OnDone& on_done, base::Result<Addresses>& result) noexcept;
   static void work(const std::shared_ptr<Shared>& shared);
   std::shared_ptr<Shared> shared_;
 };

@@ -369,8 +369,13 @@ int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
     transfer.timing_.resent = true;
     return again ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   }
-  transfer.engine_.addresses_in_use(transfer);
-  transfer.engine_.rearm(transfer);
+  try {
+    transfer.engine_.addresses_in_use(transfer);
+    transfer.engine_.rearm(transfer);
+  } catch (...) {
+    transfer.no_memory_ = true;
+    return CURL_PREREQFUNC_ABORT;
+  }
   return CURL_PREREQFUNC_OK;
 }
 
