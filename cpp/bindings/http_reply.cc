@@ -94,7 +94,7 @@ PyGetSetDef properties[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 PyMethodDef methods[] = {
-    {"json", &call_json, METH_NOARGS, "json()\n--\n\nThe Python objects of the body."},
+    {"json", &call_json, METH_NOARGS, "json($self, /)\n--\n\nThe Python objects of the body."},
     {nullptr, nullptr, 0, nullptr}};
 
 PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(&dealloc)},
