@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "python/dure/aio"
 TARGET = ROOT / "python/dure/_sync"
-BY_HAND = {"_bridge.py", "_http.py"}  # the second has no twin yet
+BY_HAND = {"_bridge.py", "_http.py", "_multipart.py"}  # the last two have no twin yet
 NAMES = {
     "aio": "_sync",
     "__aenter__": "__enter__",
