@@ -57,7 +57,6 @@ class HttpEngine final : public IoThread {
   void expire(HttpExchange& exchange);
   using Pool = std::vector<HttpConnection*>;  // idle connections of one origin, the warmest last
 
-  [[nodiscard]] bool may_visit() const noexcept override { return true; }
   void begin(Submission& submission) override;
   bool fail(RequestId id, const base::Status& status) noexcept override;
   void go_on(RequestId id) override;
