@@ -522,6 +522,7 @@ void HttpEngine::close(HttpConnection& connection) noexcept {
   ::epoll_ctl(epoll(), EPOLL_CTL_DEL, connection.fd, nullptr);
   ::close(std::exchange(connection.fd, -1));
   connection.exchange = nullptr;
+  std::erase(again_, &connection);  // it is freed before the next turn reads it
   auto node = connections_.extract(&connection);
   closed_.push_back(std::move(node.mapped()));
 }
