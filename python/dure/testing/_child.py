@@ -50,13 +50,11 @@ class ChildServer:
             start_new_session=True,  # Ctrl-C is the parent's; the child sees its stdin close
         )
         self.pid = process.pid
-        assert process.stdin is not None
-        assert process.stdout is not None
-        if settings is not None:
-            process.stdin.write(json.dumps(settings).encode() + b"\n")
-            process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-        line = process.stdout.readline() if ready else b""
+        try:
+            line = self._first_line(process, settings)
+        except BaseException:  # Ctrl-C: the child ends before its folder is gone
+            self.close()
+            raise
         if not line:
             self.close()
             raise UnavailableError(
@@ -66,6 +64,15 @@ class ChildServer:
             )
         said: dict[str, Any] = json.loads(line)
         return said
+
+    def _first_line(self, process: subprocess.Popen[bytes], settings: object) -> bytes:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if settings is not None:
+            process.stdin.write(json.dumps(settings).encode() + b"\n")
+            process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        return process.stdout.readline() if ready else b""
 
     def log(self) -> list[dict[str, Any]]:
         """Return one dict per request so far, in order.

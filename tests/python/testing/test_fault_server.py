@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from dure.errors import InvalidArgumentError
 from dure.testing import FaultServer
+from dure.testing._child import ChildServer
 from dure.testing.fault_server import KINDS
 from dure.testing.fault_server.kinds import TLS_KINDS, Plan
 
@@ -197,3 +198,16 @@ def test_close_ends_a_server_that_does_not_listen_to_reason(
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
     server.close()
+
+
+def test_an_interrupted_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dure.testing._child.select.select", interrupted)
+    server = ChildServer("dure.testing.upstream")
+    with pytest.raises(KeyboardInterrupt):
+        server.start(["--child", f"--log={server.log_path}"])
+    assert not server.folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
