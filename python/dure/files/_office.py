@@ -15,6 +15,8 @@ from dure.files._render import Pages, Parsed, check_length, heading, one_line, t
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_NO_MEMORY = 2  # XML_ERR_NO_MEMORY
+
 
 @contextmanager
 def _damage(path: str, what: str) -> Iterator[None]:
@@ -26,7 +28,16 @@ def _damage(path: str, what: str) -> Iterator[None]:
     except RecursionError as deep:
         raise refuse(path, f"damaged {what}: nested too deep") from deep
     except Exception as bad:
+        if _wants_memory(bad):
+            raise MemoryError from bad
         raise refuse(path, f"damaged {what}: {bad or type(bad).__name__}") from bad
+
+
+def _wants_memory(bad: Exception) -> bool:
+    """Whether libxml2 had no memory, perhaps not even for saying so: that is no damage."""
+    return isinstance(bad, SyntaxError) and (
+        getattr(bad, "code", None) == _NO_MEMORY or str(bad).startswith("unknown error")
+    )
 
 
 # Word

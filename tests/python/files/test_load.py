@@ -280,6 +280,16 @@ def test_entity_bombs_stay_harmless(put: Put) -> None:
         files.load(put("lol.docx", out.getvalue()))
 
 
+def test_want_of_memory_is_no_damage() -> None:
+    """libxml2 without memory for its own message says "unknown error"."""
+    from dure.files._office import _damage
+
+    with pytest.raises(MemoryError), _damage("x.docx", "Word document"):
+        raise SyntaxError("unknown error")
+    with pytest.raises(FileRefusedError, match="damaged"), _damage("x.docx", "Word document"):
+        raise SyntaxError("mismatched tag")
+
+
 def test_memory_and_time_of_the_parser_are_limited(put: Put) -> None:
     path = put("d.docx", docx_bytes())
     reason = reason_of(path, Limits(memory_bytes=1000))
