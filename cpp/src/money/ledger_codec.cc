@@ -37,7 +37,7 @@ class Writer {
   void put_text(std::string_view text) noexcept {
     const std::size_t size = std::min(text.size(), kMostText);
     put(static_cast<std::uint8_t>(size));
-    std::memcpy(at_, text.data(), size);
+    if (size != 0) std::memcpy(at_, text.data(), size);  // no text may have no place
     at_ += size;
   }
   [[nodiscard]] char* at() const noexcept { return at_; }
