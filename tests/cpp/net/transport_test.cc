@@ -541,7 +541,7 @@ TEST_P(TransportTest, RefusedConnectionsAreUnavailableAndNamed) {
 }
 
 TEST_P(TransportTest, UnknownNamesAreUnavailable) {
-  const auto unknown = run({.url = "http://no-such-host.invalid/", .body = "{}"});
+  const auto unknown = run({.url = "http://-no-such-host.invalid/", .body = "{}"});
   EXPECT_EQ(unknown->end.code(), base::Code::kUnavailable) << unknown->end.message();
   EXPECT_EQ(unknown->stage(), "resolve");
 }
@@ -737,7 +737,7 @@ TEST_P(TransportTest, CancelAtEachStageEndsOnceAndClosesTheConnection) {
       EXPECT_EQ(one->end.code(), base::Code::kCancelled);
     }
   }
-  const auto resolving = start({.url = "http://no-such-host.invalid/"});
+  const auto resolving = start({.url = "http://-no-such-host.invalid/"});
   transport->cancel(last_id);
   ASSERT_TRUE(resolving->wait_end());
   EXPECT_EQ(resolving->end.code(), base::Code::kCancelled);

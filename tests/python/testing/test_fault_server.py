@@ -88,7 +88,7 @@ def test_nonsense_is_refused(faults: dict[str, float]) -> None:
 def test_faults_before_http(every: FaultServer) -> None:
     with pytest.raises(ConnectionRefusedError):
         talk(every, name_of(every, "F1"))
-    assert urlsplit(every.url_of(name_of(every, "F2"))).hostname == "no-such-host.invalid"
+    assert urlsplit(every.url_of(name_of(every, "F2"))).hostname == "-no-such-host.invalid"
 
 
 @pytest.mark.parametrize("kind", ["F3", "F4", "F5"])

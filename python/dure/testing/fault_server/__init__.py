@@ -88,7 +88,7 @@ class FaultServer(ChildServer):
         if kind == "F1":
             return self._url(self._refusing.getsockname()[1])
         if kind == "F2":
-            return f"{self._scheme}://no-such-host.invalid/v1"
+            return f"{self._scheme}://-no-such-host.invalid/v1"  # no server is asked: not a name
         return self._url(self._ports.get(kind or "main", self._ports["main"]))
 
     @staticmethod
