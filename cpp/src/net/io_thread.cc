@@ -52,36 +52,6 @@ class IoThread::WorkTimer final : public Timer {
   const std::shared_ptr<Work> work_;
 };
 
-// The calling thread takes the place of the engine's, if that sleeps; false otherwise.
-class IoThread::Visit {
- public:
-  explicit Visit(IoThread& thread) : thread_(thread), work_(thread.work_mutex_, std::defer_lock) {
-    if (inside != nullptr || !thread.may_visit() || !work_.try_lock()) return;
-    if (thread.stopping_) {
-      work_.unlock();
-    } else {
-      inside = &thread;
-    }
-  }
-  ~Visit() {
-    if (!work_.owns_lock()) return;
-    inside = nullptr;
-    const TimerHeap& timers = thread_.timers_;
-    const bool due = thread_.own_wait() == 0 ||
-                     (!timers.empty() &&
-                      (thread_.sleeps_until_.ns == 0 || timers.next() < thread_.sleeps_until_));
-    work_.unlock();
-    if (due) thread_.wake();
-  }
-  Visit(const Visit&) = delete;
-  Visit& operator=(const Visit&) = delete;
-  explicit operator bool() const noexcept { return work_.owns_lock(); }
-
- private:
-  IoThread& thread_;
-  std::unique_lock<std::mutex> work_;
-};
-
 IoThread::IoThread(const base::Clock& clock)
     : clock_(clock), fake_time_(&clock != &base::system_clock()) {}
 
@@ -118,10 +88,6 @@ bool IoThread::submit(Submission& submission) {
     start_request(submission);
     return true;
   }
-  if (const Visit visit(*this); visit) {
-    start_request(submission);
-    return true;
-  }
   bool wake = false;
   {
     const std::lock_guard lock(command_mutex_);
@@ -131,13 +97,6 @@ bool IoThread::submit(Submission& submission) {
   }
   if (wake) this->wake();
   return true;
-}
-
-void IoThread::run_at(base::Instant at, std::shared_ptr<Work> work) {
-  if (at <= now()) {
-    if (const Visit visit(*this); visit) return run_work(*work);
-  }
-  push(Later{at, std::move(work)});
 }
 
 void IoThread::run_work(Work& work) noexcept {
@@ -188,7 +147,6 @@ void IoThread::run() noexcept {
   std::unique_lock work(work_mutex_);
   while (!stopping_) {
     const int timeout = may_sleep() ? timeout_ms() : 0;
-    sleeps_until_ = timeout < 0 ? base::Instant{} : now() + std::chrono::milliseconds(timeout);
     work.unlock();
     const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
     work.lock();

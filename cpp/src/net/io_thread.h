@@ -43,13 +43,12 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   static base::Status start(const std::shared_ptr<IoThread>& self);
 
   // On the thread, those of one request in order. Dropped after the end.
-  // While the thread sleeps, submit() and run_at() for now do their work in the calling thread, as
-  // if it were this one: a request is sent without waking anybody.
+  // submit() from work of run_at() on this thread begins the request at once.
   // False after the end; then, and if it throws std::bad_alloc, the submission is as it was.
   [[nodiscard]] bool submit(Submission& submission);
   void cancel(RequestId id) { push(Cancel{id}); }
   void resume(RequestId id) { push(Resume{id}); }
-  void run_at(base::Instant at, std::shared_ptr<Work> work);
+  void run_at(base::Instant at, std::shared_ptr<Work> work) { push(Later{at, std::move(work)}); }
   void post(std::function<void()> call) { push(std::move(call)); }
   void keep_idle(bool keep) {
     post([this, keep] { set_keep_idle(keep); });
@@ -82,8 +81,6 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   // Takes no memory itself.
   [[nodiscard]] static base::Status no_memory() { return {base::Code::kOutOfMemory, "no memory"}; }
 
-  // A request that begins needs no turn of the thread, unless own_wait() says so.
-  [[nodiscard]] virtual bool may_visit() const noexcept { return false; }
   // Before the thread starts. A failure is the failure of start().
   virtual base::Status prepare() { return {}; }
   // May throw std::bad_alloc, as all of the next ones may; then fail() is called.
@@ -119,7 +116,6 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   };
   using Command = std::variant<Submission, Cancel, Resume, Later, std::function<void()>>;
   class WorkTimer;
-  class Visit;
 
   void run_work(Work& work) noexcept;
   void push(Command command);
@@ -151,7 +147,6 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   std::vector<Command> batch_ DURE_GUARDED_BY(work_mutex_);  // keeps its room between turns
   bool stopping_ DURE_GUARDED_BY(work_mutex_) = false;
   TimerHeap timers_ DURE_GUARDED_BY(work_mutex_);
-  base::Instant sleeps_until_ DURE_GUARDED_BY(work_mutex_);  // zero: until something happens
   std::unordered_map<WorkTimer*, std::unique_ptr<WorkTimer>> works_ DURE_GUARDED_BY(work_mutex_);
 };
 

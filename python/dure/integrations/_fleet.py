@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from dure import _core
 from dure._dollars import to_dollars
+from dure._sync.closing import Closing
 from dure.costs import amount_in_unit, window_edges
 from dure.errors import DureError, InvalidArgumentError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
-    from types import TracebackType
 
     from dure.costs import Money, Unit, WindowName
 
@@ -102,7 +102,7 @@ class _Shared:
         return f"fleet {self.window}"
 
 
-class Fleet:
+class Fleet(Closing):
     """Keeps one host's slices of the budgets that it shares with others. Thread-safe.
 
     One keeper a data folder: it holds a lock file there. A host that dies keeps its slices charged;
@@ -153,19 +153,6 @@ class Fleet:
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._keep, name="dure-fleet", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Fleet:
-        """Return self."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def set(
         self,

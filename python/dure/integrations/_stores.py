@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dure import _core, retrieval
+from dure._sync.closing import Closing
 from dure.errors import (
     DimensionMismatchError,
     InvalidArgumentError,
@@ -21,7 +22,6 @@ from dure.retrieval import Hit, Page, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from numpy.typing import ArrayLike
 
@@ -84,7 +84,7 @@ def no_filter(backend: str, what: str) -> UnsupportedError:
     )
 
 
-class EngineStore:
+class EngineStore(Closing):
     """A `dure.VectorStore` whose rows another engine keeps. Thread-safe if the engine's client is.
 
     `metric`, `dim` and the engine's collection are fixed when it is made. Its coroutines run the
@@ -274,17 +274,6 @@ class EngineStore:
     async def aclose(self) -> None:
         """The coroutine of `close`."""
         await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> EngineStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def check_vectors(vectors: Vectors, dim: int, metric: str, count: int) -> None:

@@ -8,18 +8,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
+from dure._sync.closing import Closing
 from dure.errors import UnavailableError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
-class ChildServer:
+class ChildServer(Closing):
     """Runs `python -m MODULE`; ends with `close()`, the `with` block, or its parent's process.
 
     The child writes one line of JSON to its standard output once it listens, one JSON line per
@@ -99,16 +97,3 @@ class ChildServer:
                 if pipe is not None:
                     pipe.close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
