@@ -1,7 +1,7 @@
 """Embedding-like vectors: topics, local directions, noise, and a decaying spectrum.
 
 x = mu*m + c_k + sum_t z_t*b_kt + sigma*noise, normalised; topics have Zipf weights. The scales
-are chosen so that neighbours look like those of real embedding models (see docs/performance.md).
+are chosen so that neighbours look like those of real embedding models.
 """
 
 from __future__ import annotations

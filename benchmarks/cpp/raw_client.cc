@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
   if (argc < 4) return 2;
   const int port = std::atoi(argv[1]);
   const int concurrency = std::atoi(argv[2]);
-  const long total = std::atol(argv[3]);
+  const long total = argc > 4 ? concurrency : std::atol(argv[3]);  // a stream for each connection
   std::string body = R"({"model":"gpt-4o-mini","messages":[{"role":"user","content":")" +
                      std::string(1000, 'y') + R"("}],"max_tokens":100})";
   const std::string path = argc > 4 ? argv[4] : "/v1/chat/completions";

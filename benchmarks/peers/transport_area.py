@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.goals import Goals
 from benchmarks.harness import Row, Table, named, write
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ class Run:
 
     tables: list[Table] = field(default_factory=list)
     medians: dict[tuple[str, str, str], float] = field(default_factory=dict)
-    goals: Table = field(
-        default_factory=lambda: Table("Goals of the transport", "measured", "limit")
-    )
+    goals: Goals = field(default_factory=lambda: Goals("Goals of the transport"))
 
     def add(self, section: str, samples: Samples, ours: str, *keys: tuple[str, str]) -> None:
         """Show and keep a section; write everything that there is."""
@@ -113,11 +112,8 @@ class Run:
 
     def goal(self, what: str, value: float, limit: float, *, least: bool = False) -> None:
         """Note one goal: at most `limit`, or at least."""
-        met = value >= limit if least else value <= limit
-        verdict = "reached" if met else "MISSED" if value == value else "not measured"  # noqa: PLR0124
-        sign = ">=" if least else "<="
-        name = f"{what} ({sign} {limit:g}): {verdict}"
-        self.goals.rows.append(Row(name, value, value, value, value, value / limit, None))
+        note = self.goals.at_least if least else self.goals.at_most
+        note(what, value, limit)
 
 
 def measure(
@@ -198,6 +194,17 @@ def throughput(run: Run) -> None:
                 limit,
                 least=True,
             )
+    create = run.at(section, "dure create")
+    run.goal("call through the whole client, engine B: us", create, 30)
+    run.goal(
+        "call through the whole client, engine A: us", run.at(section, "dure create, engine a"), 60
+    )
+    run.goal(
+        "call through the whole client: times less than openai",
+        run.at(section, "openai") / create,
+        20,
+        least=True,
+    )
     run.goal(
         "bytes, one future each: times the floor",
         run.at(section, "dure HttpClient bytes") / floor,
@@ -306,7 +313,7 @@ def streams(run: Run) -> None:
         )
 
 
-def run() -> list[Table]:
+def run() -> list[Table | Goals]:
     done = Run()
     for section in (throughput, latency, streams, memory, slow_server):
         section(done)
