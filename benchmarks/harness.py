@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.goals import Goals
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -173,7 +175,7 @@ def machine() -> dict[str, str]:
     return {"cpu": model, "cores": str(os.cpu_count()), "python": platform.python_version()}
 
 
-def write(area: str, tables: list[Table]) -> None:
+def write(area: str, tables: Sequence[Table | Goals]) -> None:
     import dure
 
     RESULTS.mkdir(exist_ok=True)

@@ -33,7 +33,7 @@ def goals_of(table: dict[str, Any]) -> list[tuple[str, float, str, float, bool]]
     """Return (what, measured, sign, limit, reached) of each goal; none for a table of times."""
     if "goals" in table:
         keys = ("what", "value", "sign", "limit", "reached")
-        return [tuple(goal[key] for key in keys) for goal in table["goals"]]  # type: ignore[misc]
+        return [tuple(goal[key] for key in keys) for goal in table["goals"]]
     if table["unit"] != "goals":
         return []
     found = []
