@@ -75,8 +75,7 @@ base::Status LedgerWriter::write(Record& record) {
 
 base::Status LedgerWriter::store() {
   if (published()) {
-    slot_->writing.store(Board::kYes, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_release);
+    (void)slot_->writing.exchange(Board::kYes, std::memory_order_acq_rel);  // before the bytes
   }
   base::Status status = file_->append(buffer_);
   if (status.ok() && durability_ == Durability::kPower) status = file_->sync();
