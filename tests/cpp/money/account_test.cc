@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "dure/money/ledger.h"
@@ -65,6 +67,16 @@ class AccountTest : public ::testing::Test {
   }
   BudgetState state(Account& account, const std::string& scope = "org:acme") {
     return account.budgets(scope).value().at(0);
+  }
+  // Every record of the first ledger, in order.
+  std::vector<Record> records() {
+    std::vector<Record> found;
+    const std::string path = ledger_files(files_, "/data").value().at(0);
+    EXPECT_TRUE(read_ledger(files_, path, [&](const Record& record) {
+                  found.push_back(record);
+                  return true;
+                }).has_value());
+    return found;
   }
   void expect_sound() {
     const LedgerReport report = verify_ledger(files_, "/data").value();
@@ -179,6 +191,26 @@ TEST_F(AccountTest, ShrinksTheAnswerToWhatIsLeft) {
   EXPECT_FALSE(account->reserve(request).has_value());  // below 256 tokens the budget blocks
 }
 
+TEST_F(AccountTest, WhatWasShrunkIsHeldInEveryUnit) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 10'000, BudgetUnit::kPico, OnLimit::kShrink)).ok());
+  ASSERT_TRUE(account->set_budget(budget("user:7", 100'000, BudgetUnit::kTokens)).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme", "user:7"};
+  request.scopes = scopes;
+  request.bound = bound_of(4'000);
+  request.bound.may_shrink = true;
+  const Admission held = account->reserve(request).value();
+  EXPECT_EQ(held.max_output_tokens, 990);
+  EXPECT_EQ(state(*account).held, 10'000);
+  EXPECT_EQ(state(*account, "user:7").held, 100 + 990);
+  ASSERT_TRUE(account->sent(held.id).ok());
+  ASSERT_TRUE(account->settle_possible_spend(held.id).ok());
+  EXPECT_EQ(state(*account, "user:7").used, 100 + 990);
+  expect_sound();
+}
+
 TEST_F(AccountTest, SettlingTwiceChangesNothing) {
   auto account = open();
   ASSERT_TRUE(account->set_budget(budget("org:acme", 10'000)).ok());
@@ -187,6 +219,12 @@ TEST_F(AccountTest, SettlingTwiceChangesNothing) {
   ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(500)).ok());
   ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(500)).ok());
   ASSERT_TRUE(account->settle(held.id, used(9, 9), cost_of(900)).ok());  // recorded, not counted
+  const Record told = records().back();
+  EXPECT_EQ(told.type, RecordType::kAdjust);
+  EXPECT_TRUE(has(told.flags, Flag::kConflict));
+  EXPECT_EQ(told.id, held.id);
+  EXPECT_EQ(told.held_pico, 900);
+  EXPECT_EQ(told.pico, 0);
   ASSERT_TRUE(account->settle_by_rule(held.id).ok());
   EXPECT_EQ(state(*account).used, 500);
   ASSERT_TRUE(account->adjust(held.id, 25, 3).ok());
@@ -219,6 +257,8 @@ TEST_F(AccountTest, CallsWithoutUsageSettleByRule) {
   ASSERT_TRUE(account->sent(doubt.id).ok());
   ASSERT_TRUE(account->settle_possible_spend(doubt.id).ok());
   EXPECT_EQ(account->settlement(doubt.id).value().pico, 4'100);
+  EXPECT_EQ(account->settlement(doubt.id).value().tokens, 500);
+  EXPECT_EQ(records().back().tokens, 500);
   EXPECT_EQ(account->totals().open, 0);
   expect_sound();
 }
@@ -560,6 +600,22 @@ TEST_F(AccountTest, PowerLossKeepsWhatWasAcknowledged) {
   EXPECT_EQ(state(*next).used, 700);
   EXPECT_EQ(state(*next).held, 0);
   expect_sound();
+}
+
+// The record is whole in the file, but neither synced nor cut away: the board says where the ledger
+// ends, to who looks meanwhile.
+TEST_F(AccountTest, WhatLiesBehindAFailureIsVoidToThoseWhoLook) {
+  auto account = open(Durability::kPower);
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
+  const Admission held = reserve(*account, 400).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  files_.fail_after(1);
+  EXPECT_EQ(account->settle(held.id, used(1, 1), cost_of(700)).code(), base::Code::kIo);
+  const LedgerReport report = verify_ledger(files_, "/data").value();
+  EXPECT_TRUE(report.ok) << report.first_difference;
+  EXPECT_EQ(static_cast<std::int64_t>(report.held), 4'100);
+  EXPECT_EQ(static_cast<std::int64_t>(report.spent), 0);
+  files_.heal();
 }
 
 // Every changing call of a short life fails once, for good, and the next life must add up: what
@@ -980,6 +1036,65 @@ TEST_F(AccountTest, WhoLeavesTheQueueOrDiesInItStopsNobody) {
   EXPECT_FALSE(reserve(*account, 1).has_value());
   clock_.advance(1'001ms);
   EXPECT_TRUE(reserve(*account, 1).has_value());
+}
+
+TEST_F(AccountTest, WhoWaitsIsServedWhenThereIsRoomAndNotAfterItsTime) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(190);
+  const Admission held = account->reserve_within(request, 0ms).value();
+  const auto begin = std::chrono::steady_clock::now();
+  const auto refused = account->reserve_within(request, 120ms);
+  EXPECT_FALSE(refused.has_value());
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 120ms);
+  std::thread settling([&] {
+    std::this_thread::sleep_for(150ms);  // beyond one try of the waiter
+    EXPECT_TRUE(account->void_hold(held.id).ok());
+  });
+  const auto served = account->reserve_within(request, 60s);
+  settling.join();
+  EXPECT_TRUE(served.has_value());
+  expect_sound();
+}
+
+TEST_F(AccountTest, WhoWaitedLeavesItsPlaceToOthers) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(190);
+  request.may_wait = true;
+  const Admission held = account->reserve(request).value();
+  for (int i = 0; i < 3'000; ++i) {  // a board has 2,048 places
+    const auto refused = account->reserve(request);
+    const auto* ticket = refused.error().detail("ticket");
+    ASSERT_NE(ticket, nullptr) << refused.error().message();
+    account->leave_queue(static_cast<std::uint64_t>(std::get<std::int64_t>(*ticket)));
+  }
+  ASSERT_TRUE(account->void_hold(held.id).ok());
+  EXPECT_TRUE(reserve(*account, 190).has_value());
+}
+
+TEST_F(AccountTest, WhatWouldJustFitWaitsForThoseBeforeIt) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
+  ASSERT_TRUE(reserve(*account, 140).has_value());  // 500 are left
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(100);
+  request.may_wait = true;
+  ASSERT_FALSE(account->reserve(request).has_value());
+  const auto refused = reserve(*account, 40);  // 500
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message().find("others wait"), std::string::npos);
 }
 
 TEST_F(AccountTest, AWaiterIsRefusedByWhatNeverFits) {

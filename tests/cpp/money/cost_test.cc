@@ -5,6 +5,8 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace dure::money {
 namespace {
@@ -18,12 +20,14 @@ TEST(Amount, ParsesWithoutDouble) {
   EXPECT_EQ(parse_dollars("0.15").value(), 150'000'000'000);
   EXPECT_EQ(parse_dollars("1.5e-07").value(), 150'000);
   EXPECT_EQ(parse_dollars("-2").value(), -2 * kPicoPerDollar);
+  EXPECT_EQ(parse_dollars("+2").value(), 2 * kPicoPerDollar);
   EXPECT_EQ(parse_dollars("1E-12").value(), 1);
+  EXPECT_EQ(parse_dollars("1e+2").value(), 100 * kPicoPerDollar);
   EXPECT_EQ(parse_dollars("0.0000000000000").value(), 0);
   EXPECT_EQ(parse_dollars("1.000000000000000000").value(), kPicoPerDollar);
   EXPECT_EQ(parse_dollars("9223372.036854775807").value(), 9'223'372'036'854'775'807);
-  for (const char* bad : {"", "abc", "1,5", "0x10", "1e", "1e-13", "0.0000000000001", "9223373",
-                          "1e300", "nan", "inf", "1.2.3", " 1"}) {
+  for (const char* bad : {"", "+", "-", "+-1", "1+", "1e+", "abc", "1,5", "0x10", "1e", "1e-13",
+                          "0.0000000000001", "9223373", "1e300", "nan", "inf", "1.2.3", " 1"}) {
     EXPECT_FALSE(parse_dollars(bad).has_value()) << bad;
   }
 }
@@ -74,6 +78,41 @@ TEST(Cost, NonsenseIsFlaggedAndNeverNegative) {
   EXPECT_EQ(usage.counts[Unit::kInput], 0);
   EXPECT_EQ(usage.counts[Unit::kInputCacheRead], 25);
   EXPECT_EQ(usage.counts[Unit::kOutput], 0);
+  constexpr std::int64_t kMost = std::int64_t{1} << 50;
+  EXPECT_FALSE(has(count_units({.input = kMost}).flags, Flag::kUsageInconsistent));
+  const Usage absurd = count_units({.input = kMost + 1});
+  EXPECT_TRUE(has(absurd.flags, Flag::kUsageInconsistent));
+  EXPECT_EQ(absurd.counts[Unit::kInput], kMost);
+  EXPECT_FALSE(has(count_units({.input = 5, .cache_read = 5}).flags, Flag::kUsageInconsistent));
+}
+
+TEST(Cost, EachReportedNumberHasItsUnit) {
+  const Usage usage = count_units({.input = 1'000,
+                                   .output = 2'000,
+                                   .cache_read = 1,
+                                   .cache_write = 2,
+                                   .cache_write_1h = 3,
+                                   .input_audio = 4,
+                                   .input_image = 5,
+                                   .output_reasoning = 6,
+                                   .output_audio = 7,
+                                   .output_image = 8,
+                                   .web_searches = 9,
+                                   .characters = 10,
+                                   .milliseconds = 11,
+                                   .images = 12});
+  EXPECT_EQ(usage.flags, Flags{});
+  const std::vector<std::pair<Unit, std::int64_t>> expected{
+      {Unit::kInput, 985},           {Unit::kInputCacheRead, 1},  {Unit::kInputCacheWrite, 2},
+      {Unit::kInputCacheWrite1h, 3}, {Unit::kInputAudio, 4},      {Unit::kInputImage, 5},
+      {Unit::kOutput, 1'979},        {Unit::kOutputReasoning, 6}, {Unit::kOutputAudio, 7},
+      {Unit::kOutputImage, 8},       {Unit::kWebSearch, 9},       {Unit::kCharacter, 10},
+      {Unit::kMillisecond, 11},      {Unit::kImage, 12}};
+  for (const auto& [unit, count] : expected) {
+    EXPECT_EQ(usage.counts[unit], count) << catalog::name(unit);
+  }
+  EXPECT_EQ(usage.counts.input_tokens(), 1'000);
+  EXPECT_EQ(usage.counts.output_tokens(), 2'000);
 }
 
 TEST(Cost, ThresholdCountsTheWholeInput) {
