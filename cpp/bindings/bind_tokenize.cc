@@ -278,15 +278,17 @@ py::tuple encode_to_numpy_batch(const Handle& handle, const py::sequence& texts,
   for (const std::vector<Rank>& one : ids) {
     offsets.push_back(offsets.back() + static_cast<std::int64_t>(one.size()));
   }
-  std::vector<Rank> flat;
-  without_gil([&] {
-    flat.reserve(static_cast<std::size_t>(offsets.back()));
-    for (std::vector<Rank>& one : ids) {
-      flat.insert(flat.end(), one.begin(), one.end());
-      one = {};
-    }
+  const auto size = static_cast<std::size_t>(offsets.back());
+  auto flat = std::make_unique_for_overwrite<Rank[]>(size);
+  const std::size_t workers = threads_of(threads, batch.size);
+  ComputePool& pool = ComputePool::get();
+  without_gil([&] {  // in parallel too: most of the time goes to the first touch of each page
+    pool.for_each(ids.size(), workers, [&](std::size_t i) {
+      std::copy(ids[i].begin(), ids[i].end(), flat.get() + offsets[i]);
+      ids[i] = {};
+    });
   });
-  return py::make_tuple(id_array(std::move(flat)), owned_array(std::move(offsets)));
+  return py::make_tuple(id_array(std::move(flat), size), owned_array(std::move(offsets)));
 }
 
 py::list encode_batch(const Handle& handle, const py::sequence& texts, py::handle allowed_special,

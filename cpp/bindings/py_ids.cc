@@ -11,9 +11,10 @@ namespace {
 using tokenize::Rank;
 
 constexpr std::size_t kLookEvery = 1'048'576;  // ints between looks at signals
-constexpr std::size_t kShared = 201'088;       // the largest known vocabulary
+constexpr std::size_t kShared = 65'536;        // the ids of 92 % of most texts, and more
 
-// One int object for each id, made when the id first appears; kept for ever.
+// One int object for each low id, made when the id first appears; kept for ever. Of the rare ids
+// kept ones would cost more memory than time.
 PyObject* shared_int(Rank id) {
   static auto& ints = *new std::vector<PyObject*>(kShared, nullptr);
   if (id >= kShared) {
@@ -42,6 +43,11 @@ py::list id_list(std::span<const Rank> ids) {
 }
 
 py::array id_array(std::vector<Rank> ids) { return owned_array(std::move(ids)); }
+
+py::array id_array(std::unique_ptr<Rank[]> ids, std::size_t size) {
+  const py::capsule owner(ids.get(), [](void* memory) { delete[] static_cast<Rank*>(memory); });
+  return read_only_array(ids.release(), size, owner);
+}
 
 Rank to_id(py::handle value) {
   const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));

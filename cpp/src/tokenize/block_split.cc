@@ -77,9 +77,13 @@ template <Grammar G>
 }
 
 // Moves the starts at contractions: in gpt2 and cl100k they are pieces, in o200k ends of words.
+struct Moved {
+  Mask starts;
+  Mask hard;
+};
 template <Grammar G>
-[[gnu::noinline]] Mask with_contractions(Mask starts, Mask quotes, Classes& c, At at,
-                                         At end) noexcept {
+[[gnu::noinline]] Moved with_contractions(Mask starts, Mask quotes, At at, At end) noexcept {
+  Mask hard = 0;
   unsigned done = 0;  // where the last contraction ended
   for (; quotes != 0; quotes &= quotes - 1) {
     const unsigned i = lowest(quotes);
@@ -93,9 +97,9 @@ template <Grammar G>
       starts &= ~((up_to(i + length < 64 ? i + length : 63) & ~up_to(i)) | Mask{1} << i);
     if (done >= kBlock) break;
     starts |= Mask{1} << done;
-    if (G == Grammar::kO200k && at + done < end && at[done] >= 0x80) c.hard |= Mask{1} << i;
+    if (G == Grammar::kO200k && at + done < end && at[done] >= 0x80) hard |= Mask{1} << i;
   }
-  return starts;
+  return {starts, hard};
 }
 
 // The sets of instructions.

@@ -27,16 +27,12 @@ constexpr std::size_t kLookAhead = 16;
 // The running sum after each piece.
 class Sums {
  public:
+  static constexpr bool kCounts = true;
+  static constexpr std::size_t kPadding = 0;
   explicit Sums(std::vector<std::size_t>& sums) noexcept
       : sums_(sums), total_(sums.empty() ? 0 : sums.back()) {}
   void hits(const Rank* /*ranks*/, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) many(nullptr, 1);
-  }
-  bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
-              std::uint32_t serial) {
-    const std::size_t count = cache.count(key, hash, serial);
-    if (count != 0) many(nullptr, count);
-    return count != 0;
   }
   void many(const Rank* /*ids*/, std::size_t count) { sums_.push_back(total_ += count); }
 
@@ -151,14 +147,15 @@ PrefixCounts::PrefixCounts(const Encoding& encoding, std::string_view text, std:
     : encoding_(encoding), text_(text) {
   Sums sink(sums_);
   Walk<Sums> walker(encoding.vocab(), text, sink);
-  std::array<std::size_t, Walk<Sums>::kBatch> ends;
+  std::array<std::size_t, Walk<Sums>::kBatch> room;
+  const std::span ends = std::span(room).first(std::min(limit, room.size() - 1) + 1);
   std::size_t at = 0;
   base::CancelTick<256> tick;
   while (at < text.size()) {
     tick();
     const std::size_t known = ends_.size();
     const std::size_t count = split(encoding.grammar(), text, at, ends);
-    walker.pieces(at, std::span(ends.data(), count));
+    walker.pieces(at, ends.first(count));
     ends_.insert(ends_.end(), ends.begin(), ends.begin() + static_cast<std::ptrdiff_t>(count));
     at = ends[count - 1];
     if (sums_.back() <= limit) continue;

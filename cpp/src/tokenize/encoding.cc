@@ -165,7 +165,8 @@ std::size_t Encoding::count(std::string_view text) const {
 
 std::optional<std::size_t> Encoding::count_up_to(std::string_view text, std::size_t limit) const {
   Count sink;
-  walk(vocab(), grammar(), text, sink, [&] { return sink.total() > limit; });
+  const std::size_t batch = std::min(limit, Walk<Count>::kBatch - 1) + 1;  // a piece has a token
+  walk(vocab(), grammar(), text, sink, [&] { return sink.total() > limit; }, batch);
   if (sink.total() > limit) return std::nullopt;
   return sink.total();
 }

@@ -34,12 +34,18 @@ struct ShortPiece {
 // time. REQUIRES: PairMemo::fits(vocab).
 void merge_group(const Vocab& vocab, PairMemo& memo, std::span<ShortPiece> pieces) noexcept;
 
+// Makes the table of all pairs once looking them up by bytes has cost about as much.
+void make_table_when_worth(const Vocab& vocab, PairMemo& memo);
+
 // Appends the ids; O(n log n).
 void merge_by_heap(const Vocab& vocab, std::string_view piece, std::vector<Rank>& out);
 
 // Appends the ids of a piece of any length: as a TokenRow if the vocabulary is canonical (vocab.h),
 // else by heap.
 void merge_any(const Vocab& vocab, PairMemo& memo, std::string_view piece, std::vector<Rank>& out);
+// How many these are; of a long piece only the last ones are held at a time.
+std::size_t count_any(const Vocab& vocab, PairMemo& memo, std::string_view piece,
+                      std::vector<Rank>& scratch);
 
 }  // namespace dure::tokenize
 

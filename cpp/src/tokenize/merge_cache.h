@@ -39,15 +39,9 @@ class MergeCache {
     return count;
   }
 
-  [[nodiscard]] bool has(const ShortKey& key, std::uint64_t hash,
-                         std::uint32_t serial) const noexcept {
-    const Slot& slot = slots_.data()[hash >> kShift];
-    return slot.key == key && (slot.second & 15U) == serial;
-  }
-
   // The same, only the number.
-  [[nodiscard]] std::size_t count(const ShortKey& key, std::uint64_t hash,
-                                  std::uint32_t serial) const noexcept {
+  [[nodiscard]] std::uint32_t count(const ShortKey& key, std::uint64_t hash,
+                                    std::uint32_t serial) const noexcept {
     const Slot& slot = slots_.data()[hash >> kShift];
     if (slot.key != key || (slot.second & 15U) != serial) return 0;
     return slot.first & 15U;
@@ -80,11 +74,13 @@ class MergeCache {
     }
     return count;
   }
-  [[nodiscard]] bool has_long(const LongKey& key, std::uint64_t hash, std::size_t length,
-                              std::uint32_t serial) const noexcept {
+  [[nodiscard]] std::uint32_t count_long(const LongKey& key, std::uint64_t hash, std::size_t length,
+                                         std::uint32_t serial) const noexcept {
     const LongSlot& slot = long_slots_.data()[hash >> kLongShift];
-    return slot.key == key && (slot.ids[0] & 15U) != 0 && (slot.ids[1] & 15U) == serial &&
-           (slot.ids[2] & 15U) == length - 16;
+    if (slot.key != key || (slot.ids[1] & 15U) != serial || (slot.ids[2] & 15U) != length - 16) {
+      return 0;
+    }
+    return slot.ids[0] & 15U;
   }
   void prefetch_long(std::uint64_t hash) const noexcept {
     __builtin_prefetch(&long_slots_.data()[hash >> kLongShift]);

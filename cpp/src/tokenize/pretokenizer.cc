@@ -54,8 +54,8 @@ std::size_t split(Grammar grammar, std::string_view text, std::size_t start,
 }
 
 // Within a run of letters or of ASCII symbols a piece goes on as one that starts there would. In
-// o200k the case counts: after a small letter, or while there was none and the letter is
-// caseless, so that capitals at the end are cut off behind it or later.
+// o200k the case counts: after a small letter; while there was none and the letter is caseless, so
+// that capitals at the end are cut off behind it or later; or while all were capitals.
 std::size_t resume_point(Grammar grammar, std::string_view text, std::size_t start) noexcept {
   using namespace rules;
   const auto* begin = reinterpret_cast<At>(text.data());
@@ -64,23 +64,26 @@ std::size_t resume_point(Grammar grammar, std::string_view text, std::size_t sta
   const bool quote = grammar != Grammar::kO200k && *found == '\'';
   if (quote && contraction<true>(found + 1, end) != 0) return start;  // a piece that is complete
   bool head = true;                                                   // no small letter so far
+  bool capitals = true;                                               // nothing else so far
   bool words = false;                                                 // a letter so far
   unsigned before = 0;
   for (At at = found; at < end;) {
     const Char next = char_at(at, end);
     const bool word = (next.set & kLetter) != 0;
+    const bool mark = grammar == Grammar::kO200k && (next.set & kMark) != 0;
     // What ends a run: newlines and slashes behind symbols, a contraction behind a word.
     if (before != 0 && (next.set & kSpace) != 0) break;
-    if (words && !word) break;
+    if (words ? !word && !mark : mark) break;
     words = words || word;
-    if (grammar != Grammar::kO200k) {
+    if (mark) {
+      capitals = false;
+    } else if (grammar != Grammar::kO200k) {
       if (word && (before & kLetter) != 0) found = at;
-    } else if ((next.set & kMark) != 0) {
-      break;
     } else if (word) {
       const bool lower = (next.set & bit(CharClass::kLower)) != 0;
       head = head && !lower;
-      if (lower || (head && (next.set & kCaseless) != 0)) found = at;
+      capitals = capitals && (next.set & bit(CharClass::kUpper)) != 0;
+      if (lower || capitals || (head && (next.set & kCaseless) != 0)) found = at;
     }
     const bool symbols = *at < 0x80 && (next.set & kSymbol) != 0 && (before & kSymbol) != 0;
     if (symbols && at + 1 < end && at[1] < 0x80 && (char_at(at + 1, end).set & kSymbol) != 0) {
@@ -92,21 +95,38 @@ std::size_t resume_point(Grammar grammar, std::string_view text, std::size_t sta
   return static_cast<std::size_t>(found - begin);
 }
 
-// A letter or number, then white space: no piece goes on over it, and neither look-ahead of white
-// space nor a contraction can see over it. In cl100k and o200k also: a newline, then a letter.
-std::size_t safe_cut(Grammar grammar, std::string_view text, std::size_t limit) noexcept {
+namespace {
+
+// Do a piece's end and another's start always meet between two characters of these sets? White
+// space after a letter or number is seen by no look-ahead of theirs; letters, numbers and symbols
+// end each other, but that a symbol may open a word, and an apostrophe go on with it. Marks are of
+// several kinds: never.
+bool parts(unsigned left, unsigned right, bool apostrophe) noexcept {
+  using namespace rules;
+  if ((left & (kLetter | kNumber)) != 0 && (right & kSpace) != 0) return true;
+  if ((left & kLetter) != 0)
+    return (right & kNumber) != 0 || ((right & kSymbol) != 0 && !apostrophe);
+  if ((left & kNumber) != 0) return (right & (kLetter | kSymbol)) != 0 && !apostrophe;
+  return (left & kSymbol) != 0 && (right & kNumber) != 0;
+}
+
+}  // namespace
+
+// In cl100k and o200k also: a newline, then a letter.
+std::size_t safe_cut(Grammar grammar, std::string_view text, std::size_t limit,
+                     std::size_t most) noexcept {
   using namespace rules;
   const auto* begin = reinterpret_cast<At>(text.data());
   const At end = begin + text.size();
   At at = begin + text::char_start(text, limit);
-  while (at > begin) {
+  const At first = begin + (limit > most ? limit - most : 0);
+  unsigned right = char_at(at, end).set;
+  for (unsigned left = 0; at > first; right = left) {
     const At before = previous(begin, at);
-    const unsigned left = char_at(before, end).set;
-    const unsigned right = char_at(at, end).set;
-    const bool word_ends = (left & (kLetter | kNumber)) != 0 && (right & kSpace) != 0;
+    left = char_at(before, end).set;
     const bool line_ends =
         grammar != Grammar::kGpt2 && is_newline(*before) && (right & kLetter) != 0;
-    if (word_ends || line_ends) return static_cast<std::size_t>(at - begin);
+    if (line_ends || parts(left, right, *at == '\'')) return static_cast<std::size_t>(at - begin);
     at = before;
   }
   return 0;

@@ -55,16 +55,16 @@ bool ProbeTable::fill() {
 }
 
 bool ProbeTable::insert_short(const ShortKey& key, Rank rank) noexcept {
-  for (Bucket* bucket = home(hash_of(key));;) {
+  for (Bucket* bucket = buckets_ + (hash_of(key) >> shift_);;) {
     for (std::size_t i = 0; i < kSlots; ++i) {
       if (bucket->keys[i].high == 0) {
         bucket->keys[i] = key;
-        bucket->rank[i] = rank;
+        bucket->words[i] = rank + 1;
         return true;
       }
       if (bucket->keys[i] == key) return false;
     }
-    bucket->overflow = 1;
+    bucket->words[kSlots] = kElsewhere + 1;
     bucket = bucket == last_ ? buckets_ : bucket + 1;
   }
 }

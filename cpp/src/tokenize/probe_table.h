@@ -35,6 +35,8 @@ struct ShortKey {
   friend bool operator==(const ShortKey&, const ShortKey&) = default;
 };
 
+inline constexpr ShortKey kNoKey{0, ~std::uint64_t{0}};  // of no piece
+
 // Keeps the first n of 16 bytes.
 struct KeyMask {
   std::uint64_t low;
@@ -93,18 +95,28 @@ class ProbeTable {
   static base::Result<std::unique_ptr<ProbeTable>> create(std::string_view bytes,
                                                           std::span<const std::uint32_t> offsets);
 
+  static constexpr std::size_t kSlots = 3;
+  // A word is a rank plus one; the last is 0, or that of kElsewhere.
+  struct alignas(64) Bucket {
+    ShortKey keys[kSlots];  // high == 0: the slot is free
+    std::uint32_t words[kSlots + 1];
+  };
+  static constexpr Rank kElsewhere = kNoRank - 1;  // a key of this bucket lies in the next
+  [[nodiscard]] const Bucket* home(std::uint64_t hash) const noexcept {
+    return buckets_ + (hash >> shift_);
+  }
+
   // REQUIRES: hash == hash_of(key).
   [[nodiscard]] Rank find(const ShortKey& key, std::uint64_t hash) const noexcept {
     const Bucket* bucket = home(hash);
     while (true) {
       // Chosen by arithmetic, not by branches: the slot cannot be foreseen. kNoRank is all ones.
-      const Rank rank = (bucket->rank[0] | unlike(bucket->keys[0], key)) &
-                        (bucket->rank[1] | unlike(bucket->keys[1], key)) &
-                        (bucket->rank[2] | unlike(bucket->keys[2], key));
+      const Rank rank = ((bucket->words[0] - 1) | unlike(bucket->keys[0], key)) &
+                        ((bucket->words[1] - 1) | unlike(bucket->keys[1], key)) &
+                        ((bucket->words[2] - 1) | unlike(bucket->keys[2], key));
       // One branch, hardly ever taken: a full bucket alone says nothing.
-      const std::uint32_t elsewhere =
-          bucket->overflow & static_cast<std::uint32_t>(rank == kNoRank);
-      if (elsewhere == 0) [[likely]]
+      const bool elsewhere = (bucket->words[kSlots] != 0) & (rank == kNoRank);
+      if (!elsewhere) [[likely]]
         return rank;
       bucket = bucket == last_ ? buckets_ : bucket + 1;
     }
@@ -130,12 +142,6 @@ class ProbeTable {
   }
 
  private:
-  static constexpr std::size_t kSlots = 3;
-  struct alignas(64) Bucket {
-    ShortKey keys[kSlots];  // high == 0: the slot is free
-    Rank rank[kSlots];
-    std::uint32_t overflow;  // a key of this bucket lies in the next
-  };
   // 0 if they are equal, else all ones.
   static Rank unlike(const ShortKey& a, const ShortKey& b) noexcept {
 #if defined(__SSE2__)
@@ -147,9 +153,6 @@ class ProbeTable {
 #else
     return Rank{a == b} - 1;
 #endif
-  }
-  [[nodiscard]] Bucket* home(std::uint64_t hash) const noexcept {
-    return buckets_ + (hash >> shift_);
   }
   ProbeTable(std::string_view bytes, std::span<const std::uint32_t> offsets) noexcept
       : bytes_(bytes), offsets_(offsets) {}

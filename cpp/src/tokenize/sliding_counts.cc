@@ -14,6 +14,8 @@ namespace {
 // Writes the running sum after each piece.
 class RunningSums {
  public:
+  static constexpr bool kCounts = true;
+  static constexpr std::size_t kPadding = 0;
   void start(std::size_t* to, std::size_t total) noexcept {
     to_ = to;
     total_ = total;
@@ -23,12 +25,6 @@ class RunningSums {
     to_ += count;
     total_ += count;
   }
-  bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
-              std::uint32_t serial) noexcept {
-    const std::size_t count = cache.count(key, hash, serial);
-    if (count != 0) many(nullptr, count);
-    return count != 0;
-  }
   void many(const Rank* /*ids*/, std::size_t count) noexcept { *to_++ = total_ += count; }
 
  private:
@@ -36,7 +32,8 @@ class RunningSums {
   std::size_t total_ = 0;
 };
 
-constexpr std::size_t kBatch = Walk<RunningSums>::kBatch;
+constexpr std::size_t kBatch = 384;  // pieces that are read ahead
+static_assert(kBatch <= Walk<RunningSums>::kBatch);
 constexpr std::size_t kKept = 1024;     // pieces behind the reader before they are dropped
 constexpr std::size_t kLookAhead = 16;  // bytes after a piece that may have a say in its end
 

@@ -8,14 +8,40 @@
 namespace dure::tokenize {
 
 void TokenRow::extend(PairMemo& memo, std::string_view piece) {
-  merged_ = {};  // of a buffer that may be gone
   starts_.clear();
+  if (extend_to(memo, {piece, 0})) return;
+  *this = TokenRow(*vocab_);  // once more, and all tokens are kept
+  extend_to(memo, {piece, 0});
+}
+
+bool TokenRow::extend_rest(PairMemo& memo, std::string_view rest, std::size_t from) {
+  return extend_to(memo, {rest, from});
+}
+
+bool TokenRow::extend_to(PairMemo& memo, const Rest& piece) {
+  merged_ = {};  // of a buffer that may be gone
   base::CancelTick<64> tick;
-  while (end_ < piece.size()) {
+  for (std::size_t windows = 1; end_ < piece.end(); ++windows) {
     tick();
-    lengthen(memo, piece);
+    if (windows % 64 == 0) make_table_when_worth(*vocab_, memo);
+    if (!lengthen(memo, piece)) return false;
+    if (row_.size() / 2 > keep_) drop_first();
   }
   merged_ = {};
+  return true;
+}
+
+void TokenRow::drop_first() {
+  const std::size_t count = row_.size() - keep_;
+  row_.erase(row_.begin(), row_.begin() + static_cast<std::ptrdiff_t>(count));
+  dropped_ += count;
+}
+
+std::size_t TokenRow::needed() const noexcept {
+  if (dropped_ == 0) return 0;
+  std::size_t bytes = 0;
+  for (const Rank rank : row_) bytes += length(rank);
+  return end_ - bytes;
 }
 
 // From a few tokens before the cut on, merged again; they share a token with the row before it.
@@ -45,24 +71,26 @@ std::size_t TokenRow::count_start(PairMemo& memo, std::string_view piece, std::s
 }
 
 // Merges a window from `overlap_` tokens before the end on and joins it to the row.
-void TokenRow::lengthen(PairMemo& memo, std::string_view piece) {
+bool TokenRow::lengthen(PairMemo& memo, const Rest& piece) {
+  if (dropped_ != 0 && row_.size() < overlap_) return false;
   std::size_t token = row_.size();
   std::size_t at = end_;
   while (token > 0 && row_.size() - token < overlap_) at -= length(row_[--token]);
   if (end_ - at > size_ / 2) {
     size_ *= kGrowth;
-    return;
+    return true;
   }
   const std::string_view bytes = piece.substr(at, size_);
   merge_window(memo, bytes);
-  if (token == 0) {
+  if (token == 0 && dropped_ == 0) {
     row_ = window_;
   } else if (!join(token)) {
     size_ *= kGrowth;
     overlap_ *= kGrowth;
-    return;
+    return true;
   }
   end_ = at + bytes.size();
+  return true;
 }
 
 // Replaces what follows the first token that the row, from `token` on, and the window share; false
@@ -99,6 +127,18 @@ void TokenRow::merge_window(PairMemo& memo, std::string_view bytes) {
   if (++large_ % kPatience != 0) return;
   size_ = std::max(size_ / kGrowth, kStackMerge);
   overlap_ = kOverlap;
+}
+
+std::size_t count_any(const Vocab& vocab, PairMemo& memo, std::string_view piece,
+                      std::vector<Rank>& scratch) {
+  if (piece.size() > kStackMerge && PairMemo::fits(vocab) && vocab.canonical()) {
+    TokenRow row(vocab, TokenRow::kLast);
+    row.extend(memo, piece);
+    return row.count();
+  }
+  scratch.clear();
+  merge_any(vocab, memo, piece, scratch);
+  return scratch.size();
 }
 
 void merge_any(const Vocab& vocab, PairMemo& memo, std::string_view piece, std::vector<Rank>& out) {

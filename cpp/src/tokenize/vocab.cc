@@ -6,6 +6,7 @@
 
 #include "tokenize/pair_table.h"
 #include "tokenize/probe_table.h"
+#include "tokenize/syllables.h"
 
 namespace dure::tokenize {
 namespace {
@@ -93,6 +94,7 @@ const PairTable* Vocab::pair_table() const {
   std::call_once(pairs_once_, [this] {
     pair_table_ = pairs_known_ ? PairTable::of(known_pairs_) : PairTable::create(*this);
     known_pairs_ = {};
+    if (pair_table_) syllables_ = std::make_unique<Syllables>(*this, *pair_table_);
     ready_pairs_.store(pair_table_.get(), std::memory_order_release);
   });
   return pair_table_.get();

@@ -18,11 +18,13 @@
 #include "dure/tokenize/pretokenizer.h"
 #include "tokenize/merge.h"
 #include "tokenize/merge_cache.h"
+#include "tokenize/probe_many.h"
 #include "tokenize/probe_table.h"
 
 namespace dure::tokenize {
 
-// Takes the ids of pieces, in their order.
+// Takes the ids of pieces, in their order. Any sink has kCounts, kPadding, hits() and many(); one
+// that does not only count has cached() too.
 class Append {
  public:
   // `bytes` of text are to come: room is made for what they most likely give.
@@ -33,8 +35,15 @@ class Append {
   Append(const Append&) = delete;
   Append& operator=(const Append&) = delete;
 
+  static constexpr bool kCounts = false;
+  static constexpr std::size_t kPadding = 16;  // ranks behind those of hits() that may be read
   // `count` pieces that are one token each.
-  void hits(const Rank* ranks, std::size_t count) { many(ranks, count); }
+  void hits(const Rank* ranks, std::size_t count) {
+    if (out_.size() - size_ < std::max(count, kSlack)) grow(count);
+    Rank* const to = out_.data() + size_;
+    size_ += count;
+    std::memcpy(to, ranks, (count <= kSlack ? kSlack : count) * sizeof(Rank));
+  }
   bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
               std::uint32_t serial) {
     if (out_.size() - size_ < kSlack) grow(0);
@@ -56,7 +65,7 @@ class Append {
 
  private:
   static constexpr std::size_t kSlack = 16;  // ids that are written without a look at the room
-  static_assert(kSlack >= MergeCache::kMostIds);
+  static_assert(kSlack >= MergeCache::kMostIds && kSlack <= kPadding);
   [[gnu::noinline]] void grow(std::size_t count) {
     out_.resize(out_.size() + out_.size() / 2 + count + kSlack);
   }
@@ -68,13 +77,9 @@ class Append {
 // Tells how many.
 class Count {
  public:
+  static constexpr bool kCounts = true;  // many() is asked for the number alone
+  static constexpr std::size_t kPadding = 0;
   void hits(const Rank* /*ranks*/, std::size_t count) noexcept { total_ += count; }
-  bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
-              std::uint32_t serial) noexcept {
-    const std::size_t count = cache.count(key, hash, serial);
-    total_ += count;
-    return count != 0;
-  }
   void many(const Rank* /*ids*/, std::size_t count) noexcept { total_ += count; }
   [[nodiscard]] std::size_t total() const noexcept { return total_; }
 
@@ -85,8 +90,8 @@ class Count {
 template <typename Sink>
 class Walk {
  public:
-  // Pieces that are handed over together; so many that what must be merged is worth it.
-  static constexpr std::size_t kBatch = 384;
+  // Most pieces that are handed over together: among so many are enough that must be merged.
+  static constexpr std::size_t kBatch = 2048;
 
   Walk(const Vocab& vocab, std::string_view text, Sink& sink)
       : vocab_(vocab),
@@ -94,6 +99,7 @@ class Walk {
         text_(text),
         sink_(sink),
         cache_(MergeCache::of_thread()),
+        find_(prober().find),
         hashed_(std::max(vocab.longest(), MergeCache::kLongest)) {}
 
   // Hands the ids of the pieces text[start:ends[0]), [ends[0]:ends[1]) ... to the sink.
@@ -102,44 +108,59 @@ class Walk {
     for (std::size_t first = 0; first < ends.size();) {
       std::size_t last = first;
       std::size_t misses = 0;
-      while (last < ends.size() && misses < kEnough) {
+      std::size_t sorted = 0;  // misses that were looked up in the cache
+      fresh_ = 0;
+      do {
         const std::size_t next = std::min(last + kLines, ends.size());
         const std::size_t at = last == 0 ? start : ends[last - 1];
         fetch(at, ends.data(), last, next);
+        const std::size_t before = misses;
         misses = probe(at, ends.data(), last, next, misses);
+        sort_out(sorted, before);  // whose lines of the cache have come meanwhile
+        sorted = before;
         last = next;
-      }
-      if (misses != 0 && PairMemo::fits(vocab_)) merge_new(start, ends.data(), misses);
-      hand_over(start, ends.data(), first, last, misses);
+      } while (last < ends.size() && fresh_ + (misses - sorted) < kEnough &&
+               misses + kLines <= kMostMisses);
+      sort_out(sorted, misses);
+      if (fresh_ != 0) merge_group(vocab_, cache_.pairs(), std::span(group_.data(), fresh_));
+      hand_over(first, last, misses);
       first = last;
     }
-    if (cache_.pairs().learned() > (vocab_.pairs_known() ? kWorthKnown : kWorthATable)) {
-      cache_.pairs().release();
-      (void)vocab_.pair_table();
-    }
+    make_table_when_worth(vocab_, cache_.pairs());
   }
 
  private:
-  // As many questions by bytes cost about what the table of all pairs does.
-  static constexpr std::size_t kWorthATable = 200'000;
-  static constexpr std::size_t kWorthKnown = 5'000;  // where the pairs are known
-
   // Pieces whose lines of the vocabulary are fetched together: more would crowd the L1 cache.
   static constexpr std::size_t kLines = 128;
-  // Pieces that are no token before they are merged: fewer would wait for memory one by one.
-  static constexpr std::size_t kEnough = 24;
-  static constexpr std::size_t kMostMisses = kEnough - 1 + kLines;
+  // New words before they are merged: with fewer under way each would wait for memory alone.
+  static constexpr std::size_t kEnough = 64;
+  static constexpr std::size_t kMostFresh = kEnough - 1 + kLines;
+  static constexpr std::size_t kMostMisses = 640;
+
+  // A piece that is no token.
+  struct Missed {
+    const char* data;
+    std::size_t size;
+    std::uint64_t hash;   // if it is not too long for one
+    std::uint32_t piece;  // its number
+    std::uint32_t fresh;  // its place in group_, or kAlone
+    std::uint32_t count;  // of its ids, if the cache knows them; else 0
+    [[nodiscard]] std::string_view text() const noexcept { return {data, size}; }
+  };
+  static constexpr std::uint32_t kAlone = 0xFFFFFFFF;  // the cache knows it, or it is too long
 
   // The pieces from `first` to `last`, `misses` of which are no token, to the sink.
-  void hand_over(std::size_t start, const std::size_t* ends, std::size_t first, std::size_t last,
-                 std::size_t misses) {
+  void hand_over(std::size_t first, std::size_t last, std::size_t misses) {
     std::size_t done = first;
     for (std::size_t i = 0; i < misses; ++i) {
-      const std::size_t piece = missed_.data()[i];
-      sink_.hits(ranks_.data() + done, piece - done);
-      const std::size_t from = piece == 0 ? start : ends[piece - 1];
-      missed(text_.substr(from, ends[piece] - from), piece);
-      done = piece + 1;
+      const Missed& piece = missed_.data()[i];
+      sink_.hits(ranks_.data() + done, piece.piece - done);
+      done = std::size_t{piece.piece} + 1;
+      if (piece.fresh != kAlone) {
+        merged(piece, group_.data()[piece.fresh]);
+      } else {
+        missed(piece);
+      }
     }
     sink_.hits(ranks_.data() + done, last - done);
   }
@@ -152,46 +173,62 @@ class Walk {
     const char* const end = begin + text_.size();
     ShortKey* const keys = keys_.data();
     std::uint64_t* const hashes = hashes_.data();
-    for (std::size_t i = first; i < last; ++i) {
+    ends += first;
+    long_count_ = 0;
+    for (std::size_t i = 0; i < last - first; ++i) {
       const std::size_t length = ends[i] - at;
       if (length <= kShort) [[likely]] {
         keys[i] = short_key(begin + at, length, end);
         hashes[i] = hash_of(keys[i]);
         table_.prefetch(hashes[i]);
-      } else if (length <= hashed_) {
-        hashes[i] = hash_of(long_key({begin + at, length}), length);
-        table_.prefetch_long(hashes[i]);
+      } else {
+        keys[i] = kNoKey;
+        hashes[i] = 0;
+        long_.data()[long_count_++] = {i, hash_long({begin + at, length})};
       }
       at = ends[i];
     }
   }
 
-  // Looks the same up, without a branch on the outcome; adds to the `before` that are no token, and
-  // returns how many these are now. Their line of the cache is fetched.
+  // Looks the same up, without a branch on the outcome; adds to the `misses` that are no token, and
+  // returns how many these are now. Their lines of the cache are fetched.
   std::size_t probe(std::size_t at, const std::size_t* ends, std::size_t first, std::size_t last,
-                    std::size_t before) noexcept {
-    const ShortKey* const keys = keys_.data();
-    const std::size_t begin = at;
-    std::size_t misses = before;
-    for (std::size_t i = first; i < last; ++i) {
-      const std::size_t length = ends[i] - at;
-      const Rank rank = length <= kShort ? table_.find(keys[i], hashes_.data()[i])
-                                         : find_long(at, length, hashes_.data()[i]);
-      ranks_.data()[i] = rank;
-      missed_.data()[misses] = static_cast<std::uint32_t>(i);
-      misses += rank == kNoRank ? 1 : 0;
-      at = ends[i];
+                    std::size_t misses) noexcept {
+    std::uint64_t* const hashes = hashes_.data();
+    Rank* const ranks = ranks_.data() + first;
+    const auto from_of = [&](std::size_t i) { return i == 0 ? at : ends[first + i - 1]; };
+    find_(table_, keys_.data(), hashes, last - first, ranks);
+    for (std::size_t k = 0; k < long_count_; ++k) {
+      const auto [i, hash] = long_.data()[k];
+      hashes[i] = hash;
+      ranks[i] = find_long(from_of(i), ends[first + i] - from_of(i), hash);
     }
-    for (std::size_t i = before; i < misses; ++i) {
-      const std::size_t piece = missed_.data()[i];
-      const std::size_t from = piece == first ? begin : ends[piece - 1];
-      if (ends[piece] - from <= kShort) {
-        cache_.prefetch(hashes_.data()[piece]);
-      } else if (ends[piece] - from <= MergeCache::kLongest) {
-        cache_.prefetch_long(hashes_.data()[piece]);
+    std::array<std::uint32_t, kLines + 1> found;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < last - first; ++i) {
+      found.data()[count] = static_cast<std::uint32_t>(i);
+      count += ranks[i] == kNoRank ? 1 : 0;
+    }
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::size_t i = found.data()[k];
+      const std::size_t from = from_of(i);
+      const std::size_t size = ends[first + i] - from;
+      missed_.data()[misses + k] = {
+          text_.data() + from, size, hashes[i], static_cast<std::uint32_t>(first + i), kAlone, 0};
+      if (size <= kShort) {
+        cache_.prefetch(hashes[i]);
+      } else if (size <= MergeCache::kLongest) {
+        cache_.prefetch_long(hashes[i]);
       }
     }
-    return misses;
+    return misses + count;
+  }
+  // The hash of a piece that has no ShortKey, whose line is fetched; any if it is too long for one.
+  std::uint64_t hash_long(std::string_view piece) const noexcept {
+    if (piece.size() > hashed_) return 0;
+    const std::uint64_t hash = hash_of(long_key(piece), piece.size());
+    table_.prefetch_long(hash);
+    return hash;
   }
   [[nodiscard]] Rank find_long(std::size_t at, std::size_t length,
                                std::uint64_t hash) const noexcept {
@@ -199,56 +236,56 @@ class Walk {
     return table_.find_long({text_.data() + at, length}, hash);
   }
 
-  // Merges the short ones that the cache does not know, all together; group_ has their ids, and
-  // instead of a rank they have their place in it.
-  void merge_new(std::size_t start, const std::size_t* ends, std::size_t misses) noexcept {
-    std::size_t fresh = 0;
-    for (std::size_t i = 0; i < misses; ++i) {
-      const std::size_t index = missed_.data()[i];
-      const std::size_t from = index == 0 ? start : ends[index - 1];
-      const std::size_t length = ends[index] - from;
-      if (length > MergeCache::kLongest || known(text_.substr(from, length), index)) continue;
-      group_.data()[fresh].data = text_.data() + from;
-      group_.data()[fresh].size = length;
-      ranks_.data()[index] = static_cast<Rank>(fresh++);
+  // Of these misses the short ones that the cache does not know go to group_.
+  void sort_out(std::size_t begin, std::size_t end) noexcept {
+    if (!PairMemo::fits(vocab_)) return;
+    for (; begin < end; ++begin) {
+      Missed& piece = missed_.data()[begin];
+      if (piece.size > MergeCache::kLongest) continue;
+      piece.count = known(piece);
+      if (piece.count != 0) continue;
+      group_.data()[fresh_].data = piece.data;
+      group_.data()[fresh_].size = piece.size;
+      piece.fresh = fresh_++;
     }
-    merge_group(vocab_, cache_.pairs(), std::span(group_.data(), fresh));
   }
 
-  // Does the cache know it?
-  [[nodiscard]] bool known(std::string_view piece, std::size_t index) const noexcept {
-    const std::uint64_t hash = hashes_.data()[index];
-    return piece.size() <= kShort
-               ? cache_.has(keys_.data()[index], hash, vocab_.serial())
-               : cache_.has_long(long_key(piece), hash, piece.size(), vocab_.serial());
+  [[nodiscard]] ShortKey key_of(const Missed& piece) const noexcept {
+    return short_key(piece.data, piece.size, text_.data() + text_.size());
+  }
+  // How many ids of it the cache knows; 0: it does not.
+  [[nodiscard]] std::uint32_t known(const Missed& piece) const noexcept {
+    return piece.size <= kShort
+               ? cache_.count(key_of(piece), piece.hash, vocab_.serial())
+               : cache_.count_long(long_key(piece.text()), piece.hash, piece.size, vocab_.serial());
   }
 
-  void missed(std::string_view piece, std::size_t index) {
-    const bool fits = PairMemo::fits(vocab_);
-    if (ranks_.data()[index] != kNoRank) {
-      const ShortPiece& merged = group_.data()[ranks_.data()[index]];
-      if (piece.size() <= kShort) {
-        cache_.store(keys_.data()[index], hashes_.data()[index], vocab_.serial(), merged.ids.data(),
-                     merged.count);
-      } else {
-        cache_.store_long(long_key(piece), hashes_.data()[index], piece.size(), vocab_.serial(),
-                          merged.ids.data(), merged.count);
-      }
-      sink_.many(merged.ids.data(), merged.count);
-    } else if (piece.size() <= kShort && fits) {
-      const ShortKey& key = keys_[index];
-      const std::uint64_t hash = hashes_[index];
-      if (sink_.cached(cache_, key, hash, vocab_.serial())) return;
-      std::array<Rank, kShort> ids;
-      const std::size_t count = merge_short(vocab_, cache_.pairs(), piece, ids.data());
-      cache_.store(key, hash, vocab_.serial(), ids.data(), count);
-      sink_.many(ids.data(), count);
-    } else if (piece.size() <= MergeCache::kLongest && piece.size() > kShort && fits) {
-      missed_long(piece);
+  void merged(const Missed& piece, const ShortPiece& ids) {
+    if (piece.size <= kShort) {
+      cache_.store(key_of(piece), piece.hash, vocab_.serial(), ids.ids.data(), ids.count);
     } else {
-      long_.clear();
-      merge_any(vocab_, cache_.pairs(), piece, long_);
-      sink_.many(long_.data(), long_.size());
+      cache_.store_long(long_key(piece.text()), piece.hash, piece.size, vocab_.serial(),
+                        ids.ids.data(), ids.count);
+    }
+    sink_.many(ids.ids.data(), ids.count);
+  }
+
+  // What the cache knew when it was asked, and what is too long for it.
+  void missed(const Missed& piece) {
+    if constexpr (Sink::kCounts) {
+      sink_.many(nullptr, piece.count != 0
+                              ? piece.count
+                              : count_any(vocab_, cache_.pairs(), piece.text(), scratch_));
+    } else if (piece.count == 0) {
+      scratch_.clear();
+      merge_any(vocab_, cache_.pairs(), piece.text(), scratch_);
+      sink_.many(scratch_.data(), scratch_.size());
+    } else if (piece.size > kShort) {
+      missed_long(piece.text());
+    } else if (!sink_.cached(cache_, key_of(piece), piece.hash, vocab_.serial())) {
+      std::array<Rank, kShort> ids;  // another word has taken its place since
+      const std::size_t count = merge_short(vocab_, cache_.pairs(), piece.text(), ids.data());
+      sink_.many(ids.data(), count);
     }
   }
 
@@ -257,10 +294,7 @@ class Walk {
     const std::uint64_t hash = hash_of(key, piece.size());
     std::array<Rank, MergeCache::kLongest> ids;
     std::size_t count = cache_.find_long(key, hash, piece.size(), vocab_.serial(), ids.data());
-    if (count == 0) {
-      count = merge_short(vocab_, cache_.pairs(), piece, ids.data());
-      cache_.store_long(key, hash, piece.size(), vocab_.serial(), ids.data(), count);
-    }
+    if (count == 0) count = merge_short(vocab_, cache_.pairs(), piece, ids.data());
     sink_.many(ids.data(), count);
   }
 
@@ -269,24 +303,34 @@ class Walk {
   std::string_view text_;
   Sink& sink_;
   MergeCache& cache_;
+  const FindMany find_;
   const std::size_t hashed_;  // longest piece that has a hash
-  std::array<ShortKey, kBatch> keys_;
-  std::array<std::uint64_t, kBatch> hashes_;
-  std::array<Rank, kBatch> ranks_;
-  std::array<std::uint32_t, kMostMisses + 1> missed_;  // indices of the pieces that are no token
-  std::array<ShortPiece, kMostMisses> group_;
-  std::vector<Rank> long_;
+  std::array<ShortKey, kLines> keys_;
+  std::array<std::uint64_t, kLines> hashes_;
+  struct LongPiece {
+    std::size_t index;
+    std::uint64_t hash;
+  };
+  std::array<LongPiece, kLines> long_;  // those of them that have no ShortKey
+  std::size_t long_count_ = 0;
+  std::array<Rank, kBatch + Sink::kPadding> ranks_;
+  std::array<Missed, kMostMisses> missed_;
+  std::uint32_t fresh_ = 0;  // pieces in group_
+  std::array<ShortPiece, kMostFresh> group_;
+  std::vector<Rank> scratch_;  // ids of a piece too long for the cache
 };
 
-// All pieces of `text` to the sink; stops after a batch that makes `enough()` true.
+// All pieces of `text` to the sink, at most `batch` at a time; stops after a batch that makes
+// `enough()` true. REQUIRES: 1 <= batch <= Walk<Sink>::kBatch.
 template <typename Sink, typename Enough>
-void walk(const Vocab& vocab, Grammar grammar, std::string_view text, Sink& sink, Enough enough) {
+void walk(const Vocab& vocab, Grammar grammar, std::string_view text, Sink& sink, Enough enough,
+          std::size_t batch = Walk<Sink>::kBatch) {
   Walk<Sink> walker(vocab, text, sink);
   std::array<std::size_t, Walk<Sink>::kBatch> ends;
-  base::CancelTick<256> tick;
+  base::CancelTick<64> tick;
   for (std::size_t at = 0; at < text.size() && !enough();) {
     tick();
-    const std::size_t count = split(grammar, text, at, ends);
+    const std::size_t count = split(grammar, text, at, std::span(ends).first(batch));
     walker.pieces(at, std::span(ends.data(), count));
     at = ends[count - 1];
   }

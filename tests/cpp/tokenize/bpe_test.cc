@@ -9,6 +9,7 @@
 #include "tokenize/merge.h"
 #include "tokenize/merge_cache.h"
 #include "tokenize/pair_table.h"
+#include "tokenize/probe_many.h"
 
 namespace dure::tokenize {
 namespace {
@@ -81,6 +82,40 @@ TEST(ProbeTable, FindsEveryToken) {
       ASSERT_EQ(all.find(std::string(token) + "\xFE\xFF"), kNoRank) << name;
     }
   }
+}
+
+// Each set of instructions finds what the table alone finds, and nothing else.
+TEST(ProbeMany, EverySetFindsWhatTheTableFinds) {
+  std::mt19937 chance(8);
+  std::size_t sets = 0;
+  for (const base::Simd simd : {base::Simd::kScalar, base::Simd::kAvx2, base::Simd::kAvx512}) {
+    const Prober* set = prober_of(simd);
+    if (set == nullptr) continue;
+    ++sets;
+    for (const std::string_view name : {"r50k_base", "cl100k_base", "o200k_base"}) {
+      const Vocab& all = vocab(name);
+      std::vector<ShortKey> keys{kNoKey};
+      std::vector<std::uint64_t> hashes{0};
+      Ids wanted{kNoRank};
+      const auto ask = [&](std::string_view bytes) {
+        if (bytes.empty() || bytes.size() > kShort) return;
+        keys.push_back(short_key(bytes.data(), bytes.size(), bytes.data() + bytes.size()));
+        hashes.push_back(hash_of(keys.back()));
+        wanted.push_back(all.table().find(keys.back(), hashes.back()));
+      };
+      for (Rank rank = 0; rank < all.size(); ++rank) {
+        ask(all.token(rank));
+        std::string other(all.token(rank));
+        if (!other.empty()) other[chance() % other.size()] = static_cast<char>(chance());
+        ask(other);
+      }
+      Ids found(keys.size(), 7);
+      set->find(all.table(), keys.data(), hashes.data(), keys.size(), found.data());
+      ASSERT_EQ(found, wanted) << base::name_of(simd) << ", " << name;
+    }
+  }
+  EXPECT_GE(sets, 1U);
+  EXPECT_NE(prober().find, nullptr);
 }
 
 TEST(MergePiece, IsTheSlowMergeOnRuns) {

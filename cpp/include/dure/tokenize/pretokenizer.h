@@ -44,9 +44,10 @@ std::size_t split(Grammar grammar, std::string_view text, std::size_t start,
                                        std::size_t start) noexcept;
 
 // The last offset in (0, limit] where text may be cut so that both sides, encoded apart, give the
-// ids of the whole; 0 if there is none. REQUIRES: limit < text.size().
-[[nodiscard]] std::size_t safe_cut(Grammar grammar, std::string_view text,
-                                   std::size_t limit) noexcept;
+// ids of the whole; 0 if there is none in the `most` bytes before `limit`.
+// REQUIRES: limit < text.size().
+[[nodiscard]] std::size_t safe_cut(Grammar grammar, std::string_view text, std::size_t limit,
+                                   std::size_t most) noexcept;
 
 }  // namespace dure::tokenize
 

@@ -26,6 +26,7 @@ inline constexpr Rank kNoRank = 0xFFFFFFFF;
 
 class PairTable;
 class ProbeTable;
+class Syllables;
 
 // The two tokens that a token is merged of.
 struct TokenPair {
@@ -79,6 +80,8 @@ class Vocab {
   [[nodiscard]] const PairTable* ready_pairs() const noexcept {
     return ready_pairs_.load(std::memory_order_acquire);
   }
+  // REQUIRES: ready_pairs() is there.
+  [[nodiscard]] const Syllables& syllables() const noexcept { return *syllables_; }
 
  private:
   Vocab(std::vector<std::uint32_t> offsets, std::string bytes, TokenPairs pairs);
@@ -92,9 +95,10 @@ class Vocab {
   std::size_t longest_ = 0;
   std::uint32_t serial_ = 0;
   bool pairs_known_ = false;
-  mutable std::once_flag pairs_once_;  // guards the making of pair_table_
+  mutable std::once_flag pairs_once_;  // guards the making of pair_table_ and syllables_
   mutable TokenPairs known_pairs_;     // until then
   mutable std::unique_ptr<const PairTable> pair_table_;
+  mutable std::unique_ptr<const Syllables> syllables_;
   mutable std::atomic<const PairTable*> ready_pairs_{nullptr};
 };
 
