@@ -24,7 +24,12 @@ bool TokenRow::extend_to(PairMemo& memo, const Rest& piece) {
   for (std::size_t windows = 1; end_ < piece.end(); ++windows) {
     tick();
     if (windows % 64 == 0) make_table_when_worth(*vocab_, memo);
-    if (!lengthen(memo, piece)) return false;
+    if (alone_ == 0 && end_ >= kFarSize && piece.end() - end_ > kFar * kFarSize) {
+      lengthen_far(memo, piece);
+    } else {
+      if (alone_ > 0) --alone_;
+      if (!lengthen(memo, piece)) return false;
+    }
     if (row_.size() / 2 > keep_) drop_first();
   }
   merged_ = {};
@@ -91,6 +96,56 @@ bool TokenRow::lengthen(PairMemo& memo, const Rest& piece) {
   }
   end_ = at + bytes.size();
   return true;
+}
+
+// Of one window alone each merge waits for the table; of many they wait together. Where it does not
+// work (a run, which windows that repeat serve better; tokens too long for the overlap) it is left
+// for a while.
+void TokenRow::lengthen_far(PairMemo& memo, const Rest& piece) {
+  constexpr std::size_t kWhile = 64;
+  std::size_t start = end_ - kFarOverlap;
+  if (start < piece.from ||
+      piece.substr(start, kFarSize) == piece.substr(start + kFarStep, kFarSize)) {
+    alone_ = kWhile;
+    return;
+  }
+  std::array<ShortPiece, kFar> windows;
+  for (std::size_t i = 0; i < kFar; ++i) {
+    const std::string_view bytes = piece.substr(start + i * kFarStep, kFarSize);
+    windows[i].data = bytes.data();
+    windows[i].size = bytes.size();
+  }
+  merge_group(*vocab_, memo, windows);
+  for (const ShortPiece& window : windows) {
+    if (!join_at(start, window)) {
+      alone_ = kWhile;
+      return;
+    }
+    end_ = start + kFarSize;
+    start += kFarStep;
+  }
+}
+
+// As join(), for a window that begins at the byte `start` of the piece, maybe within a token.
+bool TokenRow::join_at(std::size_t start, const ShortPiece& window) {
+  std::size_t token = row_.size();
+  std::size_t ours = end_;
+  while (token > 0 && ours > start) ours -= length(row_[--token]);
+  std::size_t theirs = start;
+  for (std::size_t i = 0; i < window.count && token < row_.size();) {
+    if (ours == theirs && row_[token] == window.ids[i]) {
+      row_.resize(token);
+      row_.insert(row_.end(), window.ids.begin() + static_cast<std::ptrdiff_t>(i),
+                  window.ids.begin() + static_cast<std::ptrdiff_t>(window.count));
+      return true;
+    }
+    if (ours <= theirs) {
+      ours += length(row_[token++]);
+    } else {
+      theirs += length(window.ids[i++]);
+    }
+  }
+  return false;
 }
 
 // Replaces what follows the first token that the row, from `token` on, and the window share; false

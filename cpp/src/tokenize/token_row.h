@@ -58,15 +58,24 @@ class TokenRow {
   };
   // False if the tokens that are kept are too few for the overlap.
   bool lengthen(PairMemo& memo, const Rest& piece);
+  // The same by many short windows that are merged together, as far as they meet with the row.
+  void lengthen_far(PairMemo& memo, const Rest& piece);
   bool extend_to(PairMemo& memo, const Rest& piece);
   void drop_first();
   bool join(std::size_t token);
+  bool join_at(std::size_t start, const ShortPiece& window);
   void merge_window(PairMemo& memo, std::string_view bytes);
   [[nodiscard]] std::size_t length(Rank rank) const noexcept { return vocab_->token(rank).size(); }
 
   static constexpr std::size_t kOverlap = 4;    // tokens that two windows have in common, at first
   static constexpr std::size_t kGrowth = 4;     // of what was too little
   static constexpr std::size_t kPatience = 16;  // windows until smaller ones are tried again
+  // Windows merged together, their bytes, and from one to the next: of a run of one thing, whatever
+  // its size, two that follow each other are equal.
+  static constexpr std::size_t kFar = 32;
+  static constexpr std::size_t kFarSize = ShortPiece::kMostBytes;
+  static constexpr std::size_t kFarStep = 18;
+  static constexpr std::size_t kFarOverlap = kFarSize - kFarStep;
 
   const Vocab* vocab_;
   std::size_t keep_;
@@ -76,6 +85,7 @@ class TokenRow {
   std::size_t size_ = kStackMerge;  // of a window, in bytes
   std::size_t overlap_ = kOverlap;  // of a window with the row, in tokens
   std::size_t large_ = 0;           // windows merged that were beyond kStackMerge
+  std::size_t alone_ = 0;           // windows to merge one by one before many are tried
   std::string_view merged_;         // what window_ is of
   std::vector<Rank> window_;
   std::vector<std::size_t> starts_;  // of the tokens; for count_start()
