@@ -40,12 +40,22 @@ def serving(data: Path, *arguments: str, **environment: str) -> Iterator[str]:
     assert process.returncode == 0
 
 
+def quiet(data: Path) -> dict[str, str]:
+    """Settings of a service whose test is not about login, rates or logs."""
+    return {
+        "DURE_AUTH": "off",
+        "DURE_RATE_CHAT": "1000000/minute",
+        "DURE_ACCESS_LOG": "off",
+        "XDG_CONFIG_HOME": str(data / "config"),
+    }
+
+
 @contextmanager
 def running(data: Path, *arguments: str, **environment: str) -> Iterator[Served]:
     """As `serving`, with the process; it may have ended by itself."""
     port = free_port()
     command = [sys.executable, "-m", "dure", "serve", f"--port={port}", "--data", str(data)]
-    process = subprocess.Popen([*command, *arguments], env=os.environ | environment)
+    process = subprocess.Popen([*command, *arguments], env=os.environ | quiet(data) | environment)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_up(url, process)

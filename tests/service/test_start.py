@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,7 +22,7 @@ from dure.errors import InvalidArgumentError
 from dure.service.settings import Settings, is_loopback
 from dure.testing import upstream
 
-from .conftest import wait_until_up
+from .conftest import quiet, wait_until_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,12 +36,13 @@ KEY = "dure-test-key-0123456789"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::"])
-def test_development_is_for_loopback_only(host: str) -> None:
+def test_development_and_no_login_are_for_loopback_only(host: str) -> None:
     with pytest.raises(InvalidArgumentError, match="loopback"):
-        Settings(dev=True, host=host, api_keys=(KEY,))
-    with pytest.raises(InvalidArgumentError, match="DURE_API_KEYS"):
-        Settings(host=host)
-    assert Settings(host=host, api_keys=(KEY,)).host == host
+        Settings(dev=True, host=host)
+    with pytest.raises(InvalidArgumentError, match="DURE_AUTH=off is for the loopback"):
+        Settings(host=host, auth="off")
+    assert Settings(host=host).host == host
+    assert Settings(auth="off").auth == "off"
 
 
 def test_every_fault_is_named_at_once_and_no_secret() -> None:
@@ -52,22 +54,81 @@ def test_every_fault_is_named_at_once_and_no_secret() -> None:
     assert KEY not in repr(Settings(api_keys=(KEY,)))
 
 
-def test_settings_survive_the_way_to_a_worker() -> None:
-    first = Settings(dev=True, port=8123, data=Path("/tmp/x"), chat_model="gpt-4o")
-    assert Settings.from_environment(first.to_environment()) == first
-    keyed = Settings.from_environment({"DURE_API_KEYS": f"{KEY}, {KEY}2"})
-    assert keyed.api_keys == (KEY, KEY + "2")
+def test_settings_survive_the_way_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Settings(dev=True, port=8123, data=Path("/tmp/x"))
+    for name, value in first.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == first
+    monkeypatch.setenv("DURE_API_KEYS", f"{KEY}, {KEY}2")
+    assert Settings().api_keys == (KEY, KEY + "2")
+    monkeypatch.setenv("DURE_PORT", "http")
     with pytest.raises(InvalidArgumentError, match="DURE_PORT"):
-        Settings.from_environment({"DURE_PORT": "http"})
+        Settings()
+
+
+def test_settings_come_from_files_too_and_the_nearest_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text("chat_model: from-yaml\nembed_model: from-yaml\nport: 1\n")
+    monkeypatch.setenv("DURE_SETTINGS", str(tmp_path / "s.yaml"))
+    (tmp_path / ".env").write_text("DURE_EMBED_MODEL=from-dotenv\nDURE_PORT=2\nOTHER=1\n")
+    (tmp_path / "secret").write_text("x" * 40 + "\n")
+    monkeypatch.setenv("DURE_SECRET_KEY_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("DURE_PORT", "3")
+    found = Settings()
+    assert (found.chat_model, found.embed_model, found.port) == ("from-yaml", "from-dotenv", 3)
+    assert found.secret_key is not None
+    assert found.secret_key.get_secret_value() == "x" * 40
+    assert "xxx" not in repr(found)
+    assert Settings(port=4).port == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("prot: 1", "no settings prot"),
+        ("- a\n- b", "no mapping"),
+        ("a: [", "line 1 is no YAML"),
+        ("a: &x 1\nb: *x", "aliases"),
+        ("x: !!python/object/apply:os.system ['true']", "no YAML"),
+        (" " * (2 << 20), "larger than"),
+    ],
+)
+def test_a_settings_file_is_data_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, fault: str
+) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    monkeypatch.setenv("DURE_SETTINGS", str(tmp_path / "s.yaml"))
+    with pytest.raises(InvalidArgumentError, match=fault):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"rate_chat": "ten a minute"}, "no rate"),
+        ({"rate_caller": "0/minute"}, "no rate"),
+        ({"cors_origins": ("*",)}, "never"),
+        ({"trusted_proxies": ("proxy",)}, "no address"),
+        ({"secret_key": "short-secret-value"}, "32 characters"),
+        ({"database_pool": 0}, "DATABASE_POOL"),
+        ({"auth": "maybe"}, "DURE_AUTH"),
+    ],
+)
+def test_settings_that_cannot_work_say_which(given: dict[str, Any], fault: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=fault) as wrong:
+        Settings(**given)
+    assert "short-secret-value" not in str(wrong.value)
 
 
 @pytest.mark.parametrize("text", ["\udcff" * 20, "a-key-with a-space-in-it", "열쇠" * 10])
 def test_a_key_that_no_header_can_carry_is_refused_unshown(text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="DURE_API_KEYS") as wrong:
-        Settings.from_environment({"DURE_API_KEYS": text})
+    with pytest.raises(InvalidArgumentError, match=r"(?i)API_KEYS") as wrong:
+        Settings(api_keys=text)
     assert text not in str(wrong.value)
-    with pytest.raises(InvalidArgumentError, match="chat_model"):
-        Settings.from_environment({"DURE_CHAT_MODEL": "gpt\udcff"})
+    with pytest.raises(InvalidArgumentError, match=r"(?i)chat_model"):
+        Settings(chat_model="gpt\udcff")
 
 
 def test_loopback_addresses() -> None:
@@ -77,8 +138,11 @@ def test_loopback_addresses() -> None:
 
 def test_serve_refuses_to_start_in_the_open(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dure", "serve", "--host", "0.0.0.0", "--data", str(tmp_path)]
-    for more in ([], ["--dev"]):
-        refused = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    for more, off in (([], "off"), (["--dev"], "on")):
+        environment = os.environ | {"DURE_AUTH": off}
+        refused = subprocess.run(
+            [*command, *more], capture_output=True, text=True, check=False, env=environment
+        )
         assert refused.returncode == 1
         assert len(refused.stderr.splitlines()) == 1
         assert "loopback" in refused.stderr
@@ -92,7 +156,7 @@ def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         text=True,
         check=False,
         timeout=60,
-        env=known | environment,
+        env=known | {"XDG_CONFIG_HOME": tempfile.gettempdir()} | environment,
     )
 
 
@@ -120,7 +184,9 @@ def test_it_says_where_it_serves_and_ends_in_order(tmp_path: Path, workers: str)
         [sys.executable, "-m", "dure", "serve", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"},
+        env=os.environ
+        | quiet(tmp_path)
+        | {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"},
     )
     try:
         assert process.stdout is not None
@@ -213,12 +279,16 @@ def test_keys_are_asked_for_before_anything_else(
     serve: Callable[..., AbstractContextManager[str]], provider: Upstream, tmp_path: Path
 ) -> None:
     with serve(
-        tmp_path, OPENAI_BASE_URL=provider.url, OPENAI_API_KEY="sk-x", DURE_API_KEYS=KEY
+        tmp_path,
+        OPENAI_BASE_URL=provider.url,
+        OPENAI_API_KEY="sk-x",
+        DURE_API_KEYS=KEY,
+        DURE_AUTH="on",
     ) as url:
         assert ask(url, "/api/models") == 401
         assert ask(url, "/api/models", Authorization=f"Bearer {KEY}x") == 401
         assert ask(url, "/api/models", Authorization=f"Bearer {KEY}") == 200
-        assert ask(url, "/docs") == 401
+        assert ask(url, "/docs") == 200, "only this machine can ask"
         assert ask(url, "/api/health") == 200
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
         connection.putrequest("POST", "/v1/chat/completions")

@@ -57,6 +57,20 @@ class Stream(Closing):
             self._pieces.extend(self._native.take())
         return self._piece(self._pieces.popleft())
 
+    def take(self) -> list[bytes]:
+        """Return every piece that has come, as the JSON it came in; none: the stream has ended.
+
+        For those who pass an answer on: nothing is parsed, and nothing waits for more.
+        """
+        while not self._pieces:
+            if self._native.ended:
+                return []
+            bridge.wait_stream(self._native)
+            self._pieces.extend(self._native.take())
+        found = list(self._pieces)
+        self._pieces.clear()
+        return found
+
     @property
     def dure(self) -> Facts | None:
         """What the call came to; None until the stream has ended."""

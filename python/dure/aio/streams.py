@@ -56,6 +56,20 @@ class AsyncStream(AsyncClosing):
             self._pieces.extend(self._native.take())
         return self._piece(self._pieces.popleft())
 
+    async def take(self) -> list[bytes]:
+        """Return every piece that has come, as the JSON it came in; none: the stream has ended.
+
+        For those who pass an answer on: nothing is parsed, and nothing waits for more.
+        """
+        while not self._pieces:
+            if self._native.ended:
+                return []
+            await bridge.wait_stream(self._native)
+            self._pieces.extend(self._native.take())
+        found = list(self._pieces)
+        self._pieces.clear()
+        return found
+
     @property
     def dure(self) -> Facts | None:
         """What the call came to; None until the stream has ended."""

@@ -23,7 +23,21 @@ EMBED_HELP = "NAME or NAME@DIMENSIONS of the provider's; default: the store's ow
 MOST = 10_000_000  # of whatever is counted
 GRACE_SECONDS = 0.15  # what an interrupted command has to end by itself
 
-_TEXTS = ("question", "collection", "model", "embed_model", "encoding", "host", "before", "after")
+_TEXTS = (
+    "question",
+    "collection",
+    "model",
+    "embed_model",
+    "encoding",
+    "host",
+    "before",
+    "after",
+    "email",
+    "name",
+    "user",
+    "org",
+    "revision",
+)
 _COMMANDS = {
     "demo": "ingest, ask and fan out: the whole main job in under a minute",
     "ingest": "read files and folders into the store",
@@ -31,6 +45,10 @@ _COMMANDS = {
     "count": "count tokens of files, exactly",
     "map": "send every line of a JSONL file as a request, bounded and in order",
     "serve": "start the HTTP service",
+    "db": "bring the service's database to a revision, or say which it has",
+    "users": "add a person, or make one an operator of the installation",
+    "keys": "make an API key of the service",
+    "audit": "check that the audit log is whole",
     "ledger": "verify, show or export the ledger",
     "saving": "price one token log at two models",
     "versions": "what this build is made of",
@@ -223,10 +241,37 @@ def _add_map(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=_port, default=8000)
+    parser.add_argument("--host", help="default: DURE_HOST, else 127.0.0.1")
+    parser.add_argument("--port", type=_port, help="default: DURE_PORT, else 8000")
     parser.add_argument("--workers", type=_count, default=1)
     parser.add_argument("--dev", action="store_true", help="development preset; loopback only")
+
+
+def _add_db(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("upgrade", "downgrade", "current"))
+    parser.add_argument("revision", nargs="?", help="default: the newest; downgrade: say which")
+
+
+def _add_users(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("add", "operator"))
+    parser.add_argument("email")
+    parser.add_argument("--role", choices=("viewer", "user", "admin"), default="user")
+    parser.add_argument("--org", default="default", help="default: default")
+    parser.add_argument("--off", action="store_true", help="operator: no longer")
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("create",))
+    parser.add_argument("name")
+    parser.add_argument("--user", metavar="EMAIL", required=True, help="whose key it is")
+    parser.add_argument("--org", default="default", help="default: default")
+    parser.add_argument("--role", choices=("viewer", "user", "admin"), default="user")
+    parser.add_argument("--days", type=_count, default=90, help="how long it is good")
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("verify",))
+    parser.add_argument("--org", default="default", help="default: default")
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
@@ -267,6 +312,10 @@ _ADD = {
     "count": _add_count,
     "map": _add_map,
     "serve": _add_serve,
+    "db": _add_db,
+    "users": _add_users,
+    "keys": _add_keys,
+    "audit": _add_audit,
     "ledger": _add_ledger,
     "saving": _add_saving,
 }

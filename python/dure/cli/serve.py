@@ -15,11 +15,11 @@ from .provider import provider_url, require_provider
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from dure.service.settings import Settings
 
 APP = "dure.service.app:app"
-GRACE_SECONDS = 30  # what requests under way have to end, once the service is told to stop
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,27 +29,31 @@ def run(options: argparse.Namespace) -> int:
         import uvicorn
     except ImportError as missing:
         raise MissingExtraError.of("service", missing.name or "fastapi") from None
+    from dure.service.kit import logs
     from dure.service.kit.serving import DrainingServer, Workers, leave
-    from dure.service.settings import Settings
 
-    settings = Settings.from_environment(
-        dev=options.dev, host=options.host, port=options.port, data=data_folder(options)
-    )
+    settings = _settings(options)
     _check_provider(settings)
+    os.environ.update(settings.to_environment())  # workers and the app factory read it there
+    first = _prepare(settings)
     listener = _listener(settings.host, settings.port)
     port = int(listener.getsockname()[1])
-    os.environ.update(settings.to_environment())  # workers and the app factory read it there
-    _announce(settings, port, json=options.json)
+    _announce(settings, port, first, json=options.json)
+    logs.configure(settings)
     for told in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when all has ended
         signal.signal(told, signal.default_int_handler)
     config = uvicorn.Config(
         APP,
-        log_level="info" if options.dev else "warning",
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        log_config=None,
+        access_log=False,  # the service has its own
+        proxy_headers=False,  # DURE_TRUSTED_PROXIES says whose headers count
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
     )
     server = DrainingServer(config)
     try:
         if options.workers > 1:
+            _share_metrics()
             Workers(config, listener, options.workers).run()
             leave()
         server.run(sockets=[listener])
@@ -58,6 +62,40 @@ def run(options: argparse.Namespace) -> int:
     if not server.started:
         raise UnavailableError("the service did not start: the lines above say why")
     return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the settings: what the command line says, then all other sources.
+
+    Raises:
+        InvalidArgumentError: naming everything that is wrong.
+    """
+    from dure.service.settings import Settings
+
+    given = {"dev": options.dev or None, "host": options.host, "port": options.port}
+    known = {name: value for name, value in given.items() if value is not None}
+    return Settings(**known, data=data_folder(options))
+
+
+def _prepare(settings: Settings) -> Path | None:
+    """Bring the database up to date; return where the first-start token lies, if there is one.
+
+    Raises:
+        StorageError, InvalidArgumentError: the database cannot be used; the message says why.
+    """
+    import asyncio
+
+    from dure.service.app import prepare
+
+    return asyncio.run(prepare(settings))
+
+
+def _share_metrics() -> None:
+    """Let each worker tell the figures of all."""
+    import tempfile
+
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="dure-metrics-")
 
 
 def _check_provider(settings: Settings) -> None:
@@ -109,12 +147,14 @@ def _priced(model: str) -> str:
 
 
 def _login(settings: Settings) -> str:
-    if not settings.api_keys:
-        return "none: this machine's own programs only"
-    return "a key of DURE_API_KEYS" + (" (not for docs: --dev)" if settings.dev else "")
+    if settings.auth == "off":
+        return "SKIPPED (DURE_AUTH=off): this machine's own programs only"
+    return "an API key or an access token" + (
+        ", or a key of DURE_API_KEYS" * bool(settings.api_keys)
+    )
 
 
-def _announce(settings: Settings, port: int, *, json: bool) -> None:
+def _announce(settings: Settings, port: int, first: Path | None, *, json: bool) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{port}"
     facts = {
@@ -126,6 +166,8 @@ def _announce(settings: Settings, port: int, *, json: bool) -> None:
         "embed model": _priced(settings.embed_model),
         "docs": f"{address}/docs",
     }
+    if first is not None:
+        facts["first start"] = f"nobody can log in yet: the token is in {first}"
     if json:
         print_json(facts)
         return

@@ -8,13 +8,19 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from dure.service.audit.endpoints import router as audit
+from dure.service.auth.endpoints import router as auth
+from dure.service.auth.policy import PolicyRoute, policy_of
 from dure.service.chat.endpoints import router as chat
 from dure.service.embeddings.endpoints import router as embeddings
 from dure.service.genai.endpoints import router as genai
+from dure.service.health.endpoints import router as health
+from dure.service.keys.endpoints import router as keys
 from dure.service.models.endpoints import router as models
+from dure.service.users.endpoints import router as users
 
 __all__ = ["SHORT_FORMS", "canonical", "mount", "openapi_with_aliases"]
 
@@ -25,7 +31,8 @@ SHORT_FORMS = {
     "/api/v1/chat/completions": "/v1/chat/completions",
     "/api/v1/embeddings": "/v1/embeddings",
 }
-_ROOMS = (chat, embeddings, models, genai)
+ROOMS = (chat, embeddings, models, genai, auth, keys, users, audit, health)
+_BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
 
 
 def canonical(path: str) -> str:
@@ -35,10 +42,10 @@ def canonical(path: str) -> str:
     return SHORT_FORMS.get(path, path)
 
 
-def mount(app: FastAPI) -> None:
-    """Register every room."""
-    for router in _ROOMS:
-        app.include_router(router)
+def mount(app: FastAPI, *more: APIRouter) -> None:
+    """Register every room; their routes stand in one flat table."""
+    for router in (*ROOMS, *more):
+        app.router.routes.extend(router.routes)
 
 
 def openapi_with_aliases(app: FastAPI) -> dict[str, Any]:
@@ -50,12 +57,35 @@ def openapi_with_aliases(app: FastAPI) -> dict[str, Any]:
             description=app.description,
             routes=app.routes,
         )
+        schema.setdefault("components", {})["securitySchemes"] = {"bearer": _BEARER}
         paths: dict[str, Any] = schema["paths"]
+        _declare_policies(app, paths)
         for path in list(paths):
             for alias in _aliases_of(path):
                 paths[alias] = _alias(deepcopy(paths[path]), alias)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _declare_policies(app: FastAPI, paths: dict[str, Any]) -> None:
+    """Write into each operation who may call it, and that others are refused."""
+    for route in app.routes:
+        policy = policy_of(route)
+        if not isinstance(route, PolicyRoute) or policy is None or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            operation = paths[route.path_format][method.lower()]
+            if policy.role is None:
+                continue
+            operation["security"] = [{"bearer": []}]
+            operation["x-policy"] = {
+                "role": policy.role,
+                "scope": policy.scope,
+                "owner": policy.owner,
+                "operator": policy.operator,
+            }
+            for status, what in (("401", "Nobody is logged in."), ("403", "Not allowed.")):
+                operation["responses"].setdefault(status, {"description": what})
 
 
 def _aliases_of(path: str) -> list[str]:

@@ -2,68 +2,253 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 import dure
-from dure.aio import AsyncClient
+from dure.aio import AsyncClient, HttpClient
+from dure.calls.settings import data_folder
+from dure.db import schema
+from dure.db.engine import Database, sqlite_url
 from dure.service import api, errors
+from dure.service.auth import service as logins
+from dure.service.auth.gate import Gate
+from dure.service.auth.identities import Identities
+from dure.service.auth.policy import (
+    PolicyRoute,
+    check,
+    check_routes,
+    policy_of,
+    public,
+    public_paths,
+    requires,
+)
+from dure.service.health.endpoints import figures
 from dure.service.kit import pages
-from dure.service.kit.frame import Frame
-from dure.service.kit.state import State
-from dure.service.settings import Settings
+from dure.service.kit.addresses import Addresses
+from dure.service.kit.clock import Clock, SystemClock
+from dure.service.kit.frame import (
+    LOCAL_HOSTS,
+    AddressRate,
+    CallerRate,
+    Caps,
+    Entry,
+    Hosts,
+    SecurityHeaders,
+)
+from dure.service.kit.hot import Hot
+from dure.service.kit.observed import AccessLog, Metrics, Observer
+from dure.service.kit.reload import Reloaded
+from dure.service.kit.secret import Secret
+from dure.service.kit.state import Drain, State
+from dure.service.rates import Limiter
+from dure.service.settings import Settings, is_loopback
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "database_of", "prepare"]
 
 _ABOUT = """An OpenAI-shaped gateway: point any OpenAI client at `/v1`.
 
-With `DURE_API_KEYS` set, send one of the keys as `Authorization: Bearer KEY`. Errors have OpenAI's
-shape everywhere. The paths under *alias* are other names for those above."""
+Send an API key or an access token as `Authorization: Bearer KEY`. Errors have OpenAI's shape
+everywhere. The paths under *alias* are other names for those above."""
+_GZIP_FROM = 2048
+_CHAT = ("/api/v1/chat", "/api/v1/chat/stream")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> FastAPI:
     """Return the application; `settings=None` reads the environment.
 
     Raises:
         InvalidArgumentError: the settings cannot work; all faults are named.
+        StorageError: the access log cannot be opened.
+        InternalError: a route declares no policy.
     """
-    known = settings or Settings.from_environment()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        client = AsyncClient(data=known.data)
-        app.state.dure = State(known, client)
-        try:
-            yield
-        finally:
-            await client.close()
-
+    known = settings or Settings()
+    time = clock or SystemClock()
     app = FastAPI(
         title="dure",
         version=dure.__version__,
         description=_ABOUT,
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan,
+        openapi_url=None,
+        lifespan=lambda one: _lifespan(one, known, time),
     )
+    app.router.route_class = PolicyRoute
+    own = known.dev or is_loopback(known.host)
     errors.install(app)
-    pages.install(app)
-    api.mount(app)
-    app.add_api_route("/api/v1/health", _health_of(known), tags=["health"])
+    pages.install(app, public if own else requires(role="admin", operator=True))
+    api.mount(app, figures(is_open=own))
+    check_routes(app.routes)
     app.openapi = lambda: api.openapi_with_aliases(app)  # type: ignore[method-assign]
-    app.add_middleware(Frame, settings=known, canonical=api.canonical)
+    app.state.metrics, app.state.limits = Metrics(), Reloaded(known)
+    _frame(app, known, time)
     return app
 
 
-def _health_of(settings: Settings):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    async def health() -> dict[str, str]:
-        """Say that the service answers; no internals."""
-        auth = "key" if settings.api_keys else "off (loopback only)"
-        return {"status": "ok", "version": dure.__version__, "auth": auth}
+async def prepare(settings: Settings) -> Path | None:
+    """Bring the database up to date before anything listens.
 
-    return health
+    Returns:
+        Where the first-start token lies, while nobody can log in.
+
+    Raises:
+        StorageError, StoreVersionError, InvalidArgumentError: the database cannot be used.
+    """
+    data = data_folder(settings.data)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = database_of(settings)
+    try:
+        await schema.ensure(database)
+        await logins.prepare(database, SystemClock(), off=settings.auth == "off")
+        return await logins.first_start(database, data, SystemClock(), off=settings.auth == "off")
+    finally:
+        await database.close()
+
+
+def _frame(app: FastAPI, settings: Settings, clock: Clock) -> None:
+    """Put the layers around the router: the last one added is the outermost."""
+    limiter, limits = Limiter(), app.state.limits
+
+    def rates(scope: Scope) -> Iterator[tuple[str, str]]:
+        subject = scope["state"].get("subject")
+        if subject is None:
+            return
+        if limits.rate_caller is not None:
+            yield limits.rate_caller, subject.principal
+        if subject.rate is not None:
+            yield subject.rate, f"own:{subject.principal}"
+        if limits.rate_chat is not None and scope["path"] in _CHAT:
+            yield limits.rate_chat, f"chat:{subject.principal}"
+
+    app.add_middleware(Hot, routes=app.routes, check=_checked)
+    app.add_middleware(CallerRate, rates=rates, limiter=limiter)
+    app.add_middleware(
+        Gate,
+        settings=settings,
+        identities=lambda: app.state.identities,
+        is_public=public_paths(app.routes),
+    )
+    app.add_middleware(AddressRate, rate=lambda: limits.rate_address, limiter=limiter)
+    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM, compresslevel=4)
+    app.add_middleware(SecurityHeaders)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key"],
+            expose_headers=["x-request-id", "x-usage-warning", "retry-after"],
+        )
+    app.add_middleware(Caps, body=settings.max_body_bytes, headers=settings.max_header_bytes)
+    app.add_middleware(Hosts, allowed=_hosts(settings), canonical=api.canonical)
+    log = AccessLog(settings.access_log)
+    observer = Observer(log, app.state.metrics, lambda: clock.now().isoformat())
+    app.state.access_log = log
+    app.add_middleware(Entry, observer=observer, addresses=Addresses(settings.trusted_proxies))
+
+
+def _checked(route: BaseRoute, scope: Scope) -> None:
+    policy = policy_of(route)
+    assert policy is not None  # check_routes saw it
+    check(policy, scope["state"].get("subject"))
+
+
+def _hosts(settings: Settings) -> frozenset[str] | None:
+    """Return the names that may be asked for; None: any."""
+    if settings.allowed_hosts:
+        return frozenset(name.lower() for name in settings.allowed_hosts) | LOCAL_HOSTS
+    return LOCAL_HOSTS if is_loopback(settings.host) and settings.auth == "off" else None
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """Open everything, give the app its state, close it all in the reverse order."""
+    data = data_folder(settings.data)
+    async with AsyncExitStack() as stack:
+        stack.callback(app.state.access_log.close)
+        client = AsyncClient(data=data, policy=settings.policies)
+        stack.push_async_callback(client.close)
+        database = database_of(settings)
+        stack.push_async_callback(database.close)
+        await schema.ensure(database)
+        given = settings.secret_key
+        secret = Secret.of(None if given is None else given.get_secret_value(), data)
+        state = State(settings, data, client, database, secret, clock, Drain())
+        app.state.dure = state
+        off = settings.auth == "off"
+        await logins.prepare(database, clock, off=off)
+        await logins.first_start(database, data, clock, off=off)
+        http = await stack.enter_async_context(HttpClient(timeout=5.0))
+        identities = Identities(state, http)
+        app.state.identities = identities
+        app.state.logins = logins.Logins(state, identities)
+        stack.callback(app.state.logins.close)
+        await stack.enter_async_context(_hears_hangup(app))
+        await stack.enter_async_context(_every(60.0, identities.write_used))
+        yield
+
+
+def database_of(settings: Settings) -> Database:
+    """Return the database: the one that was named, or a file in the data folder."""
+    url = settings.database_url
+    if url is not None:
+        return Database(
+            url.get_secret_value(), schema=settings.database_schema, pool=settings.database_pool
+        )
+    data = data_folder(settings.data)
+    return Database(sqlite_url(data / "service.db"), pool=settings.database_pool)
+
+
+@asynccontextmanager
+async def _every(seconds: float, work) -> AsyncIterator[None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Do something now and then, and once more at the end; what fails is tried next time."""
+
+    async def run() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            with contextlib.suppress(dure.DureError):
+                await work()
+
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        with contextlib.suppress(dure.DureError):
+            await work()
+
+
+@asynccontextmanager
+async def _hears_hangup(app: FastAPI) -> AsyncIterator[None]:
+    """Read rates, policies and callers anew on SIGHUP, where this thread gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def reload() -> None:
+        app.state.limits.again()
+        app.state.identities.forget()
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def __getattr__(name: str) -> object:

@@ -1,20 +1,52 @@
-"""Errors on the wire: OpenAI's shape everywhere."""
+"""Errors on the wire: OpenAI's shape everywhere, and the request's id in each."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from dure.errors import DureError, InvalidArgumentError, InvalidModelError, NotFoundError
 from dure.integrations.fastapi import error_body, reply_of
 
-__all__ = ["body_of", "error_body", "install"]
+__all__ = [
+    "ConflictError",
+    "ForbiddenError",
+    "NotAuthenticatedError",
+    "answer_of",
+    "body_of",
+    "error_body",
+    "install",
+]
 
 _OPENAI_SHAPED = ("/v1/", "/api/v1/chat/completions", "/api/v1/embeddings")
+_logger = logging.getLogger("dure.service")
+
+
+class NotAuthenticatedError(DureError):
+    """No credential, or none that is good; which of the two is not told."""
+
+    default_code = "invalid_api_key"
+    default_http_status = 401
+
+
+class ForbiddenError(DureError):
+    """The caller is known and may not do this."""
+
+    default_code = "forbidden"
+    default_http_status = 403
+
+
+class ConflictError(DureError):
+    """It is there already, or changed meanwhile."""
+
+    default_code = "already_exists"
+    default_http_status = 409
 
 
 def body_of(error: DureError) -> dict[str, Any]:
@@ -29,6 +61,18 @@ def as_openai(error: DureError) -> DureError:
     return NotFoundError(str(error), code="model_not_found")
 
 
+def answer_of(error: DureError, scope: Scope) -> JSONResponse:
+    """Return the whole answer for one of our errors; for the frame and for raw routes."""
+    if scope["path"].startswith(_OPENAI_SHAPED):
+        error = as_openai(error)
+    status, body, headers = reply_of(error)
+    if isinstance(error, NotAuthenticatedError):
+        headers["www-authenticate"] = "Bearer"
+    if error.code in {"limit_exceeded", "request_exceeds_limit", "request_exceeds_rate"}:
+        headers["x-should-retry"] = "false"
+    return JSONResponse(_with_id(body, scope), status, headers)
+
+
 def install(app: FastAPI) -> None:
     """Make the app answer every error in this shape."""
     app.add_exception_handler(DureError, _dure_error)
@@ -38,18 +82,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown_error)
 
 
+def _with_id(body: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    request_id = scope.get("state", {}).get("request_id")
+    if request_id is not None:
+        body["error"]["request_id"] = request_id
+    return body
+
+
 async def _dure_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DureError)
-    if request.scope["path"].startswith(_OPENAI_SHAPED):
-        error = as_openai(error)
-    status, body, headers = reply_of(error)
-    return JSONResponse(body, status, headers)
+    if error.http_status >= 500:
+        _logger.warning("request failed", extra=_facts(request, error))
+    return answer_of(error, request.scope)
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     body = error_body(error.status_code, str(error.detail))
-    return JSONResponse(body, error.status_code, error.headers)
+    return JSONResponse(_with_id(body, request.scope), error.status_code, error.headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -58,16 +108,23 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     where = ".".join(str(part) for part in first["loc"][1:]) or "body"
     status = 400 if request.scope["path"].startswith(_OPENAI_SHAPED) else 422
     message = f"{where}: {first['msg']}"
-    return JSONResponse(error_body(status, message, code=first["type"], param=where), status)
+    body = error_body(status, message, code=first["type"], param=where)
+    return JSONResponse(_with_id(body, request.scope), status)
 
 
-async def _too_deep(_request: Request, _error: Exception) -> JSONResponse:
+async def _too_deep(request: Request, _error: Exception) -> JSONResponse:
     """Answer for a body that could be read and then not be written for the provider."""
     code = InvalidArgumentError.default_code
-    return JSONResponse(
-        error_body(400, "the body is nested too deep", code=code, param="body"), 400
-    )
+    body = error_body(400, "the body is nested too deep", code=code, param="body")
+    return JSONResponse(_with_id(body, request.scope), 400)
 
 
-async def _unknown_error(_request: Request, _error: Exception) -> JSONResponse:
-    return JSONResponse(error_body(500, "Internal error; the log has it.", code="internal"), 500)
+async def _unknown_error(request: Request, error: Exception) -> JSONResponse:
+    _logger.error("internal error", exc_info=error, extra=_facts(request, error))
+    body = error_body(500, "Internal error; the log has it.", code="internal")
+    return JSONResponse(_with_id(body, request.scope), 500)
+
+
+def _facts(request: Request, error: Exception) -> dict[str, object]:
+    found = {"request_id": getattr(request.state, "request_id", None)}
+    return found | {"error": type(error).__name__, "path": request.scope["path"]}

@@ -1,48 +1,229 @@
-"""The service's settings: from `dure serve`, from `DURE_*`, with every fault named at once."""
+"""The service's settings: arguments, `DURE_*`, `*_FILE`, `.env`, YAML; every fault named at once.
+
+Order, first wins: arguments; environment variables; files named by `DURE_NAME_FILE`; `.env` in the
+working folder; the YAML file named by `DURE_SETTINGS`; defaults.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from dure.errors import InvalidArgumentError
+from dure.service.rates import parse_rate
 
-__all__ = ["Settings", "is_loopback"]
+__all__ = ["Issuer", "Settings", "is_loopback"]
+
+Role = Literal["viewer", "user", "admin"]
+Asymmetric = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"
+]
+_LIST = NoDecode  # split at commas here, not read as JSON
+_MOST_FILE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Issuer(BaseModel):
+    """Somebody else who says who a caller is: an OIDC provider, or a neighbour's signed tokens.
+
+    Attributes:
+        name: Ours, in the address of a browser login.
+        issuer: The `iss` that its tokens carry, to the letter.
+        audience: The `aud` they must carry; a `legacy` issuer may have none.
+        algorithm: The one it signs with; what a token's header says is never followed.
+        jwks_url: Where its keys are; None: by discovery below `issuer`.
+        public_key: PEM, in the place of a JWKS.
+        secret: The shared secret of a `legacy` issuer with HS256, 32 bytes or more.
+        kind: `oidc`, or `legacy`: `iss`, `aud` and `iat` may be missing, at most an hour old.
+        client_id: Must be its `azp` where a token has one; roles of this client count, too.
+        org: Tenant its users join.
+        roles: Its role names -> ours; ours mean themselves.
+        default_role: Of a user without any; None lets them in nowhere.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
+    issuer: str = Field(min_length=1, max_length=255)
+    audience: str | None = None
+    algorithm: Asymmetric | Literal["HS256"] = "RS256"
+    jwks_url: str | None = None
+    public_key: str | None = None
+    secret: SecretStr | None = None
+    kind: Literal["oidc", "legacy"] = "oidc"
+    client_id: str | None = None
+    org: str = "default"
+    roles: dict[str, Role] = {}
+    default_role: Role | None = None
+
+    def faults(self) -> list[str]:
+        """Return what cannot work."""
+        found = []
+        at = f"issuer {self.name}"
+        if self.kind == "oidc" and self.audience is None:
+            found.append(f"{at} has no audience")
+        if self.algorithm == "HS256":
+            if self.kind != "legacy":
+                found.append(f"{at}: HS256 is for a legacy issuer only")
+            if self.secret is None or len(self.secret.get_secret_value().encode()) < 32:
+                found.append(f"{at} needs a secret of 32 bytes or more for HS256")
+        elif self.secret is not None:
+            found.append(f"{at} has a secret, which {self.algorithm} does not use")
+        for name in ("issuer", "jwks_url"):
+            url = getattr(self, name)
+            fetched = self.algorithm != "HS256" and self.public_key is None
+            if url is not None and (name == "jwks_url" or (fetched and not self.jwks_url)):
+                found += [f"{at}: {name} is not https"] if not _safe_url(url) else []
+        return found
+
+
+class Settings(BaseSettings):
     """How the service runs. Immutable; its repr shows no secret.
 
     Attributes:
-        dev: Development preset: Swagger UI and ReDoc without a key. Loopback only.
+        dev: Development preset: API pages without login. Loopback only; skips no login.
         host: Address to bind.
         port: Port to bind; 0 takes a free one.
-        data: Data folder: ledger and stores.
-        api_keys: Secrets of callers, sent as `Authorization: Bearer`. Empty: login is skipped,
-            which is allowed on the loopback interface only.
+        data: Data folder: ledger, stores, database.
+        database_url: `postgresql://...`; None: `service.db` in the data folder.
+        database_schema: PostgreSQL schema of our tables, to share a database with others.
+        database_pool: Connections of one process.
+        auth: `off` skips login, on the loopback interface only.
+        api_keys: Secrets of programs, each a user of the tenant `default`.
+        secret_key: What all secrets of the service are derived from, 32 characters or more; None:
+            made once, in the user's configuration folder.
+        issuers: Who else may say who a caller is.
+        allowed_hosts: Names by which the service may be asked; empty: any, on the loopback
+            interface only local ones.
+        cors_origins: Pages elsewhere that may call, for example `https://portal.example`.
+        trusted_proxies: Addresses whose `X-Forwarded-For` counts.
         chat_model: Model of `/chat` where the request names none. `gpt-4-turbo` is what the
             example of the HTTP interface names; `gpt-4o-mini` answers for 1/50 of its price.
         embed_model: Model of `/embed`.
+        policies: File with policies of services.
         max_body_bytes: A larger request body gets 413.
+        max_header_bytes: Larger headers get 431.
+        rate_address: Requests of one address; None: any.
+        rate_caller: Requests of one person or key; None: any.
+        rate_chat: Requests of one caller to `/chat` and `/chat/stream`.
+        access_seconds: How long an access token lives.
+        refresh_days: How long a login lives without being used.
+        access_log: `-`: JSON lines on stderr; a path; `off`.
+        drain_seconds: What requests under way have to end once the service is told to stop.
     """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DURE_", frozen=True, extra="ignore", env_ignore_empty=True, env_file=".env"
+    )
 
     dev: bool = False
     host: str = "127.0.0.1"
     port: int = 8000
     data: Path | None = None
-    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    database_url: SecretStr | None = None
+    database_schema: str | None = None
+    database_pool: int = Field(default=5, ge=1, le=100)
+    auth: Literal["on", "off"] = "on"
+    api_keys: Annotated[tuple[str, ...], _LIST] = Field(default=(), repr=False)
+    secret_key: SecretStr | None = None
+    issuers: tuple[Issuer, ...] = ()
+    allowed_hosts: Annotated[tuple[str, ...], _LIST] = ()
+    cors_origins: Annotated[tuple[str, ...], _LIST] = ()
+    trusted_proxies: Annotated[tuple[str, ...], _LIST] = ()
     chat_model: str = "gpt-4-turbo"
     embed_model: str = "text-embedding-ada-002"
-    max_body_bytes: int = 32 * 1024 * 1024
+    policies: Path | None = None
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    max_header_bytes: int = Field(default=32 * 1024, ge=1024)
+    rate_address: str | None = None
+    rate_caller: str | None = None
+    rate_chat: str | None = "10/minute"
+    access_seconds: int = Field(default=900, ge=60, le=86_400)
+    refresh_days: int = Field(default=30, ge=1, le=365)
+    access_log: str = "-"
+    drain_seconds: int = Field(default=30, ge=0, le=3600)
 
-    def __post_init__(self) -> None:
-        faults = []
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - each has its own type
+        """Read and check everything.
+
+        Raises:
+            InvalidArgumentError: naming all that is wrong, and no secret.
+        """
+        try:
+            super().__init__(**given)
+        except ValidationError as wrong:
+            raise InvalidArgumentError("; ".join(_told(wrong)), argument="settings") from None
+        except SettingsError as wrong:  # a value that should be JSON; its text names the field only
+            raise InvalidArgumentError(str(wrong), argument="settings") from None
+        faults = self._faults()
+        if faults:
+            raise InvalidArgumentError("; ".join(faults), argument="settings")
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic-settings'
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del file_secret_settings
+        files, yaml = _Files(settings_cls), _Yaml(settings_cls)
+        return init_settings, env_settings, files, dotenv_settings, yaml
+
+    @field_validator("api_keys", "allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(filter(None, (part.strip() for part in value.split(","))))
+
+    def _faults(self) -> list[str]:
+        faults = self._faulty_texts() + self._faulty_issuers()
         if not 0 <= self.port <= 65535:
             faults.append(f"port {self.port} is not from 0 to 65535")
+        secret = self.secret_key
+        if secret is not None and len(secret.get_secret_value()) < 32:
+            faults.append("DURE_SECRET_KEY has less than 32 characters")
+        for name in ("rate_address", "rate_caller", "rate_chat"):
+            text = getattr(self, name)
+            if text is not None and parse_rate(text) is None:
+                faults.append(f'{name} {text!a} is no rate like "10/minute"')
+        if "*" in self.cors_origins:
+            faults.append("cors_origins names origins, never *: cookies travel with them")
+        for address in self.trusted_proxies:
+            if not _is_network(address):
+                faults.append(f"trusted proxy {address!a} is no address")
+        if not is_loopback(self.host):
+            if self.dev:
+                faults.append(f"--dev is for the loopback interface only, not for {self.host}")
+            if self.auth == "off":
+                faults.append(f"DURE_AUTH=off is for the loopback interface only: not {self.host}")
+        return faults
+
+    def _faulty_issuers(self) -> list[str]:
+        faults = [fault for issuer in self.issuers for fault in issuer.faults()]
+        faults += [
+            f"two issuers have one {attribute}"
+            for attribute in ("name", "issuer")
+            if len({getattr(one, attribute) for one in self.issuers}) != len(self.issuers)
+        ]
+        return faults
+
+    def _faulty_texts(self) -> list[str]:
+        faults = []
         if any(len(key) < 16 for key in self.api_keys):
             faults.append("DURE_API_KEYS holds a key of less than 16 characters")
         if not all("!" <= sign <= "~" for key in self.api_keys for sign in key):
@@ -52,58 +233,113 @@ class Settings:
             )
         for name in ("host", "chat_model", "embed_model"):
             value = getattr(self, name)
-            if not value.isascii() or not value.isprintable():
+            if not value.isascii() or not value.isprintable() or not value:
                 faults.append(f"{name} {value!a} holds what no such name can")
-        if not is_loopback(self.host):
-            if self.dev:
-                faults.append(f"--dev is for the loopback interface only, not for {self.host}")
-            if not self.api_keys:
-                faults.append(
-                    f"{self.host} is not the loopback interface: set DURE_API_KEYS, or bind to "
-                    "127.0.0.1"
-                )
-        if faults:
-            raise InvalidArgumentError("; ".join(faults), argument="settings")
-
-    @classmethod
-    def from_environment(
-        cls, environment: Mapping[str, str] | None = None, **given: object
-    ) -> Settings:
-        """Read `DURE_DEV HOST PORT DATA API_KEYS CHAT_MODEL EMBED_MODEL`; `given` wins.
-
-        Raises:
-            InvalidArgumentError: naming everything that is wrong.
-        """
-        known = os.environ if environment is None else environment
-        values: dict[str, object] = {}
-        for name in ("host", "chat_model", "embed_model"):
-            if text := known.get(f"DURE_{name.upper()}"):
-                values[name] = text
-        if text := known.get("DURE_DATA"):
-            values["data"] = Path(text)
-        if text := known.get("DURE_API_KEYS"):
-            values["api_keys"] = tuple(filter(None, (key.strip() for key in text.split(","))))
-        if text := known.get("DURE_PORT"):
-            if not text.isdigit():
-                raise InvalidArgumentError(f"DURE_PORT is {text!r}", argument="settings")
-            values["port"] = int(text)
-        values["dev"] = known.get("DURE_DEV", "").lower() in {"1", "true", "yes"}
-        return cls(**{**values, **given})  # type: ignore[arg-type]
+        return faults
 
     def to_environment(self) -> dict[str, str]:
-        """Return what `from_environment` reads back in a worker; keys stay where they are."""
+        """Return what a worker reads back; secrets stay where they are."""
         found = {
             "DURE_DEV": "1" if self.dev else "0",
             "DURE_HOST": self.host,
             "DURE_PORT": str(self.port),
-            "DURE_CHAT_MODEL": self.chat_model,
-            "DURE_EMBED_MODEL": self.embed_model,
         }
         return found | ({"DURE_DATA": str(self.data)} if self.data else {})
 
 
+class _Files(PydanticBaseSettingsSource):
+    """Reads what `DURE_NAME_FILE` names, as containers hand secrets over."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401
+        """Return the text of the file, if one is named."""
+        del field
+        path = os.environ.get(f"DURE_{field_name.upper()}_FILE")
+        return (_text_of(Path(path)).strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the files say."""
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+class _Yaml(PydanticBaseSettingsSource):
+    """Reads the YAML file that `DURE_SETTINGS` names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401
+        """Not used: the file is read as a whole."""
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the mapping of the file.
+
+        Raises:
+            InvalidArgumentError: it is no mapping, or has names that are no settings.
+        """
+        path = os.environ.get("DURE_SETTINGS")
+        if not path:
+            return {}
+        import yaml
+
+        text = _text_of(Path(path))
+        try:
+            if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+                raise InvalidArgumentError(f"{path}: aliases are not taken", argument="settings")
+            found = yaml.safe_load(text)
+        except yaml.YAMLError as wrong:
+            where = getattr(wrong, "problem_mark", None)
+            line = f" line {where.line + 1}" if where else ""
+            raise InvalidArgumentError(f"{path}{line} is no YAML", argument="settings") from None
+        if not isinstance(found, Mapping):
+            raise InvalidArgumentError(f"{path} is no mapping of settings", argument="settings")
+        unknown = sorted(set(map(str, found)) - set(self.settings_cls.model_fields))
+        if unknown:
+            raise InvalidArgumentError(
+                f"{path} has no settings {', '.join(unknown)}", argument="settings"
+            )
+        return dict(found)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MOST_FILE:
+            raise InvalidArgumentError(f"{path} is larger than 1 MiB", argument="settings")
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InvalidArgumentError(f"{path} cannot be read", argument="settings") from None
+
+
+def _told(wrong: ValidationError) -> list[str]:
+    """Return one line per fault; what was given is not repeated, it may be a secret."""
+    return [
+        f"DURE_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+        for one in wrong.errors(include_input=False, include_url=False)
+    ]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _safe_url(url: str) -> bool:
+    """Whether keys may come from there: https, or this machine itself."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
 def is_loopback(host: str) -> bool:
-    """Say whether an address is this machine's own."""
+    """Whether an address is this machine's own."""
     if host == "localhost":
         return True
     try:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
-from dure.service.kit.bill import bill
-from dure.service.kit.sse import event_stream
+from dure.service.auth.policy import PolicyRoute, requires
+from dure.service.auth.subject import Who, subject_of
+from dure.service.calling import call_of, check_model
+from dure.service.kit.bill import JSON, bill
+from dure.service.kit.hot import hot
+from dure.service.kit.sse import EventStream
 from dure.service.kit.state import state_of
 
 from . import service
 from .schemas import ChatRequest, ChatResponse
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], route_class=PolicyRoute)
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -51,35 +54,46 @@ _BODY: dict[str, Any] = {
 
 
 @router.post("/v1/chat/completions", openapi_extra=_BODY)
+@requires(role="user", scope="chat")
+@hot
 async def create_completion(request: Request) -> Response:
     """Answer as OpenAI does, streamed or whole.
 
     Every parameter of OpenAI's API, and any other of the provider's, is passed on as it is.
     """
+    who = subject_of(request)
     body = service.parse(await request.body())
+    check_model(who, body["model"])
     client = state_of(request).client
+    call = call_of(who, request.scope)
     if body.get("stream"):
-        return event_stream(await service.openai_events(client, body))
-    answer = await client.chat.completions.create(**body)
-    return JSONResponse(answer.to_dict(), headers=bill(answer.dure))
+        return EventStream(await service.openai_events(client, body, call))
+    answer = await client.chat.completions.create(**body, dure=call)
+    return Response(answer.raw().content, headers=bill(answer.dure, request.scope), media_type=JSON)
 
 
 @router.post("/api/v1/chat")
-async def chat(asked: ChatRequest, request: Request, response: Response) -> ChatResponse:
+@requires(role="user", scope="chat")
+async def chat(who: Who, asked: ChatRequest, request: Request, response: Response) -> ChatResponse:
     """Answer whole. Without `model` the service's setting `DURE_CHAT_MODEL` is asked.
 
     The headers `x-dure-model`, `x-dure-cost-usd` and `x-dure-attempts` say who answered, for what.
     """
     state = state_of(request)
-    answer = await service.answer(state.client, asked, state.settings)
-    response.headers.update(bill(answer.dure))
+    check_model(who, service.model_of(asked, state.settings))
+    call = call_of(who, request.scope)
+    answer = await service.answer(state.client, asked, state.settings, call)
+    response.headers.update(bill(answer.dure, request.scope))
     return ChatResponse(response=answer.choices[0].message.content or "")
 
 
 @router.post("/api/v1/chat/stream")
-async def chat_stream(asked: ChatRequest, request: Request) -> Response:
+@requires(role="user", scope="chat")
+async def chat_stream(who: Who, asked: ChatRequest, request: Request) -> Response:
     """Answer in pieces, as server-sent events. Without `model`: `DURE_CHAT_MODEL`, as `/chat`."""
     state = state_of(request)
-    found = event_stream(await service.pieces(state.client, asked, state.settings))
-    found.headers["x-dure-model"] = service.model_of(asked, state.settings)
-    return found
+    model = service.model_of(asked, state.settings)
+    check_model(who, model)
+    call = call_of(who, request.scope)
+    pieces = await service.pieces(state.client, asked, state.settings, call)
+    return EventStream(pieces, {"x-dure-model": model})

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
+from dure._core.catalog import canonical
 from dure.aio import AsyncClient
+from dure.calls import Call
 from dure.calls.parameters import split_body
 from dure.calls.replies import ChatCompletion
 from dure.errors import DureError, InvalidArgumentError
-from dure.models import MODEL_CATALOG
 from dure.service.errors import body_of
 from dure.service.kit import sse
 from dure.service.kit.body import read_object
@@ -38,18 +39,20 @@ def parse(body: bytes) -> dict[str, Any]:
     return split_body(value, "chat.completions")
 
 
-async def openai_events(client: AsyncClient, body: dict[str, Any]) -> AsyncIterator[bytes]:
-    """Open a stream, then give its events in OpenAI's framing.
+async def openai_events(
+    client: AsyncClient, body: dict[str, Any], call: Call
+) -> AsyncGenerator[bytes]:
+    """Open a stream, then give its events in OpenAI's framing, as they came.
 
     What fails before the first event is raised here, so it gets its own status; what fails later
     is an `error` event, and the stream then ends without `[DONE]`.
     """
-    stream = await client.chat.completions.create(**body)
+    stream = await client.chat.completions.create(**body, dure=call)
 
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes]:
         try:
-            async for chunk in stream:
-                yield b"data: " + json.dumps(chunk.to_dict(), ensure_ascii=False).encode() + b"\n\n"
+            while pieces := await stream.take():
+                yield b"".join([b"data: %b\n\n" % piece for piece in pieces])
         except DureError as error:
             yield b"data: " + json.dumps(body_of(error), ensure_ascii=False).encode() + b"\n\n"
             return
@@ -60,24 +63,34 @@ async def openai_events(client: AsyncClient, body: dict[str, Any]) -> AsyncItera
     return events()
 
 
-async def answer(client: AsyncClient, request: ChatRequest, settings: Settings) -> ChatCompletion:
+async def answer(
+    client: AsyncClient, request: ChatRequest, settings: Settings, call: Call
+) -> ChatCompletion:
     """Return the answer, whole."""
-    found: ChatCompletion = await client.chat.completions.create(**_body(request, settings))
+    found: ChatCompletion = await client.chat.completions.create(
+        **_body(request, settings), dure=call
+    )
     return found
 
 
 def model_of(request: ChatRequest, settings: Settings) -> str:
-    """Return the model that is asked, under the catalogue's name."""
-    return MODEL_CATALOG[request.model or settings.chat_model].model_id
+    """Return the model that is asked, under the catalogue's name.
+
+    Raises:
+        InvalidModelError: there is no such model.
+    """
+    return canonical(request.model or settings.chat_model)
 
 
 async def pieces(
-    client: AsyncClient, request: ChatRequest, settings: Settings
-) -> AsyncIterator[bytes]:
+    client: AsyncClient, request: ChatRequest, settings: Settings, call: Call
+) -> AsyncGenerator[bytes]:
     """Open a stream, then give one event per piece of text; it ends by closing."""
-    stream = await client.chat.completions.create(**_body(request, settings), stream=True)
+    stream = await client.chat.completions.create(
+        **_body(request, settings), stream=True, dure=call
+    )
 
-    async def events() -> AsyncIterator[bytes]:
+    async def events() -> AsyncGenerator[bytes]:
         try:
             async for chunk in stream:
                 if chunk.choices and (text := chunk.choices[0].delta.content):

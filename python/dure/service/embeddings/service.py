@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dure.aio import AsyncClient
+from dure.calls import Call
 from dure.calls.parameters import split_body
 from dure.calls.replies import CreateEmbeddingResponse
 from dure.errors import InvalidArgumentError
@@ -11,11 +14,11 @@ from dure.service.settings import Settings
 
 from .schemas import EmbedRequest
 
-__all__ = ["complete", "embed"]
+__all__ = ["embed", "parse"]
 
 
-async def complete(client: AsyncClient, body: bytes) -> CreateEmbeddingResponse:
-    """Return the provider's answer to an OpenAI-shaped body.
+def parse(body: bytes) -> dict[str, Any]:
+    """Read an OpenAI-shaped body into arguments.
 
     Raises:
         InvalidArgumentError: it is no JSON object with a model and an input, or it names one of our
@@ -25,13 +28,16 @@ async def complete(client: AsyncClient, body: bytes) -> CreateEmbeddingResponse:
     for name in ("model", "input"):
         if not value.get(name):
             raise InvalidArgumentError(f"you must provide a {name} parameter", argument=name)
-    return await client.embeddings.create(**split_body(value, "embeddings"))
+    return split_body(value, "embeddings")
 
 
 async def embed(
-    client: AsyncClient, request: EmbedRequest, settings: Settings
+    client: AsyncClient, request: EmbedRequest, settings: Settings, call: Call
 ) -> CreateEmbeddingResponse:
     """Return one vector per text, as numbers."""
     return await client.embeddings.create(
-        model=request.model or settings.embed_model, input=request.texts, encoding_format="float"
+        model=request.model or settings.embed_model,
+        input=request.texts,
+        encoding_format="float",
+        dure=call,
     )

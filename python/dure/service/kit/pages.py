@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from importlib.resources import files
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from dure.errors import MissingExtraError
 
 __all__ = ["install"]
+
+_Page = Callable[..., Awaitable[Response]]
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -26,11 +30,32 @@ _POLICY = (
 )
 
 
-def install(app: FastAPI) -> None:
-    """Add `/docs` and `/redoc` with their scripts under `/docs/assets`."""
-    app.add_api_route("/docs", _swagger, include_in_schema=False)
-    app.add_api_route("/redoc", _redoc, include_in_schema=False)
-    app.add_api_route("/docs/assets/{name}", _asset, include_in_schema=False)
+def install(app: FastAPI, declare: Callable[[_Page], _Page]) -> None:
+    """Add `/docs`, `/redoc`, their scripts under `/docs/assets`, and `/openapi.json`.
+
+    `declare` says who may see them.
+    """
+
+    async def schema() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    for path, page in (
+        ("/docs", _swagger),
+        ("/redoc", _redoc),
+        ("/docs/assets/{name}", _asset),
+        ("/openapi.json", schema),
+    ):
+        app.add_api_route(path, declare(_fresh(page)), include_in_schema=False)
+
+
+def _fresh(page: _Page) -> _Page:
+    """Return a function of its own, so that two apps may declare differently."""
+
+    @wraps(page)
+    async def found(**given: str) -> Response:
+        return await page(**given)
+
+    return found
 
 
 async def _swagger() -> HTMLResponse:

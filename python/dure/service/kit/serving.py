@@ -20,6 +20,8 @@ from typing import NoReturn
 import uvicorn
 
 from dure.errors import UnavailableError
+from dure.service.kit import logs
+from dure.service.settings import Settings
 
 __all__ = ["DrainingServer", "Workers", "leave"]
 
@@ -57,9 +59,17 @@ class DrainingServer(uvicorn.Server):
                 return
         if self.should_exit:
             self.force_exit = True
+        self._not_ready()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._told.set)
         super().handle_exit(sig, frame)
+
+    def _not_ready(self) -> None:
+        """Let `/health/ready` say that no more requests are welcome."""
+        state = getattr(getattr(self.config, "loaded_app", None), "state", None)
+        known = getattr(state, "dure", None)
+        if known is not None:
+            known.drain.begun = True
 
     async def main_loop(self) -> None:
         """Tick ten times a second as uvicorn does, but hear at once that it is to stop."""
@@ -97,6 +107,7 @@ class Workers:
     def __init__(self, config: uvicorn.Config, listener: socket.socket, count: int) -> None:
         self._config, self._listener = config, listener
         self._spawn = multiprocessing.get_context("spawn")
+        signal.signal(signal.SIGHUP, self._pass_on)
         self._running = [self._start() for _ in range(count)]
 
     def run(self) -> None:
@@ -113,6 +124,12 @@ class Workers:
             self._listener.listen(0)
         finally:
             self._end()
+
+    def _pass_on(self, sig: int, _frame: FrameType | None) -> None:
+        """Let every worker read its settings anew."""
+        for worker in self._running:
+            if worker.pid is not None and worker.is_alive():
+                os.kill(worker.pid, sig)
 
     def _start(self) -> SpawnProcess:
         worker = self._spawn.Process(target=_work, args=(self._config, self._listener))
@@ -149,7 +166,7 @@ def leave() -> NoReturn:
 
 
 def _work(config: uvicorn.Config, listener: socket.socket) -> None:
-    config.configure_logging()
+    logs.configure(Settings())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         DrainingServer(config, supervised=True).run(sockets=[listener])

@@ -1,26 +1,44 @@
-"""What the whole app shares: its settings and the one client."""
+"""What the whole app shares, opened by the lifespan and closed by it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from dure.aio import AsyncClient
+from dure.db.engine import Database
+from dure.service.kit.clock import Clock
+from dure.service.kit.secret import Secret
 from dure.service.settings import Settings
 
-__all__ = ["State", "state_of"]
+__all__ = ["Drain", "State", "state_of"]
+
+
+class Drain:
+    """Whether the service was told to stop; readers ask, the server sets."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Opened by the lifespan, closed by it."""
+    """Typed state of the app; routes get it by `state_of`."""
 
     settings: Settings
+    data: Path
     client: AsyncClient
+    database: Database
+    secret: Secret
+    clock: Clock
+    drain: Drain
 
 
-def state_of(request: Request) -> State:
+def state_of(connection: HTTPConnection) -> State:
     """Return the app's state."""
-    return cast("State", request.app.state.dure)
+    return cast("State", connection.app.state.dure)

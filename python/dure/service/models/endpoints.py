@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from dure.service.auth.policy import PolicyRoute, requires
+
 from . import service
 from .schemas import ModelListResponse, OpenAIModel, OpenAIModelList
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=PolicyRoute)
 
 
 @router.get("/api/v1/models")
+@requires(role="viewer", scope="models")
 async def list_models() -> ModelListResponse:
     """List the catalogue."""
     return service.catalogue()
 
 
 @router.get("/v1/models", summary="List models as OpenAI does")
+@requires(role="viewer", scope="models")
 async def list_openai_models() -> OpenAIModelList:
     """List the catalogue as OpenAI does."""
     return OpenAIModelList(
@@ -25,6 +29,7 @@ async def list_openai_models() -> OpenAIModelList:
 
 
 @router.get("/v1/models/{model_id:path}", summary="Get one model as OpenAI does")
+@requires(role="viewer", scope="models")
 async def get_openai_model(model_id: str) -> OpenAIModel:
     """Return one model as OpenAI does."""
     return OpenAIModel(id=service.known(model_id).model_id)

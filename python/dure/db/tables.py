@@ -1,0 +1,418 @@
+"""Every table of the service, as ORM rows. Nothing here is lazy: what is not loaded raises."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dure.db.base import Base, Json
+
+__all__ = [
+    "ApiKey",
+    "ApprovalRequestModel",
+    "AuditLogModel",
+    "IdentityModel",
+    "LeaseModel",
+    "LlmCallModel",
+    "MembershipModel",
+    "OpenCallModel",
+    "OrgModel",
+    "OrgTokenPoolModel",
+    "PostedBudgetModel",
+    "PostedLedgerModel",
+    "PromptLabelModel",
+    "PromptTemplateModel",
+    "PromptVersionModel",
+    "ProviderObjectModel",
+    "RefreshTokenModel",
+    "ReportModel",
+    "TokenUsageAlertModel",
+    "UsageDailyModel",
+    "UsageQuarterModel",
+    "UsageStatisticsModel",
+    "UserModel",
+    "UserTokenLimitModel",
+]
+
+_ID = String(64)
+_NAME = String(255)
+
+
+# Who (revision 0001) -----------------------------------------------------------------------------
+
+
+class OrgModel(Base):
+    """A tenant."""
+
+    __tablename__ = "orgs"
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    name: Mapped[str]
+    zone: Mapped[str] = mapped_column(String(64))
+    log_content: Mapped[str] = mapped_column(String(16))  # off | metadata | full
+    created_at: Mapped[datetime]
+
+
+class UserModel(Base):
+    """A person; `operator` runs the whole installation."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    email: Mapped[str | None]
+    name: Mapped[str]
+    password_hash: Mapped[str | None]
+    zone: Mapped[str] = mapped_column(String(64))
+    operator: Mapped[bool]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class IdentityModel(Base):
+    """How a person is known to an issuer; an e-mail address never links two."""
+
+    __tablename__ = "identities"
+
+    issuer: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    subject: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    user_id: Mapped[str] = mapped_column(_ID, ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime]
+
+
+class MembershipModel(Base):
+    """A person's role in a tenant."""
+
+    __tablename__ = "memberships"
+
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(_ID, ForeignKey("users.id"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+
+
+class RefreshTokenModel(Base):
+    """A login: one family of refresh tokens, of which the newest counts."""
+
+    __tablename__ = "refresh_tokens"
+
+    family: Mapped[str] = mapped_column(_ID, primary_key=True)
+    user_id: Mapped[str] = mapped_column(_ID, ForeignKey("users.id"), index=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    counter: Mapped[int]
+    rotated_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    revoked_at: Mapped[datetime | None]
+
+
+class ApiKey(Base):
+    """A secret a program sends; only its HMAC is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    owner_id: Mapped[str] = mapped_column(_ID, ForeignKey("users.id"), index=True)
+    name: Mapped[str]
+    mac: Mapped[str] = mapped_column(String(64))
+    service_account: Mapped[bool]
+    role: Mapped[str] = mapped_column(String(16))
+    scopes: Mapped[list[str]]
+    models: Mapped[list[str]]
+    addresses: Mapped[list[str]]
+    rate: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class AuditLogModel(Base):
+    """What was done, by whom: append-only, each row sealed with the one before it."""
+
+    __tablename__ = "audit_log"
+
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    mac: Mapped[str] = mapped_column(String(64))
+
+
+class LeaseModel(Base):
+    """Who does a periodic job now, in the whole fleet."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(_ID, primary_key=True)
+    holder: Mapped[str] = mapped_column(_ID)
+    until: Mapped[datetime]
+
+
+# What was spent, what may be (revision 0002) -----------------------------------------------------
+
+
+class PostedLedgerModel(Base):
+    """How far a process's ledger file was taken over."""
+
+    __tablename__ = "posted_ledgers"
+
+    host: Mapped[str] = mapped_column(_ID, primary_key=True)  # whose data folder
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    records: Mapped[int]
+    bytes: Mapped[int]
+
+
+class PostedBudgetModel(Base):
+    """What a ledger's number of a budget means."""
+
+    __tablename__ = "posted_budgets"
+
+    host: Mapped[str] = mapped_column(_ID, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    scope: Mapped[str]
+    unit: Mapped[str] = mapped_column(String(16))
+    maximum: Mapped[int]
+
+
+class OpenCallModel(Base):
+    """What a hold said, until it ends."""
+
+    __tablename__ = "open_calls"
+
+    host: Mapped[str] = mapped_column(_ID, primary_key=True)  # whose data folder
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hold: Mapped[dict[str, Any]]
+
+
+class LlmCallModel(Base):
+    """One attempt as it ended, or a correction of one; money in pico-dollars."""
+
+    __tablename__ = "llm_calls"
+    __table_args__ = (
+        Index("ix_llm_calls_hold", "host", "hold_epoch", "hold_seq"),
+        Index("ix_llm_calls_org_id_reserved_us", "org_id", "reserved_us"),
+        Index("ix_llm_calls_user_id_reserved_us", "user_id", "reserved_us"),
+        Index("ix_llm_calls_org_id_conversation", "org_id", "conversation"),
+    )
+
+    host: Mapped[str] = mapped_column(_ID, primary_key=True)  # whose data folder
+    epoch: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hold_epoch: Mapped[int]
+    hold_seq: Mapped[int]
+    type: Mapped[str] = mapped_column(String(16))
+    reserved_us: Mapped[int]
+    done_us: Mapped[int]
+    call_id: Mapped[str]
+    attempt: Mapped[int] = mapped_column(Integer)
+    org_id: Mapped[str] = mapped_column(_NAME)  # kept when the tenant or the person is gone
+    user_id: Mapped[str] = mapped_column(_NAME)
+    api_key_id: Mapped[str] = mapped_column(_NAME)
+    model: Mapped[str]
+    service: Mapped[str]
+    conversation: Mapped[str]
+    scopes: Mapped[list[str]]
+    units: Mapped[dict[str, Any]]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    tokens: Mapped[int]
+    cost_pico: Mapped[int]
+    price_version: Mapped[str] = mapped_column(String(64))
+    flags: Mapped[list[str]]
+
+
+class _Sums:
+    """Sums by time and name: integers, so that any grouping adds up exactly."""
+
+    start_us: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    org_id: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    user_id: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    api_key_id: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    model: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    service: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    calls: Mapped[int]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    tokens: Mapped[int]
+    nano: Mapped[int]
+    pico_rem: Mapped[int]
+
+
+class UsageQuarterModel(_Sums, Base):
+    """Sums by quarter of an hour, UTC: the truth of the other two."""
+
+    __tablename__ = "usage_quarters"
+
+
+class UsageStatisticsModel(_Sums, Base):
+    """Sums by local hour of the tenant."""
+
+    __tablename__ = "usage_statistics"
+    __table_args__ = (Index("ix_usage_statistics_org_id_start_us", "org_id", "start_us"),)
+
+
+class UsageDailyModel(_Sums, Base):
+    """Sums by local day of the tenant; weeks and months add them up."""
+
+    __tablename__ = "usage_daily"
+    __table_args__ = (
+        Index("ix_usage_daily_org_id_start_us", "org_id", "start_us"),
+        Index("ix_usage_daily_org_id_user_id_start_us", "org_id", "user_id", "start_us"),
+    )
+
+
+class UserTokenLimitModel(Base):
+    """A person's monthly maximum in a tenant; `user_id` `*`: the tenant's default."""
+
+    __tablename__ = "user_token_limits"
+
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    max_tokens: Mapped[int]
+    policy: Mapped[str] = mapped_column(String(16))  # block | warn | approval
+    alerts: Mapped[list[int]] = mapped_column(Json)
+    updated_by: Mapped[str] = mapped_column(_ID)
+    updated_at: Mapped[datetime]
+
+
+class OrgTokenPoolModel(Base):
+    """A tenant's shared monthly maximum."""
+
+    __tablename__ = "org_token_pools"
+
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), primary_key=True)
+    max_tokens: Mapped[int]
+    policy: Mapped[str] = mapped_column(String(16))
+    alerts: Mapped[list[int]] = mapped_column(Json)
+    updated_by: Mapped[str] = mapped_column(_ID)
+    updated_at: Mapped[datetime]
+
+
+class TokenUsageAlertModel(Base):
+    """A threshold that was crossed: once per scope, window and percentage."""
+
+    __tablename__ = "token_usage_alerts"
+    __table_args__ = (
+        UniqueConstraint("org_id", "scope", "window_start_us", "percent"),
+        Index("ix_token_usage_alerts_org_id_at_us", "org_id", "at_us"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    scope: Mapped[str]
+    window_start_us: Mapped[int]
+    percent: Mapped[int] = mapped_column(Integer)
+    used: Mapped[int]
+    maximum: Mapped[int]
+    at_us: Mapped[int]
+
+
+class ApprovalRequestModel(Base):
+    """An over-limit request that waits for an administrator, or what was decided."""
+
+    __tablename__ = "approval_requests"
+    __table_args__ = (
+        UniqueConstraint("org_id", "scope", "window_start_us", "round"),
+        Index("ix_approval_requests_org_id_state", "org_id", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    user_id: Mapped[str] = mapped_column(_ID)
+    scope: Mapped[str]
+    window_start_us: Mapped[int]
+    round: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(16))  # pending | granted | refused | expired
+    amount: Mapped[int | None]
+    until: Mapped[datetime | None]
+    decided_by: Mapped[str | None] = mapped_column(_ID)
+    decided_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class ReportModel(Base):
+    """A report as it was made, once per kind and window."""
+
+    __tablename__ = "reports"
+    __table_args__ = (UniqueConstraint("org_id", "kind", "window_start_us"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    window_start_us: Mapped[int]
+    content: Mapped[dict[str, Any]]
+    created_by: Mapped[str] = mapped_column(_ID)
+    created_at: Mapped[datetime]
+
+
+# What is kept (revision 0003) --------------------------------------------------------------------
+
+
+class ProviderObjectModel(Base):
+    """An id in the provider's account, with the tenant that made it."""
+
+    __tablename__ = "provider_objects"
+    __table_args__ = (Index("ix_provider_objects_org_id_kind", "org_id", "kind", "created_at"),)
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    owner_id: Mapped[str] = mapped_column(_ID)
+    created_at: Mapped[datetime]
+
+
+class PromptTemplateModel(Base):
+    """A prompt with variables; its versions never change."""
+
+    __tablename__ = "prompt_templates"
+    __table_args__ = (UniqueConstraint("org_id", "name"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    owner_id: Mapped[str] = mapped_column(_ID)
+    name: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16))
+    description: Mapped[str] = mapped_column(Text)
+    latest: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime]
+
+
+class PromptVersionModel(Base):
+    """One version in one language; immutable."""
+
+    __tablename__ = "prompt_versions"
+
+    template_id: Mapped[str] = mapped_column(
+        _ID, ForeignKey("prompt_templates.id"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    locale: Mapped[str] = mapped_column(String(35), primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    text: Mapped[str] = mapped_column(Text)
+    variables: Mapped[list[str]]
+    created_by: Mapped[str] = mapped_column(_ID)
+    created_at: Mapped[datetime]
+
+
+class PromptLabelModel(Base):
+    """A name that points to a version: production, staging, or your own."""
+
+    __tablename__ = "prompt_labels"
+
+    template_id: Mapped[str] = mapped_column(
+        _ID, ForeignKey("prompt_templates.id"), primary_key=True
+    )
+    label: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    moved_by: Mapped[str] = mapped_column(_ID)
+    moved_at: Mapped[datetime]

@@ -1,0 +1,50 @@
+"""API keys: `/api/keys`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fastapi import APIRouter, Request, Response
+
+from dure.service.auth.identities import Identities
+from dure.service.auth.policy import PolicyRoute, requires
+from dure.service.auth.subject import Who
+from dure.service.kit.paging import Cursor, Limit, cursor_of, read_cursor
+from dure.service.kit.state import state_of
+from dure.service.kit.work import ReadWork, WriteWork
+
+from . import service
+from .schemas import KeyCreate, KeyCreated, KeyList, KeyOut
+
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=PolicyRoute)
+
+
+@router.get("")
+@requires(role="viewer", scope="keys:read", owner="self")
+async def list_keys(who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None) -> KeyList:
+    """List the caller's keys, newest first; an administrator sees all of the organisation."""
+    after = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    rows, more = await service.listed(work, who, limit, after and (after[0], after[1]))
+    return KeyList(
+        keys=[KeyOut.model_validate(row) for row in rows],
+        next=None if more is None else cursor_of(*more),
+    )
+
+
+@router.post("", status_code=201)
+@requires(role="user", scope="keys:write", owner="self")
+async def create_key(who: Who, asked: KeyCreate, work: WriteWork, request: Request) -> KeyCreated:
+    """Make a key. Its secret is in this answer and nowhere else."""
+    key, row = await service.create(work, state_of(request), who, asked)
+    return KeyCreated(key=key, **KeyOut.model_validate(row).model_dump())
+
+
+@router.delete("/{key_id}", status_code=204)
+@requires(role="user", scope="keys:write", owner="self")
+async def revoke_key(who: Who, key_id: str, request: Request) -> Response:
+    """Revoke a key for good."""
+    state = state_of(request)
+    async with state.database.write() as work:
+        await service.revoke(work, state, who, key_id)
+    cast("Identities", request.app.state.identities).forget()
+    return Response(status_code=204)
