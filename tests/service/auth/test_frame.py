@@ -160,7 +160,7 @@ async def test_readiness_tells_what_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_headers_hosts_and_bodies_have_limits(tmp_path: Path) -> None:
-    given = {"max_body_bytes": 2048, "max_header_bytes": 2048}
+    given: dict[str, Any] = {"max_body_bytes": 2048, "max_header_bytes": 2048}
     async with inside(tmp_path, allowed_hosts=("dure.example",), **given) as app:
         assert (await app.call("GET", "/health/live", host="dure.example")).status_code == 200
         assert (await app.call("GET", "/health/live", host="evil.example")).status_code == 403
