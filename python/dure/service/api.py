@@ -20,6 +20,7 @@ from dure.service.genai.endpoints import router as genai
 from dure.service.health.endpoints import router as health
 from dure.service.keys.endpoints import router as keys
 from dure.service.models.endpoints import router as models
+from dure.service.usage.endpoints import router as usage
 from dure.service.users.endpoints import router as users
 
 __all__ = ["SHORT_FORMS", "canonical", "mount", "openapi_with_aliases"]
@@ -31,7 +32,7 @@ SHORT_FORMS = {
     "/api/v1/chat/completions": "/v1/chat/completions",
     "/api/v1/embeddings": "/v1/embeddings",
 }
-ROOMS = (chat, embeddings, models, genai, auth, keys, users, audit, health)
+ROOMS = (chat, embeddings, models, genai, auth, keys, users, usage, audit, health)
 _BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
 
 

@@ -54,6 +54,7 @@ from dure.service.kit.secret import Secret
 from dure.service.kit.state import Drain, State
 from dure.service.rates import Limiter
 from dure.service.settings import Settings, is_loopback
+from dure.service.usage.poster import LedgerPoster
 
 __all__ = ["create_app", "database_of", "prepare"]
 
@@ -197,6 +198,8 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         stack.callback(app.state.logins.close)
         await stack.enter_async_context(_hears_hangup(app))
         await stack.enter_async_context(_every(60.0, identities.write_used))
+        poster = LedgerPoster(database, data)
+        await stack.enter_async_context(_every(1.0, poster.post))
         yield
 
 

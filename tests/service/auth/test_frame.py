@@ -39,7 +39,14 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str, PolicyRoute]]:
         assert isinstance(route, PolicyRoute)
         for method in route.methods or ():
             path = route.path_format
-            for name in ("{key_id}", "{user_id}", "{org_id}", "{model_id}", "{service_name}"):
+            for name in (
+                "{key_id}",
+                "{user_id}",
+                "{org_id}",
+                "{model_id}",
+                "{service_name}",
+                "{conversation}",
+            ):
                 path = path.replace(name, "nobody")
             yield method, path.replace("{name}", "swagger-ui.css"), route
 

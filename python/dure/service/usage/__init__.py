@@ -1,0 +1,1 @@
+"""Who spent what: rows of calls and their sums, taken over from the ledger."""
