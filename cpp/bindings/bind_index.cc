@@ -188,6 +188,8 @@ py::dict info_of(const index::CollectionInfo& info) {
   out["metric"] = std::string(index::name_of(info.metric));
   out["model"] = info.model;
   out["fingerprint"] = info.fingerprint;
+  out["tokenizer"] = info.tokenizer;
+  out["next"] = info.next;
   return out;
 }
 
@@ -203,6 +205,9 @@ index::SealPolicy policy_of(const std::map<std::string, std::int64_t>& given) {
   take("most_unsealed", policy.most_unsealed);
   take("brute_rows", policy.brute_rows);
   take("background", policy.background);
+  take("builders", policy.builders);
+  take("smallest", policy.smallest);
+  take("segment_memory", policy.segment_memory);
   take("m", policy.graph.m);
   take("ef_construction", policy.graph.ef_construction);
   return policy;
@@ -220,13 +225,15 @@ index::Store open_store(const std::string& folder, const std::string& durability
 
 index::Collection collection_of_store(const index::Store& store, const std::string& name,
                                       const std::string& tenant, std::size_t dim,
-                                      const std::string& metric) {
+                                      const std::string& metric,
+                                      const std::optional<std::string>& tokenizer) {
   const auto known = index::metric_of(metric);
   if (!known) {
     throw StatusException(
         base::invalid_argument("metric", "metric is cosine, ip or l2, not " + metric));
   }
-  return value_or_throw(without_gil([&] { return store.collection({name, tenant, dim, *known}); }));
+  return value_or_throw(
+      without_gil([&] { return store.collection({name, tenant, dim, *known, tokenizer}); }));
 }
 
 using Optionals = std::vector<std::optional<std::string>>;
@@ -238,11 +245,14 @@ std::vector<std::string> upsert(
     const std::optional<std::vector<std::string>>& documents, const std::optional<Optionals>& texts,
     std::vector<std::string> metadata, const std::vector<std::optional<py::bytes>>& contents,
     const std::vector<std::int64_t>& vector_rows, const std::optional<Floats>& vectors,
-    const Model& model, const std::optional<DocumentArgument>& document) {
+    const Model& model, const std::optional<DocumentArgument>& document,
+    const std::optional<Optionals>& embed_texts, const std::optional<Optionals>& words) {
   index::UpsertIn in;
   in.rows.resize(vector_rows.size());
   if ((ids && ids->size() != in.rows.size()) || (texts && texts->size() != in.rows.size()) ||
-      (documents && documents->size() != in.rows.size()) || metadata.size() != in.rows.size() ||
+      (documents && documents->size() != in.rows.size()) ||
+      (embed_texts && embed_texts->size() != in.rows.size()) ||
+      (words && words->size() != in.rows.size()) || metadata.size() != in.rows.size() ||
       contents.size() != in.rows.size()) {
     throw StatusException(base::invalid_argument("ids", "the columns differ in length"));
   }
@@ -251,6 +261,8 @@ std::vector<std::string> upsert(
     if (ids) row.id = (*ids)[i];
     if (documents) row.document = (*documents)[i];
     if (texts) row.text = (*texts)[i];
+    if (embed_texts) row.embed = (*embed_texts)[i];
+    if (words) row.words = (*words)[i];
     row.metadata = std::move(metadata[i]);
     if (contents[i]) row.content = content_of(*contents[i]);
     row.vector = vector_rows[i];
@@ -272,7 +284,7 @@ py::tuple query(const index::Collection& col, const std::optional<Floats>& vecto
                 const Where& where, std::int64_t ef, std::optional<double> min_score,
                 const std::string& group_by, bool with_vectors, const Model& model,
                 bool fuse_by_score, std::pair<double, double> weights, std::optional<double> mmr,
-                bool with_content) {
+                bool with_content, const std::optional<std::string>& words) {
   index::QueryIn in;
   if (vector) in.vector = floats_of(*vector);
   in.text = text;
@@ -289,6 +301,7 @@ py::tuple query(const index::Collection& col, const std::optional<Floats>& vecto
   in.words_weight = weights.second;
   in.mmr = mmr;
   in.with_content = with_content;
+  in.words = words;
   in.with_vectors = with_vectors;
   in.model = {model.first, model.second};
   const index::QueryOut out = value_or_throw(without_gil([&] { return col.query(in); }));
@@ -309,6 +322,73 @@ py::list query_batch(const index::Collection& col, const Floats& vectors, std::i
   return out;
 }
 
+// (rows, rows that are ready, rows without a text, the first of them)
+py::tuple reembed_state(const index::Collection& col) {
+  const auto state = value_or_throw(without_gil([&] { return col.reembed_state(); }));
+  return py::make_tuple(state.rows, state.ready, state.textless, state.first_textless);
+}
+
+// ([(chunk, text, content, known)], next)
+py::tuple reembed_page(const index::Collection& col, std::int64_t after, std::int64_t limit,
+                       bool anew) {
+  const auto page =
+      value_or_throw(without_gil([&] { return col.reembed_page(after, limit, anew); }));
+  py::list rows;
+  for (const index::ReembedRow& row : page.rows) {
+    rows.append(py::make_tuple(
+        row.chunk, row.text,
+        py::bytes(reinterpret_cast<const char*>(row.content.data()), row.content.size()),
+        row.known));
+  }
+  return py::make_tuple(rows, page.next);
+}
+
+void put_reembedded(const index::Collection& col, const Model& model,
+                    const std::vector<std::int64_t>& chunks, const std::vector<py::bytes>& contents,
+                    const std::vector<std::int64_t>& vector_rows,
+                    const std::optional<Floats>& vectors) {
+  if (contents.size() != chunks.size() || vector_rows.size() != chunks.size()) {
+    throw StatusException(base::invalid_argument("chunks", "the columns differ in length"));
+  }
+  std::vector<index::Reembedded> rows;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    rows.push_back({chunks[i], content_of(contents[i]), vector_rows[i]});
+  }
+  std::vector<float> values;
+  std::size_t dim = 0;
+  if (vectors && vectors->ndim() == 2) {
+    values = floats_of(*vectors);
+    dim = static_cast<std::size_t>(vectors->shape(1));
+  }
+  ok_or_throw(without_gil(
+      [&] { return col.put_reembedded({model.first, model.second}, rows, values, dim); }));
+}
+
+void bind_reembedding(
+    py::class_<index::Collection, std::unique_ptr<index::Collection, NoGilDelete>>& collection) {
+  using Col = index::Collection;
+  collection.def("reembed_state", &reembed_state)
+      .def(
+          "begin_reembed",
+          [](const Col& col, const Model& model, std::size_t dim) {
+            ok_or_throw(
+                without_gil([&] { return col.begin_reembed({model.first, model.second}, dim); }));
+          },
+          py::arg("model"), py::arg("dim"))
+      .def("cancel_reembed",
+           [](const Col& col) { ok_or_throw(without_gil([&] { return col.cancel_reembed(); })); })
+      .def("reembed_page", &reembed_page, py::arg("after"), py::arg("limit"), py::arg("anew"))
+      .def("put_reembedded", &put_reembedded, py::arg("model"), py::arg("chunks"),
+           py::arg("contents"), py::arg("vector_rows"), py::arg("vectors"))
+      .def(
+          "finish_reembed",
+          [](const Col& col, const Model& model) {
+            return value_or_throw(
+                interruptible([&] { return col.finish_reembed({model.first, model.second}); }));
+          },
+          py::arg("model"));
+}
+
 void bind_collection(py::module_& room) {
   using Col = index::Collection;
   const auto rows_of = [](const std::vector<index::Row>& rows, bool with_vectors) {
@@ -316,9 +396,10 @@ void bind_collection(py::module_& room) {
     for (const index::Row& row : rows) out.append(row_of(row, with_vectors));
     return out;
   };
-  py::class_<Col, std::unique_ptr<Col, NoGilDelete>>(room, "Collection",
-                                                     "Rows of one name and tenant.")
-      .def_property_readonly("name", &Col::name)
+  py::class_<Col, std::unique_ptr<Col, NoGilDelete>> collection(room, "Collection",
+                                                                "Rows of one name and tenant.");
+  bind_reembedding(collection);
+  collection.def_property_readonly("name", &Col::name)
       .def_property_readonly("tenant", &Col::tenant)
       .def("info",
            [](const Col& col) {
@@ -326,7 +407,8 @@ void bind_collection(py::module_& room) {
            })
       .def("upsert", &upsert, py::arg("ids"), py::arg("documents"), py::arg("texts"),
            py::arg("metadata"), py::arg("contents"), py::arg("vector_rows"), py::arg("vectors"),
-           py::arg("model"), py::arg("document"))
+           py::arg("model"), py::arg("document"), py::arg("embed_texts") = py::none(),
+           py::arg("words") = py::none())
       .def(
           "has_vectors",
           [](const Col& col, const std::vector<py::bytes>& contents) {
@@ -338,7 +420,7 @@ void bind_collection(py::module_& room) {
       .def("query", &query, py::arg("vector"), py::arg("text"), py::arg("mode"), py::arg("top_k"),
            py::arg("where"), py::arg("ef"), py::arg("min_score"), py::arg("group_by"),
            py::arg("with_vectors"), py::arg("model"), py::arg("fuse_by_score"), py::arg("weights"),
-           py::arg("mmr"), py::arg("with_content"))
+           py::arg("mmr"), py::arg("with_content"), py::arg("words") = py::none())
       .def("query_batch", &query_batch, py::arg("vectors"), py::arg("top_k"), py::arg("where"),
            py::arg("ef"))
       .def(
@@ -422,7 +504,7 @@ void bind_store(py::module_& room) {
                   py::arg("read_only"), py::arg("seal") = py::none())
       .def_property_readonly("folder", &Store::folder)
       .def("collection", &collection_of_store, py::arg("name"), py::arg("tenant"), py::arg("dim"),
-           py::arg("metric"))
+           py::arg("metric"), py::arg("tokenizer") = py::none())
       .def(
           "collections",
           [](const Store& store, const std::optional<std::string>& tenant) {
@@ -446,6 +528,16 @@ void bind_store(py::module_& room) {
             ok_or_throw(without_gil([&] { return store.backup(path); }));
           },
           py::arg("path"))
+      .def("verify",
+           [](const Store& store) {
+             const auto found = value_or_throw(without_gil([&] { return store.verify(); }));
+             py::list damaged;
+             for (const index::Damage& one : found.damaged) {
+               damaged.append(
+                   py::make_tuple(one.tenant, one.collection, one.row, one.document, one.what));
+             }
+             return py::make_tuple(found.rows, damaged);
+           })
       .def("close", [](const Store& store) { without_gil([&] { store.close(); }); });
 }
 

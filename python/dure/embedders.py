@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from dure import tokens
+from dure import costs, tokens
 from dure._sync import Client
 from dure.aio import AsyncClient
-from dure.errors import DureError, InvalidArgumentError, UpstreamError
+from dure.errors import DureError, InvalidArgumentError, UnknownPriceError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
+    from decimal import Decimal
 
     from numpy import float32
     from numpy.typing import NDArray
@@ -175,6 +176,18 @@ class ClientEmbedder:
             gathering = self._gathering[loop] = _Gathering(self.aembed_each)
         row: NDArray[float32] = self._whole([await gathering.get(text)])[0]
         return row
+
+    def quote(self, texts: Sequence[str]) -> tuple[int, Decimal | None]:
+        """Return the tokens of texts and what embedding them costs in dollars, at list prices.
+
+        None instead of dollars: no price is known for the model. Nothing is sent.
+        """
+        count = int(tokens.count_batch(list(texts), encoding="cl100k_base").sum())
+        try:
+            cost = costs.cost({"prompt_tokens": count, "total_tokens": count}, model=self._model)
+        except UnknownPriceError:
+            return count, None
+        return count, cost.usd
 
     encode = embed_documents
 

@@ -28,12 +28,14 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
-from dure import _core, errors
+from dure import _core, _reembed, errors
 from dure._check import integer, optional_integer, optional_text, text
+from dure._reembed import ReembedReport
 from dure.errors import InvalidArgumentError, ModelMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from decimal import Decimal
     from types import TracebackType
 
     import numpy as np
@@ -44,13 +46,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Collection",
+    "Damage",
     "Embedder",
     "Hit",
     "Hits",
     "Page",
+    "ReembedReport",
     "Row",
     "Store",
+    "StoreReport",
     "StoredDocument",
+    "Tokenizer",
     "VectorStore",
     "chunk_id",
     "content_hash",
@@ -61,6 +67,7 @@ _T = TypeVar("_T")
 _new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls
 _MODES = ("vector", "bm25", "hybrid")
 _LAST_SEQ = 1 << 62  # above every commit
+_WORD_BREAK = "\x1f"  # between the words of a tokenizer, for the core
 
 
 @runtime_checkable
@@ -71,6 +78,7 @@ class Embedder(Protocol):
     itself is read with these defaults: `revision=""`, `query_prefix=""`, `document_prefix=""`,
     `normalized=False`, `max_input_tokens`, `max_batch_inputs`, `max_batch_tokens` None. It adds its
     prefixes itself. Coroutines `aembed_documents` and `aembed_query` are used where they exist.
+    `quote(texts)` returns (tokens, dollars) before texts are sent: what `reembed(max_cost=)` asks.
     """
 
     @property
@@ -86,6 +94,22 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str, /) -> Vectors:
         """Return float32 [dim]."""
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What cuts texts and questions into words for `mode="bm25"`, instead of the core.
+
+    `name` is stored with the collection: it must be the same at every opening. Words are compared
+    as they are given: fold case here. `dure.integrations.kiwipiepy.KiwiTokenizer` is one.
+    """
+
+    @property
+    def name(self) -> str:
+        """Equal for equal words."""
+
+    def __call__(self, text: str, /) -> Iterable[str]:
+        """Return the words of a text, in order."""
 
 
 @runtime_checkable
@@ -222,6 +246,40 @@ class StoredDocument(NamedTuple):
         return {**self._asdict(), "content_hash": self.content_hash.hex()}
 
 
+class Damage(NamedTuple):
+    """What `Store.verify` found: a row, a vector, or a segment that is not what was written.
+
+    `what` is `"row"`, `"vector"`, `"segment"` (searches do without it, it is built again), or what
+    SQLite says about the file.
+    """
+
+    tenant: str | None
+    collection: str
+    row: str
+    document: str
+    what: str
+
+
+class StoreReport(NamedTuple):
+    """The answer of `Store.verify`: how many rows were read, and what of the store is damaged."""
+
+    rows: int
+    damaged: list[Damage]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as it was written."""
+        return not self.damaged
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "ok": self.ok,
+            "rows": self.rows,
+            "damaged": [one._asdict() for one in self.damaged],
+        }
+
+
 def content_hash(embed_text: str) -> bytes:
     """Return the SHA-256 digest that names a content: equal contents share one vector."""
     return hashlib.sha256(_utf8(embed_text, "embed_text")).digest()
@@ -263,7 +321,12 @@ class Store:
 
     @classmethod
     def open(
-        cls, dir: str | os.PathLike[str], *, durability: str = "full", read_only: bool = False
+        cls,
+        dir: str | os.PathLike[str],
+        *,
+        durability: str = "full",
+        read_only: bool = False,
+        segment_memory: int | None = None,
     ) -> Store:
         """Open the folder `dir`, made if it is not there.
 
@@ -272,6 +335,9 @@ class Store:
             durability: `"full"`: a commit survives power loss. `"normal"`: it survives the death
                 of the process, and is faster.
             read_only: Never write; the folder must exist, and may be on a read-only disk.
+            segment_memory: Bytes that the graph segments of a collection may take of memory; what
+                would go beyond is sealed as product codes (IVFPQ), a fraction of the size, whose
+                best candidates are read from the disk. None: half of the machine's memory.
 
         Raises:
             StoreVersionError: written by a newer dure, or not a store; left untouched.
@@ -282,14 +348,31 @@ class Store:
             raise InvalidArgumentError(
                 f'durability is "full" or "normal", not {durability!r}', argument="durability"
             )
-        return cls(_core.index.Store.open(_path(dir, "dir"), durability, bool(read_only)))
+        limit = optional_integer(segment_memory, "segment_memory")
+        if limit is not None and limit < 1:
+            raise InvalidArgumentError(
+                f"segment_memory={limit} has to be at least 1", argument="segment_memory"
+            )
+        seal = None if limit is None else {"segment_memory": limit}
+        return cls(_core.index.Store.open(_path(dir, "dir"), durability, bool(read_only), seal))
 
     @classmethod
     async def aopen(
-        cls, dir: str | os.PathLike[str], *, durability: str = "full", read_only: bool = False
+        cls,
+        dir: str | os.PathLike[str],
+        *,
+        durability: str = "full",
+        read_only: bool = False,
+        segment_memory: int | None = None,
     ) -> Store:
         """The coroutine of `open`."""
-        return await asyncio.to_thread(cls.open, dir, durability=durability, read_only=read_only)
+        return await asyncio.to_thread(
+            cls.open,
+            dir,
+            durability=durability,
+            read_only=read_only,
+            segment_memory=segment_memory,
+        )
 
     @property
     def path(self) -> str:
@@ -304,6 +387,7 @@ class Store:
         metric: str = "cosine",
         tenant: str | None = None,
         embedder: Embedder | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> Collection:
         """Return a collection, made if it is not there.
 
@@ -313,10 +397,12 @@ class Store:
             metric: `"cosine"`, `"ip"` or `"l2"`; fixed when the collection is made.
             tenant: Whose; collections of two tenants never see each other.
             embedder: Makes vectors of texts and questions; None: `dure.local.HashEmbedder`.
+            tokenizer: Cuts texts and questions into words; None: as the core does (lower case,
+                pairs of Hangul syllables). Fixed by its name when the collection is made.
 
         Raises:
             DimensionMismatchError: it holds vectors of another length.
-            InvalidArgumentError: it has another metric.
+            InvalidArgumentError: it has another metric or tokenizer.
         """
         _utf8(text(name, "name"), "name")
         text(metric, "metric")
@@ -326,8 +412,9 @@ class Store:
             wanted = embedder.dim if embedder is not None else 0
         elif wanted < 0:
             raise InvalidArgumentError(f"dim={dim} has to be at least 0", argument="dim")
-        core = self._core.collection(name, tenant or "", wanted, metric)
-        return Collection(core, embedder)
+        cutter = None if tokenizer is None else text(tokenizer.name, "tokenizer")
+        core = self._core.collection(name, tenant or "", wanted, metric, cutter)
+        return Collection(core, embedder, tokenizer)
 
     async def acollection(self, name: str, **options: Any) -> Collection:  # noqa: ANN401
         """The coroutine of `collection`."""
@@ -365,6 +452,18 @@ class Store:
     async def abackup(self, path: str | os.PathLike[str]) -> None:
         """The coroutine of `backup`."""
         await asyncio.to_thread(self.backup, path)
+
+    def verify(self) -> StoreReport:
+        """Read all there is and compare it with its checksums; nothing is changed.
+
+        What is read in the ordinary way is checked too: a damaged row raises `StoreCorruptError`.
+        """
+        rows, damaged = _sound(self._core.verify)
+        return StoreReport(rows, [Damage(one[0] or None, *one[1:]) for one in damaged])
+
+    async def averify(self) -> StoreReport:
+        """The coroutine of `verify`."""
+        return await asyncio.to_thread(self.verify)
 
     def close(self) -> None:
         """Wait for writes under way and end the threads. Later calls raise."""
@@ -429,10 +528,16 @@ class Collection:
         }
     )
 
-    def __init__(self, core: _core.index.Collection, embedder: Embedder | None) -> None:
+    def __init__(
+        self,
+        core: _core.index.Collection,
+        embedder: Embedder | None,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
         """Private: use `Store.collection`."""
         self._core = core
         self._given = embedder
+        self._tokenizer = tokenizer
         self._default: Embedder | None = None
 
     @property
@@ -563,7 +668,14 @@ class Collection:
             rows.vectors,
             self._model() if rows.embedded else ("", ""),
             rows.document,
+            rows.unlike_texts(),
+            self._words(rows.texts),
         )
+
+    def _words(self, texts: Sequence[str | None] | None) -> list[str | None] | None:
+        if texts is None or self._tokenizer is None:
+            return None
+        return [_joined(self._tokenizer, one) for one in texts]
 
     def _model(self) -> tuple[str, str]:
         return (str(self.embedder.model_id), fingerprint(self.embedder))
@@ -789,6 +901,7 @@ class Collection:
             self._model() if question.wants_embedding else ("", ""),
             *joining,
             not bare,
+            None if question.mode == "vector" else _joined(self._tokenizer, question.text),
         )
         hits = Hits(map(_bare_hit if bare else _hit, found))
         if rerank is not None:
@@ -885,6 +998,71 @@ class Collection:
     async def aoptimize(self) -> None:
         """The coroutine of `optimize`."""
         await asyncio.to_thread(self.optimize)
+
+    # --- another model ---------------------------------------------------------------------------
+
+    def reembed(
+        self,
+        embedder: Embedder,
+        *,
+        max_cost: str | int | Decimal | None = None,
+        dry_run: bool = False,
+    ) -> ReembedReport:
+        """Make the vectors of all rows anew with another model, and then answer with them.
+
+        Searches and writes go on with the old model meanwhile, in all processes. When every row has
+        its new vector they change over in one commit; from then on the old model is refused
+        (`ModelMismatchError`). Every page of rows is a commit of its own: after `kill -9`, or an
+        error, the same call goes on and pays for no stored vector again. With a third model it
+        begins anew; with the model that is there it drops what was begun.
+
+        Args:
+            embedder: The new model; this object uses it from then on.
+            max_cost: Dollars. The embedder's quote for the texts is compared with it before
+                anything is sent.
+            dry_run: Quote only.
+
+        Raises:
+            InvalidArgumentError: a row has no text; or no price is known for `max_cost`.
+            RequestExceedsLimitError: the quote is above `max_cost`; nothing was sent.
+            DureError: what the embedder raised; what is stored stays for the next call.
+        """
+        work = self._reembedding(embedder, max_cost, dry_run)
+        texts, report = _reembed.advance(work, None)
+        while texts is not None:
+            texts, report = _reembed.advance(work, _new_vectors(embedder.embed_documents(texts)))
+        return self._reembedded(embedder, cast("ReembedReport", report))
+
+    async def areembed(
+        self,
+        embedder: Embedder,
+        *,
+        max_cost: str | int | Decimal | None = None,
+        dry_run: bool = False,
+    ) -> ReembedReport:
+        """The coroutine of `reembed`; awaits `embedder.aembed_documents` where there is one."""
+        asynchronous = getattr(embedder, "aembed_documents", None)
+        work = self._reembedding(embedder, max_cost, dry_run)
+        texts, report = await asyncio.to_thread(_reembed.advance, work, None)
+        while texts is not None:
+            made = (
+                await asynchronous(texts)
+                if asynchronous is not None
+                else await asyncio.to_thread(embedder.embed_documents, texts)
+            )
+            texts, report = await asyncio.to_thread(_reembed.advance, work, _new_vectors(made))
+        return self._reembedded(embedder, cast("ReembedReport", report))
+
+    def _reembedding(
+        self, embedder: Embedder, max_cost: str | int | Decimal | None, dry_run: bool
+    ) -> _reembed.Steps:
+        model = (str(embedder.model_id), fingerprint(embedder))
+        return _reembed.steps(self._core, embedder, model, _dollars(max_cost), bool(dry_run))
+
+    def _reembedded(self, embedder: Embedder, report: ReembedReport) -> ReembedReport:
+        if report.done:
+            self._given = embedder
+        return report
 
     # --- out and in ------------------------------------------------------------------------------
 
@@ -1097,6 +1275,14 @@ class _Rows:
 
     def content_of(self, row: int) -> str:
         return cast("str", self.embed_texts[row])
+
+    def unlike_texts(self) -> list[str | None] | None:
+        """Return what was embedded where it is not the text of the row."""
+        if self.texts is None:
+            return None
+        pairs = zip(self.texts, self.embed_texts, strict=True)
+        unlike = [None if embedded == text else embedded for text, embedded in pairs]
+        return unlike if any(one is not None for one in unlike) else None
 
     def missing(self, has_vectors: Callable[[Sequence[bytes]], list[bool]]) -> list[int]:
         """Return the first row of each content whose vector must be made."""
@@ -1353,6 +1539,37 @@ def _one_vector(values: ArrayLike) -> Vectors:
             argument="vector",
         )
     return vector
+
+
+def _joined(tokenizer: Tokenizer | None, text: str | None) -> str | None:
+    """Return the words of a text as the core takes them; None: it cuts them itself."""
+    if tokenizer is None or text is None:
+        return None
+    words = [word.replace(_WORD_BREAK, " ") for word in tokenizer(text) if word]
+    return _WORD_BREAK.join(words)
+
+
+def _new_vectors(made: ArrayLike) -> Vectors:
+    return matrix_of(made, "embedder")
+
+
+def _dollars(amount: str | int | Decimal | None) -> Decimal | None:
+    from decimal import Decimal, InvalidOperation
+
+    if amount is None:
+        return None
+    try:
+        if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
+            raise TypeError
+        dollars = Decimal(amount)
+        if not dollars.is_finite() or dollars < 0:
+            raise ValueError
+    except (TypeError, ValueError, InvalidOperation):
+        raise InvalidArgumentError(
+            f"max_cost is dollars as str, int or Decimal, at least 0, not {amount!r}",
+            argument="max_cost",
+        ) from None
+    return dollars
 
 
 def _filter(where: Where | None) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 from dure import retrieval
@@ -14,8 +17,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 DIM = 8
 SEAL = {"part_rows": 64, "seal_rows": 256, "m": 8, "ef_construction": 40, "background": 1}
+EXAMPLES = int(os.environ.get("DURE_EXAMPLES", "12"))
 NAMES = st.lists(st.integers(0, 400).map(str), min_size=1, max_size=60, unique=True)
 TENANTS = st.sampled_from(["", "a"])
+
+
+class Model:
+    """A hash embedder under a name of its own."""
+
+    def __init__(self, name: str, dim: int) -> None:
+        self.model_id = name
+        self.dim = dim
+        self._inner = core.HashEmbedder(dim, len(name))
+        self.embed_documents = self._inner.embed_documents
+        self.embed_query = self._inner.embed_query
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -75,6 +90,37 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.close()
         self.open()
 
+    @rule()
+    def crash(self) -> None:
+        """Go on with the files as they are now: what the death of the process leaves."""
+        if not hasattr(self, "store"):
+            return
+        left = Path(tempfile.mkdtemp(prefix="dure-machine-"))
+        with (Path(self.folder) / "index.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # who seals in the background waits
+            for file in Path(self.folder).iterdir():
+                if file.name != "store.db-shm":
+                    shutil.copy(file, left / file.name)
+        self.store.close()
+        shutil.rmtree(self.folder)
+        self.folder = str(left)
+        self.open()
+
+    @rule(tenant=TENANTS, dim=st.sampled_from([8, 12]), name=st.sampled_from(["m1", "m2"]))
+    def reembed(self, tenant: str, dim: int, name: str) -> None:
+        """A collection of texts beside the others changes its model."""
+        model = Model(name, dim)
+        col = self.store.collection("texts", tenant=tenant)
+        if col.model is None:
+            col = self.store.collection("texts", tenant=tenant, embedder=model)
+            col.upsert(ids=["x", "y", "z"], texts=["salt", "iron", "salt"])
+        col.reembed(model)
+        for text in ("salt", "iron"):
+            best = col.query(text, mode="vector", top_k=1)[0]
+            assert best.text == text
+            assert abs(best.score - 1) < 1e-5
+        assert (col.model, col.dim, col.count()) == (name, dim, 3)
+
     @rule(tenant=TENANTS, k=st.integers(1, 20), n=st.none() | st.integers(0, 5))
     def query(self, tenant: str, k: int, n: int | None) -> None:
         question = self.rng.normal(size=DIM).astype(np.float32)
@@ -112,7 +158,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
-    max_examples=12,
+    max_examples=EXAMPLES,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,

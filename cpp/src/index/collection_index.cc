@@ -18,7 +18,10 @@ constexpr std::size_t kWord = 64;
 constexpr std::size_t kFilters = 64;         // bit sets kept
 constexpr std::size_t kFewestReranked = 20;  // rows of a graph's answer scored anew
 constexpr std::size_t kFusionDepth = 50;     // of each list, at least
-constexpr std::size_t kMostSegments = 6;
+constexpr std::size_t kReadCost = 16;  // of a row that is read from a file, in rows of byte codes
+constexpr std::size_t kUsualCodedEf = 256;  // candidates of product codes that are read
+constexpr std::size_t kRowsPerProbe = 8;    // of them, for each list that is looked at
+constexpr const char* kMetTooFew = "the walk met too few: all that pass are looked at";
 
 bool bit(const std::vector<std::uint64_t>& bits, std::uint32_t row) noexcept {
   const std::size_t word = row / kWord;
@@ -127,6 +130,7 @@ void CollectionIndex::close_part() { open_ = false; }
 void CollectionIndex::make_live(std::uint32_t row, const NewRow& from) {
   if (metadata_.size() <= row) metadata_.resize(row + std::size_t{1});
   metadata_[row] = from.metadata;
+  ids_.append(row, from.id);
   if (from.has_text) (void)words_->add(row, from.words);
   set_bit(live_, row);
   ++live_count_;
@@ -189,6 +193,7 @@ void CollectionIndex::take(CollectionIndex& other) {
   live_count_ = other.live_count_;
   dead_count_ = other.dead_count_;
   metadata_ = std::move(other.metadata_);
+  ids_ = std::move(other.ids_);
   words_ = std::move(other.words_);
   files_ = std::move(other.files_);
   filters_.clear();
@@ -215,6 +220,20 @@ std::vector<std::shared_ptr<const Part>> CollectionIndex::to_seal(bool all) {
   chosen.assign(parts_.begin() + static_cast<std::ptrdiff_t>(begin),
                 parts_.begin() + static_cast<std::ptrdiff_t>(closed));
   return chosen;
+}
+
+std::size_t CollectionIndex::graph_memory(
+    const std::vector<std::shared_ptr<const Part>>& replaced) const {
+  const std::shared_lock lock(mutex_);
+  std::size_t bytes = 0;
+  for (const auto& part : parts_) {
+    const bool goes = std::any_of(replaced.begin(), replaced.end(),
+                                  [&part](const auto& one) { return one.get() == part.get(); });
+    if (!goes && part->is_segment() && part->product_codes() == nullptr) {
+      bytes += Part::graph_bytes(part->size(), dim_, policy_.graph);
+    }
+  }
+  return bytes;
 }
 
 std::size_t CollectionIndex::unsealed() const {
@@ -376,6 +395,22 @@ base::Status CollectionIndex::scan(const Part& part, const SearchSpec& spec,
   return {};
 }
 
+base::Status CollectionIndex::read_all(const Part& part, const SearchSpec& spec,
+                                       const std::uint64_t* passes, std::vector<ScoredRow>& best,
+                                       Plan& plan) const {
+  std::vector<float> vector(dim_);
+  for (std::size_t row = 0; row < part.size(); ++row) {
+    if (((passes[row / kWord] >> (row % kWord)) & 1U) == 0) continue;
+    ++plan.distances;
+    if (base::Status status = part.read(row, vector.data()); !status.ok()) return status;
+    keep(best,
+         {static_cast<std::uint32_t>(part.first() + row),
+          spec.vector->score(vector.data(), part.head(row))},
+         spec.top_k);
+  }
+  return {};
+}
+
 base::Status CollectionIndex::walk(const Part& part, const SearchSpec& spec, const Walk& how,
                                    std::vector<ScoredRow>& best, Plan& plan) const {
   thread_local GraphScratch scratch;
@@ -399,6 +434,47 @@ base::Status CollectionIndex::walk(const Part& part, const SearchSpec& spec, con
     keep(best, {part.first() + row, spec.vector->score(vector.data(), rows.heads[row])},
          spec.top_k);
   }
+  return {};
+}
+
+// The lists nearest to the question, and what their codes promise read in single precision.
+base::Status CollectionIndex::nearest_coded(const Part& part, const SearchSpec& spec,
+                                            const Passing& pass, std::vector<ScoredRow>& best,
+                                            Plan& plan) const {
+  const IvfPq& product = *part.product_codes();
+  const auto wanted = std::min(spec.top_k, pass.rows);
+  if (pass.rows <= std::max(spec.top_k, pass.filtered ? policy_.brute_rows / kReadCost : 0)) {
+    plan.vector = "filter+flat";
+    plan.reason = "few rows pass: all are looked at";
+    return read_all(part, spec, pass.bits, best, plan);
+  }
+  const double share = static_cast<double>(pass.rows) / static_cast<double>(part.size());
+  const double asked = static_cast<double>(spec.ef != 0 ? spec.ef : kUsualCodedEf);
+  const auto ef = std::max(static_cast<std::size_t>(asked / std::sqrt(share)), 4 * spec.top_k);
+  plan.ef = std::max(plan.ef, ef);
+  plan.reason = "codes of the nearest lists are looked at";
+  const std::size_t before = best.size();
+  std::vector<Candidate> found;
+  GraphStats stats;
+  base::Status status =
+      product.search(*spec.vector, ef, std::max(ef / kRowsPerProbe, product.lists() / 100 + 1),
+                     pass.rows == part.size() ? nullptr : pass.bits, found, stats);
+  plan.distances += stats.distances;
+  std::vector<float> vector(dim_);
+  for (std::size_t i = 0; status.ok() && i < found.size(); ++i) {
+    const std::uint32_t row = found[i].row;
+    status = part.read(row, vector.data());
+    keep(best, {part.first() + row, spec.vector->score(vector.data(), part.head(row))}, spec.top_k);
+  }
+  if (!status.ok()) return status;
+  if (found.size() < wanted) {
+    best.resize(before);
+    std::make_heap(best.begin(), best.end(), ranks_before);
+    plan.reason = kMetTooFew;
+    plan.vector = "filter+flat";
+    return read_all(part, spec, pass.bits, best, plan);
+  }
+  if (plan.vector != "filter+flat") plan.vector = pass.filtered ? "filter+ivfpq" : "ivfpq";
   return {};
 }
 
@@ -426,6 +502,9 @@ base::Status CollectionIndex::nearest_in(const Part& part, const SearchSpec& spe
     return scan(part, spec, passes, best, plan);
   }
   ++plan.segments;
+  if (part.product_codes() != nullptr) {
+    return nearest_coded(part, spec, {passes, passing, where != nullptr}, best, plan);
+  }
   const PlanChoice choice = index::plan(
       {part.size(), passing, dim_, spec.top_k, spec.ef, policy_.brute_rows, where != nullptr});
   plan.reason = choice.reason;
@@ -441,7 +520,7 @@ base::Status CollectionIndex::nearest_in(const Part& part, const SearchSpec& spe
   if (best.size() < std::min(spec.top_k, before + passing)) {
     best.resize(before);
     std::make_heap(best.begin(), best.end(), ranks_before);
-    plan.reason = "the walk met too few: all that pass are looked at";
+    plan.reason = kMetTooFew;
     plan.vector = "filter+flat";
     return scan(part, spec, passes, best, plan);
   }
@@ -502,7 +581,8 @@ base::Result<std::vector<ScoredChunk>> CollectionIndex::search(const SearchSpec&
   chunks.reserve(rows.size());
   for (const ScoredRow& one : rows) {
     const auto& part = part_of(one.row);
-    chunks.push_back({part->chunk(one.row - part->first()), static_cast<double>(one.score)});
+    chunks.push_back({part->chunk(one.row - part->first()), static_cast<double>(one.score),
+                      spec.with_ids ? std::string(ids_.of(one.row)) : std::string()});
   }
   return chunks;
 }

@@ -22,6 +22,7 @@
 #include "dure/index/store.h"
 #include "fair_mutex.h"
 #include "part.h"
+#include "row_ids.h"
 
 namespace dure::index {
 
@@ -32,6 +33,7 @@ struct NewRow {
   std::vector<std::uint64_t> words;
   bool has_text = false;
   std::string metadata;
+  std::string id;
 };
 
 struct SearchSpec {
@@ -43,12 +45,16 @@ struct SearchSpec {
   bool fuse_by_score = false;
   double vector_weight = 1;
   double words_weight = 1;
+  bool with_ids = false;
 };
 
 struct ScoredChunk {
   std::int64_t chunk;
   double score;
+  std::string id;  // if asked for
 };
+
+inline constexpr std::size_t kMostSegments = 6;  // of a collection, in the long run
 
 class CollectionIndex {
  public:
@@ -94,6 +100,9 @@ class CollectionIndex {
   // Parts that sealing may merge now: closed flat ones and the small segments before them. Empty if
   // there are fewer than `policy.seal_rows` flat rows. `all`: everything, the open part included.
   [[nodiscard]] std::vector<std::shared_ptr<const Part>> to_seal(bool all);
+  // Bytes of memory that segments with a graph take, those of `replaced` apart.
+  [[nodiscard]] std::size_t graph_memory(
+      const std::vector<std::shared_ptr<const Part>>& replaced) const;
   [[nodiscard]] std::size_t unsealed() const;
   // Share of rows that are dead, and whether it is worth building the index anew.
   [[nodiscard]] bool wants_rebuild() const;
@@ -115,6 +124,11 @@ class CollectionIndex {
     const std::uint64_t* passes;  // null: all rows
     bool acorn;
   };
+  struct Passing {
+    const std::uint64_t* bits;
+    std::size_t rows;
+    bool filtered;
+  };
 
   Part& open_part() DURE_REQUIRES(mutex_);
   void close_part() DURE_REQUIRES(mutex_);
@@ -131,6 +145,13 @@ class CollectionIndex {
   [[nodiscard]] base::Status scan(const Part& part, const SearchSpec& spec,
                                   const std::uint64_t* passes, std::vector<ScoredRow>& best,
                                   Plan& plan) const;
+  // Reads every row that passes in single precision: of a part without byte codes.
+  [[nodiscard]] base::Status read_all(const Part& part, const SearchSpec& spec,
+                                      const std::uint64_t* passes, std::vector<ScoredRow>& best,
+                                      Plan& plan) const;
+  [[nodiscard]] base::Status nearest_coded(const Part& part, const SearchSpec& spec,
+                                           const Passing& pass, std::vector<ScoredRow>& best,
+                                           Plan& plan) const;
   [[nodiscard]] base::Status walk(const Part& part, const SearchSpec& spec, const Walk& how,
                                   std::vector<ScoredRow>& best, Plan& plan) const;
 
@@ -144,6 +165,7 @@ class CollectionIndex {
   std::size_t live_count_ = 0;
   std::size_t dead_count_ = 0;
   std::vector<std::string> metadata_;  // by row
+  RowIds ids_;
   std::unique_ptr<Bm25> words_;
   std::vector<std::string> files_;  // sorted
 

@@ -1,193 +1,21 @@
 #include "dure/index/graph.h"
 
-#include <faiss/IndexHNSW.h>
-#include <faiss/impl/DistanceComputer.h>
-#include <faiss/impl/FaissException.h>
-#include <omp.h>
-
 #include <algorithm>
 #include <bit>
-#include <limits>
-#include <memory>
 #include <new>
-#include <numeric>
 
+#include "code_fetch.h"
 #include "dure/index/kernels.h"
-
-// FAISS's archive follows ours on the linker's line: this reference brings blas.cc in before it.
-extern "C" int dgemm_();
+#include "graph_builder.h"
+#include "pool.h"
 
 namespace dure::index {
 namespace {
 
-[[gnu::used]] int (*const kBlas)() = &dgemm_;
-
-constexpr std::size_t kSeeds = 4;     // of a walk through rows that pass
-constexpr std::size_t kBatch = 2000;  // rows per add(): FAISS allocates locks for all rows in each
-
-// Distances between coded rows, smaller is nearer. A row is named by its number, written as a
-// float: exact below 2^24, and FAISS only hands the pointer back to set_query.
-class RowDistance final : public faiss::DistanceComputer {
- public:
-  RowDistance(const CodeRows& rows, Metric metric)
-      : rows_(rows), metric_(metric), query_(rows.dim) {}
-
-  void set_query(const float* x) override { centre(static_cast<std::size_t>(*x)); }
-  float operator()(idx_t i) override { return to_centre(static_cast<std::size_t>(i)); }
-  float symmetric_dis(idx_t i, idx_t j) override {
-    if (pair_ != j) {  // FAISS compares many rows with one, which it names second
-      pair_ = j;
-      to_signed(static_cast<std::size_t>(j), pair_query_, pair_shift_);
-    }
-    return distance(static_cast<std::size_t>(j), static_cast<std::size_t>(i), pair_query_.data(),
-                    pair_shift_);
-  }
-
- private:
-  void centre(std::size_t row) {
-    centre_ = row;
-    to_signed(row, query_, shift_);
-  }
-  float to_centre(std::size_t row) const { return distance(centre_, row, query_.data(), shift_); }
-  void to_signed(std::size_t row, std::vector<std::int8_t>& out, std::int32_t& shift) const {
-    out.resize(rows_.dim);
-    const std::uint8_t* code = rows_.codes + row * rows_.dim;
-    std::int32_t sum = 0;
-    for (std::size_t i = 0; i < rows_.dim; ++i) {
-      out[i] = static_cast<std::int8_t>(code[i] - 128);
-      sum += out[i];
-    }
-    shift = 128 * sum;
-  }
-  float distance(std::size_t a, std::size_t b, const std::int8_t* query, std::int32_t shift) const {
-    const std::int32_t sum = kernel_(rows_.codes + b * rows_.dim, query, rows_.dim) - shift;
-    const float product = rows_.heads[a].scale * rows_.heads[b].scale * static_cast<float>(sum);
-    if (metric_ != Metric::kL2) return -product;
-    return rows_.heads[a].squares + rows_.heads[b].squares - 2.0F * product;
-  }
-
-  CodeRows rows_;
-  Metric metric_;
-  decltype(Kernels::dot_u8s8) kernel_ = kernels().dot_u8s8;
-  std::size_t centre_ = 0;
-  std::vector<std::int8_t> query_;
-  std::int32_t shift_ = 0;
-  idx_t pair_ = -1;
-  std::vector<std::int8_t> pair_query_;
-  std::int32_t pair_shift_ = 0;
-};
-
-// What FAISS takes for its storage: it only asks for distances.
-class CodeStorage final : public faiss::Index {
- public:
-  CodeStorage(const CodeRows& rows, Metric metric)
-      : faiss::Index(1, faiss::METRIC_L2), rows_(rows), metric_(metric) {
-    is_trained = true;
-  }
-  void add(idx_t n, const float* /*x*/) override { ntotal += n; }
-  void search(idx_t /*n*/, const float* /*x*/, idx_t /*k*/, float* /*distances*/, idx_t* /*labels*/,
-              const faiss::SearchParameters* /*params*/) const override {
-    FAISS_THROW_MSG("the graph is searched by dure::index::Graph");
-  }
-  void reset() override { ntotal = 0; }
-  faiss::DistanceComputer* get_distance_computer() const override {
-    return new RowDistance(rows_, metric_);  // FAISS owns it
-  }
-
- private:
-  CodeRows rows_;
-  Metric metric_;
-};
-
-// One thread: libgomp must not start a team in a process that may fork (faiss#5206).
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
-
-GraphData copy_links(const faiss::HNSW& hnsw, std::size_t rows) {
-  GraphData data;
-  data.stride = static_cast<std::uint32_t>(hnsw.nb_neighbors(0));
-  data.entry = hnsw.entry_point;
-  data.top_level = hnsw.max_level;
-  data.lowest.assign(rows * data.stride, -1);
-  data.levels.resize(rows);
-  data.upper_at.resize(rows);
-  const std::size_t half = data.stride / 2;
-  for (std::size_t row = 0; row < rows; ++row) {
-    const int top = hnsw.levels[row] - 1;
-    data.levels[row] = static_cast<std::uint8_t>(top);
-    data.upper_at[row] = static_cast<std::uint32_t>(data.upper.size() / half);
-    for (int level = 0; level <= top; ++level) {
-      std::size_t begin = 0;
-      std::size_t end = 0;
-      hnsw.neighbor_range(static_cast<faiss::HNSW::idx_t>(row), level, &begin, &end);
-      const auto* from = hnsw.neighbors.data() + begin;
-      if (level == 0) {
-        std::copy_n(from, data.stride, data.lowest.data() + row * data.stride);
-      } else {
-        data.upper.insert(data.upper.end(), from, from + half);
-      }
-    }
-  }
-  return data;
-}
-
-// The best `capacity` candidates met so far, best first, and which of them were walked from.
-class Pool {
- public:
-  Pool(std::size_t capacity, std::vector<Candidate>& storage)
-      : capacity_(capacity), entries_(storage) {
-    entries_.clear();
-    entries_.reserve(capacity + 1);
-    walked_.reserve(capacity + 1);
-  }
-  [[nodiscard]] bool full() const noexcept { return entries_.size() == capacity_; }
-  [[nodiscard]] float worst() const noexcept {
-    return full() ? entries_.back().score : -std::numeric_limits<float>::infinity();
-  }
-  void insert(Candidate one) {
-    if (full() && one.score <= entries_.back().score) return;
-    const auto at =
-        std::upper_bound(entries_.begin(), entries_.end(), one,
-                         [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
-    const auto index = static_cast<std::size_t>(at - entries_.begin());
-    entries_.insert(at, one);
-    walked_.insert(walked_.begin() + static_cast<std::ptrdiff_t>(index), 0);
-    if (entries_.size() > capacity_) {
-      entries_.pop_back();
-      walked_.pop_back();
-    }
-    next_ = std::min(next_, index);
-  }
-  // The best row nobody walked from; false if there is none.
-  [[nodiscard]] bool take(std::uint32_t& row) noexcept {
-    while (next_ < entries_.size() && walked_[next_] != 0) ++next_;
-    if (next_ == entries_.size()) return false;
-    walked_[next_] = 1;
-    row = entries_[next_].row;
-    return true;
-  }
-
- private:
-  std::size_t capacity_;
-  std::vector<Candidate>& entries_;
-  std::vector<std::uint8_t> walked_;
-  std::size_t next_ = 0;
-};
+constexpr std::size_t kSeeds = 4;  // of a walk through rows that pass
 
 bool bit(const std::uint64_t* bits, std::uint32_t row) noexcept {
   return ((bits[row >> 6U] >> (row & 63U)) & 1U) != 0;
-}
-
-void fetch(const std::uint8_t* code, std::size_t dim) noexcept {
-  for (std::size_t at = 0; at < dim; at += 64) __builtin_prefetch(code + at);
 }
 
 // Calls meet(Candidate) for each of `fresh`, four distances at a time.
@@ -242,27 +70,13 @@ void GraphScratch::begin(std::size_t rows) {
 
 base::Result<Graph> Graph::build(const CodeRows& rows, Metric metric, const GraphParams& params,
                                  const std::atomic<bool>& stop) {
-  if (rows.size >= (std::size_t{1} << 24U)) {
-    return base::fail(base::Code::kInternal, "a segment holds at most 2^24 rows");
+  if (rows.size == 0 || rows.size >= (std::size_t{1} << 24U)) {
+    return base::fail(base::Code::kInternal, "a segment holds 1 to 2^24 rows");
   }
-  const OneThread one_thread;
   try {
-    CodeStorage storage(rows, metric);
-    faiss::IndexHNSW index(&storage, params.m);
-    index.own_fields = false;
-    index.hnsw.efConstruction = params.ef_construction;
-    std::vector<float> names(std::min(kBatch, rows.size));
-    for (std::size_t begin = 0; begin < rows.size; begin += kBatch) {
-      if (stop.load(std::memory_order_relaxed)) {
-        return base::fail(base::Code::kCancelled, "the store is closing");
-      }
-      const std::size_t count = std::min(kBatch, rows.size - begin);
-      for (std::size_t i = 0; i < count; ++i) names[i] = static_cast<float>(begin + i);
-      index.add(static_cast<faiss::Index::idx_t>(count), names.data());
-    }
-    return Graph(copy_links(index.hnsw, rows.size));
-  } catch (const faiss::FaissException& failure) {
-    return base::fail(base::Code::kInternal, std::string("faiss: ") + failure.what());
+    auto data = GraphBuilder(rows, metric, params).run(stop);
+    if (!data) return base::fail(std::move(data.error()));
+    return Graph(std::move(*data));
   } catch (const std::bad_alloc&) {
     return base::fail(base::Code::kOutOfMemory, "no memory to build a graph segment");
   }
@@ -327,33 +141,55 @@ Candidate Graph::descend(const QueryVector& query, const CodeRows& rows, GraphSt
 void Graph::search(const QueryVector& query, const CodeRows& rows, std::size_t ef,
                    const std::uint64_t* passes, GraphScratch& scratch,
                    std::vector<Candidate>& found, GraphStats& stats) const {
-  std::vector<Candidate> walk_storage;
-  std::vector<Candidate> unused;
-  Pool walk(ef, passes == nullptr ? found : walk_storage);
-  Pool passing(passes == nullptr ? 1 : ef, passes == nullptr ? unused : found);
+  if (passes == nullptr) {
+    walk_all(query, rows, ef, scratch, found, stats, [](Candidate) {});
+    return;
+  }
+  Pool passing(ef, found);
+  walk_all(query, rows, ef, scratch, scratch.walk, stats, [&](Candidate one) {
+    if (bit(passes, one.row)) passing.insert(one);
+  });
+  passing.release();
+}
+
+// `also(Candidate)` is called for each row that is met.
+template <typename Also>
+void Graph::walk_all(const QueryVector& query, const CodeRows& rows, std::size_t ef,
+                     GraphScratch& scratch, std::vector<Candidate>& found, GraphStats& stats,
+                     const Also& also) const {
+  Pool pool(ef, found);
   scratch.begin(rows.size);
   const auto meet = [&](Candidate one) {
-    walk.insert(one);
-    if (passes != nullptr && bit(passes, one.row)) passing.insert(one);
+    pool.insert(one);
+    also(one);
   };
   const Candidate start = descend(query, rows, stats);
   (void)scratch.visit(start.row);
   meet(start);
-
-  std::vector<std::uint32_t> fresh;
-  fresh.reserve(data_.stride + 4);
+  std::vector<std::uint32_t>& fresh = scratch.fresh;
   std::uint32_t from = 0;
-  while (walk.take(from)) {
+  while (pool.take(from)) {
     fresh.clear();
     const std::int32_t* links = data_.lowest.data() + std::size_t{from} * data_.stride;
     for (std::size_t i = 0; i < data_.stride && links[i] >= 0; ++i) {
       const auto row = static_cast<std::uint32_t>(links[i]);
       if (!scratch.visit(row)) continue;
-      fetch(rows.codes + row * rows.dim, rows.dim);
+      fetch_code(rows.codes + row * rows.dim, rows.dim);
+      __builtin_prefetch(rows.heads + row);
       fresh.push_back(row);
     }
+    fetch_links(pool.peek(from));  // probably the next
     stats.distances += fresh.size();
     score_all(query, rows, fresh, meet);
+  }
+  pool.release();
+}
+
+void Graph::fetch_links(std::uint32_t row) const noexcept {
+  const auto* links =
+      reinterpret_cast<const char*>(data_.lowest.data() + std::size_t{row} * data_.stride);
+  for (std::size_t at = 0; at < data_.stride * sizeof(std::int32_t); at += 64) {
+    __builtin_prefetch(links + at);
   }
 }
 
@@ -364,7 +200,8 @@ void Graph::gather_passing(std::uint32_t from, const std::uint64_t* passes, Grap
     return data_.lowest.data() + std::size_t{row} * data_.stride;
   };
   const std::size_t begin = fresh.size();
-  std::vector<std::uint32_t> closed;
+  std::vector<std::uint32_t>& closed = scratch.closed;
+  closed.clear();
   const std::int32_t* links = links_of(from);
   for (std::size_t i = 0; i < data_.stride && links[i] >= 0; ++i) {
     const auto row = static_cast<std::uint32_t>(links[i]);
@@ -391,9 +228,10 @@ void Graph::search_passing(const QueryVector& query, const CodeRows& rows, std::
                            std::vector<Candidate>& found, GraphStats& stats) const {
   Pool walk(ef, found);
   scratch.begin(rows.size);
-  std::vector<std::uint32_t> fresh;
+  std::vector<std::uint32_t>& fresh = scratch.fresh;
+  fresh.clear();
   const auto meet_fresh = [&] {
-    for (const std::uint32_t row : fresh) fetch(rows.codes + row * rows.dim, rows.dim);
+    for (const std::uint32_t row : fresh) fetch_code(rows.codes + row * rows.dim, rows.dim);
     stats.distances += fresh.size();
     score_all(query, rows, fresh, [&walk](Candidate one) { walk.insert(one); });
     fresh.clear();
@@ -409,6 +247,7 @@ void Graph::search_passing(const QueryVector& query, const CodeRows& rows, std::
     gather_passing(from, passes, scratch, fresh);
     meet_fresh();
   }
+  walk.release();
 }
 
 }  // namespace dure::index

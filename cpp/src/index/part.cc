@@ -21,7 +21,9 @@ constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kSections = 8;
 constexpr std::size_t kCopyRows = 1024;
 
+// With product codes, kLowest holds them, and there are no codes and no other links.
 enum Section : std::size_t { kChunks, kHeads, kCodes, kLowest, kLevels, kUpper, kUpperAt, kExact };
+enum Kind : std::uint32_t { kGraph, kProductCodes };
 
 struct SectionEntry {
   std::uint64_t offset;
@@ -38,7 +40,7 @@ struct Header {
   std::uint32_t stride;
   std::int32_t entry;
   std::int32_t top_level;
-  std::uint32_t reserved;
+  std::uint32_t kind;
   SectionEntry sections[kSections];
   std::uint64_t hash;  // of all before it
 };
@@ -83,10 +85,34 @@ bool plausible(const Header& header, std::uint64_t file_size) noexcept {
   for (const SectionEntry& entry : header.sections) {
     if (entry.offset > file_size || entry.size > file_size - entry.offset) return false;
   }
-  return is(kChunks, header.rows * 8) && is(kHeads, header.rows * sizeof(CodeHead)) &&
-         is(kCodes, header.rows * header.dim) && is(kLowest, header.rows * header.stride * 4) &&
-         is(kLevels, header.rows) && is(kUpperAt, header.rows * 4) &&
-         is(kExact, header.rows * header.dim * 4);
+  if (!is(kChunks, header.rows * 8) || !is(kHeads, header.rows * sizeof(CodeHead)) ||
+      !is(kExact, header.rows * header.dim * 4)) {
+    return false;
+  }
+  if (header.kind == kProductCodes) return is(kCodes, 0);
+  return header.kind == kGraph && is(kCodes, header.rows * header.dim) &&
+         is(kLowest, header.rows * header.stride * 4) && is(kLevels, header.rows) &&
+         is(kUpperAt, header.rows * 4);
+}
+
+base::Result<Graph> load_graph(base::ReadFile& file, const Header& header,
+                               const std::string& path) {
+  GraphData links;
+  links.stride = header.stride;
+  links.entry = header.entry;
+  links.top_level = header.top_level;
+  auto lowest = read_section<std::int32_t>(file, header.sections[kLowest], path);
+  auto levels = read_section<std::uint8_t>(file, header.sections[kLevels], path);
+  auto upper = read_section<std::int32_t>(file, header.sections[kUpper], path);
+  auto upper_at = read_section<std::uint32_t>(file, header.sections[kUpperAt], path);
+  if (!lowest || !levels || !upper || !upper_at) return base::fail(damaged(path));
+  links.lowest = std::move(*lowest);
+  links.levels = std::move(*levels);
+  links.upper = std::move(*upper);
+  links.upper_at = std::move(*upper_at);
+  auto graph = Graph::load(std::move(links), header.rows);
+  if (!graph) return base::fail(damaged(path));
+  return graph;
 }
 
 }  // namespace
@@ -131,11 +157,15 @@ base::Status Part::read(std::size_t row, float* out) const {
   return {};
 }
 
-void Part::copy_row(std::vector<Origin>& origins, Origin from) {
+void Part::copy_row(std::vector<Origin>& origins, Origin from, bool with_code) {
   const Part& part = *from.part;
   chunks_.push_back(part.chunks_[from.row]);
-  const auto code = part.codes_.begin() + static_cast<std::ptrdiff_t>(from.row * dim_);
-  codes_.insert(codes_.end(), code, code + static_cast<std::ptrdiff_t>(dim_));
+  if (with_code && !part.ivf_) {
+    const auto code = part.codes_.begin() + static_cast<std::ptrdiff_t>(from.row * dim_);
+    codes_.insert(codes_.end(), code, code + static_cast<std::ptrdiff_t>(dim_));
+  } else if (with_code) {  // it has none: made anew in connect()
+    codes_.resize(codes_.size() + dim_);
+  }
   heads_.push_back(part.heads_[from.row]);
   widen_worst(heads_.back());
   origins.push_back(from);
@@ -149,7 +179,7 @@ base::Status Part::open_rows(const std::string& path, std::uint64_t offset) {
 }
 
 base::Result<std::shared_ptr<Part>> Part::seal(std::span<const std::shared_ptr<const Part>> parts,
-                                               const GraphParams& params, base::Files& files,
+                                               const SealForm& form, base::Files& files,
                                                const std::string& folder, const std::string& name,
                                                const std::atomic<bool>& stop) {
   const Part& front = *parts.front();
@@ -158,14 +188,15 @@ base::Result<std::shared_ptr<Part>> Part::seal(std::span<const std::shared_ptr<c
   for (const auto& part : parts) {
     // A part that was closed early leaves numbers without rows before the next one: they are
     // filled with copies of its last row, which are never live.
-    while (made->first_ + made->size() < part->first_) made->copy_row(origins, origins.back());
+    const bool codes = !form.product_codes;
+    while (made->first_ + made->size() < part->first_) {
+      made->copy_row(origins, origins.back(), codes);
+    }
     for (std::size_t row = 0; row < part->size(); ++row) {
-      made->copy_row(origins, {part.get(), row});
+      made->copy_row(origins, {part.get(), row}, codes);
     }
   }
-  auto graph = Graph::build(made->rows(), made->metric_, params, stop);
-  if (!graph) return base::fail(std::move(graph.error()));
-  made->graph_ = std::move(*graph);
+  DURE_RETURN_IF_ERROR(made->connect(origins, form, stop));
   made->file_ = name;
   const std::string path = folder + "/" + name;
   DURE_RETURN_IF_ERROR(made->write(files, path, origins));
@@ -175,13 +206,38 @@ base::Result<std::shared_ptr<Part>> Part::seal(std::span<const std::shared_ptr<c
   return *back;
 }
 
+base::Status Part::connect(const std::vector<Origin>& origins, const SealForm& form,
+                           const std::atomic<bool>& stop) {
+  const auto read = [&origins](std::size_t row, float* out) {
+    return origins[row].part->read(origins[row].row, out);
+  };
+  if (form.product_codes) {
+    auto made = IvfPq::build(origins.size(), dim_, metric_, read, stop);
+    if (!made) return std::move(made.error());
+    ivf_.emplace(std::move(*made));
+    return {};
+  }
+  std::vector<float> vector(dim_);
+  for (std::size_t row = 0; row < origins.size(); ++row) {
+    if (!origins[row].part->ivf_) continue;
+    if (base::Status status = read(row, vector.data()); !status.ok()) return status;
+    (void)encode(vector.data(), dim_, codes_.data() + row * dim_);
+  }
+  auto graph = Graph::build(rows(), metric_, form.graph, stop);
+  if (!graph) return std::move(graph.error());
+  graph_ = std::move(*graph);
+  return {};
+}
+
 base::Status Part::write(base::Files& files, const std::string& path,
                          const std::vector<Origin>& origins) const {
-  const GraphData& links = graph_->data();
-  const std::string_view sections[kSections - 1] = {bytes_of(chunks_),       bytes_of(heads_),
-                                                    bytes_of(codes_),        bytes_of(links.lowest),
-                                                    bytes_of(links.levels),  bytes_of(links.upper),
-                                                    bytes_of(links.upper_at)};
+  static const GraphData kNone;
+  const GraphData& links = graph_ ? graph_->data() : kNone;
+  const std::string product = ivf_ ? ivf_->bytes() : std::string();
+  const std::string_view lowest = ivf_ ? std::string_view(product) : bytes_of(links.lowest);
+  const std::string_view sections[kSections - 1] = {
+      bytes_of(chunks_),      bytes_of(heads_),      bytes_of(codes_),        lowest,
+      bytes_of(links.levels), bytes_of(links.upper), bytes_of(links.upper_at)};
   Header header{};
   header.magic = kMagic;
   header.version = kVersion;
@@ -191,6 +247,7 @@ base::Status Part::write(base::Files& files, const std::string& path,
   header.stride = links.stride;
   header.entry = links.entry;
   header.top_level = links.top_level;
+  header.kind = ivf_ ? kProductCodes : kGraph;
   std::uint64_t offset = sizeof(Header);
   for (std::size_t i = 0; i + 1 < kSections; ++i) {
     header.sections[i] = {offset, sections[i].size(), base::hash64(sections[i])};
@@ -256,17 +313,7 @@ base::Result<std::shared_ptr<Part>> Part::load(base::Files& files, const std::st
   auto chunks = read_section<std::int64_t>(**file, header.sections[kChunks], path);
   auto heads = read_section<CodeHead>(**file, header.sections[kHeads], path);
   auto codes = read_section<std::uint8_t>(**file, header.sections[kCodes], path);
-  GraphData links;
-  links.stride = header.stride;
-  links.entry = header.entry;
-  links.top_level = header.top_level;
-  auto lowest = read_section<std::int32_t>(**file, header.sections[kLowest], path);
-  auto levels = read_section<std::uint8_t>(**file, header.sections[kLevels], path);
-  auto upper = read_section<std::int32_t>(**file, header.sections[kUpper], path);
-  auto upper_at = read_section<std::uint32_t>(**file, header.sections[kUpperAt], path);
-  if (!chunks || !heads || !codes || !lowest || !levels || !upper || !upper_at) {
-    return base::fail(damaged(path));
-  }
+  if (!chunks || !heads || !codes) return base::fail(damaged(path));
   const SectionEntry& exact = header.sections[kExact];
   std::uint32_t crc = 0;
   for (std::uint64_t at = 0; at < exact.size;) {
@@ -279,18 +326,22 @@ base::Result<std::shared_ptr<Part>> Part::load(base::Files& files, const std::st
   if (crc != exact.hash || !std::is_sorted(chunks->begin(), chunks->end())) {
     return base::fail(damaged(path));
   }
-  links.lowest = std::move(*lowest);
-  links.levels = std::move(*levels);
-  links.upper = std::move(*upper);
-  links.upper_at = std::move(*upper_at);
-  auto graph = Graph::load(std::move(links), header.rows);
-  if (!graph) return base::fail(damaged(path));
   auto part = std::make_shared<Part>(first, dim, metric);
+  if (header.kind == kProductCodes) {
+    auto product = read_section<char>(**file, header.sections[kLowest], path);
+    if (!product) return base::fail(std::move(product.error()));
+    auto ivf = IvfPq::load({product->data(), product->size()}, header.rows, dim, metric);
+    if (!ivf) return base::fail(damaged(path));
+    part->ivf_.emplace(std::move(*ivf));
+  } else {
+    auto graph = load_graph(**file, header, path);
+    if (!graph) return base::fail(std::move(graph.error()));
+    part->graph_ = std::move(*graph);
+  }
   part->chunks_ = std::move(*chunks);
   part->heads_ = std::move(*heads);
   part->codes_ = std::move(*codes);
   for (const CodeHead& one : part->heads_) part->widen_worst(one);
-  part->graph_ = std::move(*graph);
   part->file_ = name;
   DURE_RETURN_IF_ERROR(part->open_rows(path, exact.offset));
   return part;

@@ -19,8 +19,15 @@
 #include "dure/base/result.h"
 #include "dure/index/codes.h"
 #include "dure/index/graph.h"
+#include "ivf_pq.h"
 
 namespace dure::index {
+
+// How rows become a segment.
+struct SealForm {
+  GraphParams graph;
+  bool product_codes = false;  // instead of a graph: far smaller, and slower
+};
 
 class Part {
  public:
@@ -33,8 +40,16 @@ class Part {
   [[nodiscard]] std::uint32_t first() const noexcept { return first_; }
   [[nodiscard]] std::size_t size() const noexcept { return chunks_.size(); }
   [[nodiscard]] std::size_t dim() const noexcept { return dim_; }
-  [[nodiscard]] bool is_segment() const noexcept { return graph_.has_value(); }
+  [[nodiscard]] bool is_segment() const noexcept { return graph_.has_value() || ivf_.has_value(); }
   [[nodiscard]] const Graph& graph() const noexcept { return *graph_; }
+  // Null unless the segment holds product codes; it has no rows() then.
+  [[nodiscard]] const IvfPq* product_codes() const noexcept { return ivf_ ? &*ivf_ : nullptr; }
+  [[nodiscard]] const CodeHead& head(std::size_t row) const noexcept { return heads_[row]; }
+  // What a segment of so many rows takes of memory with a graph.
+  [[nodiscard]] static std::size_t graph_bytes(std::size_t rows, std::size_t dim,
+                                               const GraphParams& graph) noexcept {
+    return rows * (dim + sizeof(CodeHead) + static_cast<std::size_t>(graph.m) * 9);
+  }
   [[nodiscard]] const std::string& file() const noexcept { return file_; }
   [[nodiscard]] CodeRows rows() const noexcept {
     return {codes_.data(), heads_.data(), heads_.size(), dim_};
@@ -54,9 +69,8 @@ class Part {
   // One segment of the rows of `parts`, in their order, in a new file of `folder`; numbered like
   // the first of them. kCancelled if `stop` becomes true meanwhile.
   [[nodiscard]] static base::Result<std::shared_ptr<Part>> seal(
-      std::span<const std::shared_ptr<const Part>> parts, const GraphParams& params,
-      base::Files& files, const std::string& folder, const std::string& name,
-      const std::atomic<bool>& stop);
+      std::span<const std::shared_ptr<const Part>> parts, const SealForm& form, base::Files& files,
+      const std::string& folder, const std::string& name, const std::atomic<bool>& stop);
   // A segment from its file. kCorrupt if the file is damaged or of another collection's shape.
   [[nodiscard]] static base::Result<std::shared_ptr<Part>> load(base::Files& files,
                                                                 const std::string& folder,
@@ -71,7 +85,10 @@ class Part {
     std::size_t row;
   };
 
-  void copy_row(std::vector<Origin>& origins, Origin from);
+  void copy_row(std::vector<Origin>& origins, Origin from, bool with_code);
+  // Makes the graph or the product codes.
+  [[nodiscard]] base::Status connect(const std::vector<Origin>& origins, const SealForm& form,
+                                     const std::atomic<bool>& stop);
   void widen_worst(const CodeHead& head) noexcept;
   [[nodiscard]] base::Status write(base::Files& files, const std::string& path,
                                    const std::vector<Origin>& origins) const;
@@ -86,6 +103,7 @@ class Part {
   CodeHead worst_{0, 0, 0};
   std::vector<float> exact_;  // flat parts; segments read their file
   std::optional<Graph> graph_;
+  std::optional<IvfPq> ivf_;
   std::string file_;
   int descriptor_ = -1;
   std::uint64_t rows_at_ = 0;  // where single-precision rows begin in the file

@@ -60,6 +60,10 @@ base::Status wrong_model(const CollectionInfo& info, const ModelIn& given) {
       .with("given", given.id);
 }
 
+base::Status dropped(const std::string& name) {
+  return {base::Code::kNotFound, "collection '" + name + "' was dropped"};
+}
+
 // Ids that are not given follow from document and content.
 std::vector<std::string> ids_of(const UpsertIn& in) {
   std::unordered_map<std::string, std::uint64_t> seen;
@@ -109,6 +113,18 @@ std::string group_of(const std::string& metadata, const std::string& field) {
   return at.absent() ? std::string() : at.text();
 }
 
+// Words of a question or a row are cut by whoever cut those of the collection.
+base::Status check_words(const CollectionInfo& info, const std::optional<std::string>& text,
+                         const std::optional<std::string>& words) {
+  if (!text || words.has_value() == !info.tokenizer.empty()) return {};
+  return base::invalid_argument(
+      "tokenizer",
+      info.tokenizer.empty()
+          ? "collection '" + info.name + "' cuts words by itself: leave the tokenizer out"
+          : "the words of collection '" + info.name + "' are cut by tokenizer '" + info.tokenizer +
+                "': open it with that tokenizer");
+}
+
 struct Prepared {
   std::optional<QueryVector> vector;
   std::vector<std::uint64_t> words;
@@ -148,7 +164,14 @@ base::Result<Prepared> prepare(const CollectionInfo& info, const QueryIn& query)
     if (info.metric == Metric::kCosine) (void)normalize(vector.data(), vector.size());
     made.vector.emplace(vector.data(), vector.size(), info.metric);
   }
-  if (by_words) append_word_hashes(*query.text, made.words);
+  if (by_words) {
+    DURE_RETURN_IF_ERROR(check_words(info, query.text, query.words));
+    if (query.words) {
+      append_given_hashes(*query.words, made.words);
+    } else {
+      append_word_hashes(*query.text, made.words);
+    }
+  }
   return made;
 }
 
@@ -169,15 +192,24 @@ base::Result<std::optional<QueryOut>> search_once(StoreCore& core, const StoreCo
   spec.words_weight = query.words_weight;
   const bool bare = !query.with_content && !query.with_vectors && !query.mmr.has_value() &&
                     query.group_by.empty();
+  spec.with_ids = bare;
   auto found = loaded.index->search(spec, out.plan);
   if (!found) return base::fail(std::move(found.error()));
+  if (bare) {
+    for (ScoredChunk& one : *found) {
+      if (query.min_score && one.score < *query.min_score) break;
+      Row row;
+      row.id = std::move(one.id);
+      out.hits.push_back({std::move(row), one.score});
+    }
+    return std::optional<QueryOut>(std::move(out));
+  }
   auto whole = core.read([&](StoreDb& db) {
     bool all = true;
     db.begin_read();
     for (const ScoredChunk& one : *found) {
       if (query.min_score && one.score < *query.min_score) break;
-      auto row = bare ? db.fetch_id(one.chunk)
-                      : db.fetch(one.chunk, query.with_vectors || query.mmr.has_value());
+      auto row = db.fetch(one.chunk, query.with_vectors || query.mmr.has_value());
       all = all && row.has_value();
       if (row) out.hits.push_back({std::move(*row), one.score});
     }
@@ -305,14 +337,21 @@ base::Result<std::vector<std::string>> Collection::upsert(UpsertIn rows) const {
   DURE_RETURN_IF_ERROR(check_ids(job.ids));
   job.words.resize(in.rows.size());
   for (std::size_t i = 0; i < in.rows.size(); ++i) {
-    if (in.rows[i].text) append_word_hashes(*in.rows[i].text, job.words[i]);
+    const RowIn& row = in.rows[i];
+    DURE_RETURN_IF_ERROR(check_words(info, row.text, row.words));
+    if (!row.text) continue;
+    if (row.words) {
+      append_given_hashes(*row.words, job.words[i]);
+    } else {
+      append_word_hashes(*row.text, job.words[i]);
+    }
   }
   if (in.rows.empty() && !in.document) return job.ids;
   if (loaded->index) (*core)->hold_back(*loaded->index);
   DURE_RETURN_IF_ERROR((*core)->write(
       [this, &job](StoreDb& db, std::uint64_t seq, StoreCore::Changed& changed) -> base::Status {
         auto row = db.find_collection(tenant_, name_);
-        if (!row) return {base::Code::kNotFound, "collection '" + name_ + "' was dropped"};
+        if (!row) return dropped(name_);
         return db.upsert(*row, job, seq, changed[row->id]);
       }));
   return std::move(job.ids);
@@ -324,7 +363,7 @@ base::Result<std::vector<bool>> Collection::has_vectors(
   if (!core) return base::fail(std::move(core.error()));
   return (*core)->read([&](StoreDb& db) {
     const auto row = db.find_collection(tenant_, name_);
-    return row ? db.has_vectors(row->id, contents) : std::vector<bool>(contents.size(), false);
+    return row ? db.has_vectors(*row, contents) : std::vector<bool>(contents.size(), false);
   });
 }
 
@@ -389,7 +428,7 @@ base::Result<std::size_t> Collection::update(std::vector<std::string> ids,
   DURE_RETURN_IF_ERROR((*core)->write(
       [&](StoreDb& db, std::uint64_t seq, StoreCore::Changed& changed) -> base::Status {
         const auto row = db.find_collection(tenant_, name_);
-        if (!row) return {base::Code::kNotFound, "collection '" + name_ + "' was dropped"};
+        if (!row) return dropped(name_);
         return db.update(row->id, row->info.metric, ids, metadata, seq, changed[row->id]);
       }));
   return ids.size();
@@ -402,7 +441,7 @@ base::Result<std::size_t> Collection::remove(std::vector<std::string> ids) const
   DURE_RETURN_IF_ERROR((*core)->write(
       [&](StoreDb& db, std::uint64_t seq, StoreCore::Changed& changed) -> base::Status {
         const auto row = db.find_collection(tenant_, name_);
-        if (!row) return {base::Code::kNotFound, "collection '" + name_ + "' was dropped"};
+        if (!row) return dropped(name_);
         removed = db.remove(row->id, ids, seq, changed[row->id]);
         return db.take_status();
       }));
@@ -499,6 +538,89 @@ base::Status Collection::optimize() const {
   return (*core)->optimize(loaded->row.id);
 }
 
+base::Status Collection::begin_reembed(const ModelIn& model, std::size_t dim) const {
+  auto core = store_->core();
+  if (!core) return core.error();
+  return (*core)->write(
+      [&](StoreDb& db, std::uint64_t /*seq*/, StoreCore::Changed& /*changed*/) -> base::Status {
+        const auto row = db.find_collection(tenant_, name_);
+        if (!row) return dropped(name_);
+        db.begin_next(*row, {model, dim});
+        return db.take_status();
+      });
+}
+
+base::Result<ReembedState> Collection::reembed_state() const {
+  auto core = store_->core();
+  if (!core) return base::fail(std::move(core.error()));
+  return (*core)->read([this](StoreDb& db) {
+    const auto row = db.find_collection(tenant_, name_);
+    return row ? db.reembed_state(row->id) : ReembedState();
+  });
+}
+
+base::Status Collection::cancel_reembed() const {
+  auto core = store_->core();
+  if (!core) return core.error();
+  return (*core)->write(
+      [&](StoreDb& db, std::uint64_t /*seq*/, StoreCore::Changed& /*changed*/) -> base::Status {
+        const auto row = db.find_collection(tenant_, name_);
+        if (!row) return dropped(name_);
+        db.cancel_next(*row);
+        return db.take_status();
+      });
+}
+
+base::Result<ReembedPage> Collection::reembed_page(std::int64_t after, std::int64_t limit,
+                                                   bool anew) const {
+  if (limit < 1) return base::fail(base::invalid_argument("limit", "limit must be at least 1"));
+  auto core = store_->core();
+  if (!core) return base::fail(std::move(core.error()));
+  return (*core)->read([&](StoreDb& db) {
+    const auto row = db.find_collection(tenant_, name_);
+    return row ? db.reembed_page(*row, after, static_cast<std::size_t>(limit), anew)
+               : ReembedPage();
+  });
+}
+
+base::Status Collection::put_reembedded(const ModelIn& model, const std::vector<Reembedded>& rows,
+                                        const std::vector<float>& vectors, std::size_t dim) const {
+  auto core = store_->core();
+  if (!core) return core.error();
+  const std::size_t count = dim == 0 ? 0 : vectors.size() / dim;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].vector < static_cast<std::int64_t>(count)) continue;
+    return base::invalid_argument("embeddings", "row " + std::to_string(i) + " names no vector");
+  }
+  return (*core)->write(
+      [&](StoreDb& db, std::uint64_t /*seq*/, StoreCore::Changed& /*changed*/) -> base::Status {
+        const auto row = db.find_collection(tenant_, name_);
+        if (!row) return dropped(name_);
+        const auto next = db.next_generation(row->id);
+        if (!next || next->model.fingerprint != model.fingerprint) {
+          return base::invalid_argument("embedder", "collection '" + name_ +
+                                                        "' is not being re-embedded with " +
+                                                        model.id + " any more: begin again");
+        }
+        if (count > 0 && next->dim != dim) return wrong_dim(row->info, dim, "embedder");
+        for (std::size_t i = 0; i < count; ++i) {
+          base::Status status = check_vector(vectors.data() + i * dim, dim, row->info.metric, i);
+          if (!status.ok()) return status;
+        }
+        db.put_next(*row, rows, vectors, dim);
+        return db.take_status();
+      });
+}
+
+base::Result<bool> Collection::finish_reembed(const ModelIn& model) const {
+  auto core = store_->core();
+  if (!core) return base::fail(std::move(core.error()));
+  CollectionInfo info;
+  info.name = name_;
+  info.tenant = tenant_;
+  return (*core)->finish_reembed(info, model);
+}
+
 base::Result<std::vector<DocumentOut>> Collection::documents() const {
   auto core = store_->core();
   if (!core) return base::fail(std::move(core.error()));
@@ -524,7 +646,7 @@ base::Result<std::size_t> Collection::remove_documents(std::vector<std::string> 
   DURE_RETURN_IF_ERROR((*core)->write(
       [&](StoreDb& db, std::uint64_t seq, StoreCore::Changed& changed) -> base::Status {
         const auto row = db.find_collection(tenant_, name_);
-        if (!row) return {base::Code::kNotFound, "collection '" + name_ + "' was dropped"};
+        if (!row) return dropped(name_);
         removed = db.remove_documents(row->id, ids, seq, changed[row->id]);
         return db.take_status();
       }));
@@ -564,6 +686,7 @@ base::Result<Collection> Store::collection(const CollectionIn& wanted) const {
           info.tenant = wanted.tenant;
           info.dim = wanted.dim;
           info.metric = wanted.metric;
+          info.tokenizer = wanted.tokenizer.value_or("");
           if (!db.find_collection(info.tenant, info.name)) db.create_collection(info);
           return db.take_status();
         }));
@@ -580,6 +703,13 @@ base::Result<Collection> Store::collection(const CollectionIn& wanted) const {
   }
   if (wanted.dim != 0 && stored.dim != 0 && stored.dim != wanted.dim) {
     return base::fail(wrong_dim(stored, wanted.dim, "dim"));
+  }
+  if (wanted.tokenizer && *wanted.tokenizer != stored.tokenizer) {
+    return base::fail(base::invalid_argument(
+        "tokenizer",
+        "collection '" + stored.name + "' cuts words by " +
+            (stored.tokenizer.empty() ? std::string("itself") : "'" + stored.tokenizer + "'") +
+            ", not by '" + *wanted.tokenizer + "': open it so, or use another name"));
   }
   return Collection(handle_, wanted.tenant, wanted.name);
 }
@@ -612,6 +742,12 @@ base::Status Store::backup(const std::string& path) const {
   auto core = handle_->core();
   if (!core) return core.error();
   return (*core)->backup(path);
+}
+
+base::Result<VerifyOut> Store::verify() const {
+  auto core = handle_->core();
+  if (!core) return base::fail(std::move(core.error()));
+  return (*core)->verify();
 }
 
 void Store::close() const { handle_->close(); }

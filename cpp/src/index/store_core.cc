@@ -19,7 +19,6 @@ constexpr auto kLockPause = std::chrono::milliseconds(20);
 constexpr auto kCancelPause = std::chrono::milliseconds(20);
 constexpr const char* kSealLock = "/index.lock";
 constexpr const char* kOpenLock = "/open.lock";
-constexpr std::size_t kSmallestSegment = 1024;  // optimize() leaves fewer rows flat and exact
 
 std::string key_of(const std::string& tenant, const std::string& name) {
   std::string key = tenant;
@@ -33,6 +32,47 @@ base::Status closed() {
 
 base::Status read_only() {
   return {base::Code::kIo, "the store was opened read-only: open it without read_only to write"};
+}
+
+constexpr std::size_t kLeastProductRows = 4096;  // fewer train no product codes
+
+std::size_t half_of_memory() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0
+             ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page) / 2
+             : SIZE_MAX;
+}
+
+using Runs = std::vector<std::vector<std::shared_ptr<const Part>>>;
+
+// Cuts parts into runs that are built at once: each worth a segment, no more than there are
+// threads, and no more segments than a collection may have afterwards.
+Runs runs_of(const std::vector<std::shared_ptr<const Part>>& parts, std::size_t segments,
+             const SealPolicy& policy) {
+  std::size_t rows = 0;
+  std::size_t replaced = 0;
+  for (const auto& part : parts) {
+    rows += part->size();
+    replaced += part->is_segment() ? 1 : 0;
+  }
+  const std::size_t room = kMostSegments - std::min(kMostSegments - 1, segments - replaced);
+  const std::size_t threads =
+      std::min<std::size_t>(policy.builders, std::max(1U, std::thread::hardware_concurrency()));
+  const std::size_t count =
+      replaced > 0 ? 1
+                   : std::clamp<std::size_t>(rows / policy.seal_rows, 1, std::min(threads, room));
+  Runs runs(1);
+  std::size_t in_run = 0;
+  for (const auto& part : parts) {
+    if (runs.size() < count && in_run >= rows / count) {
+      runs.emplace_back();
+      in_run = 0;
+    }
+    runs.back().push_back(part);
+    in_run += part->size();
+  }
+  return runs;
 }
 
 std::string new_segment_name(std::int64_t collection) {
@@ -157,9 +197,15 @@ base::Status StoreCore::catch_up(Loaded& loaded) {
   const auto row = poll_->find_collection(loaded.row.info.tenant, loaded.row.info.name);
   if (base::Status status = poll_->take_status(); !status.ok()) return status;
   if (!row || row->id != loaded.row.id) return {base::Code::kNotFound, "dropped"};
+  if (row->info.dim != 0 && (!loaded.index || loaded.applied < row->purged)) {
+    Loaded fresh;
+    fresh.row = *row;
+    base::Status status = load(fresh);
+    if (status.ok()) loaded = std::move(fresh);
+    return status;
+  }
   loaded.row = *row;
   if (loaded.row.info.dim == 0) return {};
-  if (!loaded.index || loaded.applied < loaded.row.purged) return load(loaded);
   Changes changes;
   const std::uint64_t seq = poll_->changes_since(loaded.row, loaded.applied, changes);
   if (base::Status status = poll_->take_status(); !status.ok()) return status;
@@ -318,7 +364,8 @@ void StoreCore::publish(std::uint64_t before, std::uint64_t seq, Changed& change
     if (loaded.applied != before || !loaded.index) continue;  // another process: catch_up() replays
     if (at != changed.end()) {
       Changes& changes = at->second;
-      if (changes.dropped) continue;  // catch_up() forgets it, also if one of its name is made anew
+      // catch_up() forgets it, also if one of its name is made anew, or reads the new generation.
+      if (changes.dropped) continue;
       std::sort(changes.dead.begin(), changes.dead.end());
       std::erase_if(changes.rows, [&changes](const NewRow& row) {
         return std::binary_search(changes.dead.begin(), changes.dead.end(), row.chunk);
@@ -449,14 +496,15 @@ base::Status StoreCore::compact(StoreDb& db, Loaded loaded) {
 
 base::Status StoreCore::reload(StoreDb& db, const CollectionInfo& info) {
   base::Status status;
-  CollectionIndex fresh(info.dim, info.metric, options_.seal);
   const auto row = db.find_collection(info.tenant, info.name);
   if (!row) return db.take_status();
+  CollectionIndex fresh(row->info.dim, row->info.metric, options_.seal);
   const std::uint64_t seq = db.load(*row, files_, folder_, fresh);
   if (status = db.take_status(); !status.ok()) return status;
   const std::lock_guard<std::mutex> lock(apply_mutex_);
   const auto at = loaded_.find(key_of(row->info.tenant, row->info.name));
   if (at == loaded_.end() || at->second.row.id != row->id) return {};
+  if (at->second.row.gen != row->gen) return {};  // catch_up() reads the new generation
   Changes changes;
   const std::uint64_t now = poll_->changes_since(*row, seq, changes);
   if (status = poll_->take_status(); !status.ok()) return status;
@@ -494,31 +542,76 @@ base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all)
     return reload(db, loaded.row.info);
   };
   if (options_.read_only) return take_up();
-  auto lock = files_.open_lock(folder_ + kSealLock);
+  auto lock = all ? lock_sealing() : files_.open_lock(folder_ + kSealLock);
   if (!lock) return lock.error();
-  for (;;) {
+  if (!all) {
     const auto mine = (*lock)->try_acquire();
     if (!mine) return mine.error();
     seals_ = *mine;
-    if (*mine) break;
-    if (!all) return {};  // another process seals; this one stays flat and exact
-    if (closing_) return closed();
-    std::this_thread::sleep_for(kLockPause);
+    if (!*mine) return {};  // another process seals; this one stays flat and exact
   }
+  const auto now = db.find_collection(loaded.row.info.tenant, loaded.row.info.name);
+  if (!now || now->id != collection || now->gen != loaded.row.gen) return db.take_status();
   if (base::Status status = take_up(); !status.ok()) return status;
   if (all ? loaded.index->has_dead() : loaded.index->wants_rebuild()) {
     if (base::Status status = compact(db, loaded); !status.ok()) return status;
   }
   if (all) {
     const auto rows = loaded.index->count(nullptr);
-    if (rows && *rows < kSmallestSegment) return {};
+    if (rows && *rows < options_.seal.smallest) return {};
   }
   const auto parts = loaded.index->to_seal(all);
   if (parts.empty()) return {};
-  const std::string name = new_segment_name(collection);
-  auto sealed = Part::seal(parts, options_.seal.graph, files_, folder_, name, closing_);
-  if (!sealed) return sealed.error();
-  const Part& part = **sealed;
+  return seal_runs(db, loaded, parts, all);
+}
+
+SealForm StoreCore::form_of(std::size_t rows, std::size_t dim, std::size_t memory) const {
+  const std::size_t limit =
+      options_.seal.segment_memory != 0 ? options_.seal.segment_memory : half_of_memory();
+  const bool beyond = memory + Part::graph_bytes(rows, dim, options_.seal.graph) > limit;
+  return {options_.seal.graph, beyond && rows >= kLeastProductRows};
+}
+
+base::Status StoreCore::seal_runs(StoreDb& db, const Loaded& loaded,
+                                  const std::vector<std::shared_ptr<const Part>>& parts, bool all) {
+  const std::size_t memory = loaded.index->graph_memory(parts);
+  const auto runs = all ? Runs{parts} : runs_of(parts, loaded.index->segments(), options_.seal);
+  using Made = base::Result<std::shared_ptr<Part>>;
+  std::vector<Made> made(runs.size(), Made(base::fail(base::Code::kInternal, "not built")));
+  const auto build = [&](std::size_t i) {
+    std::size_t rows = 0;
+    for (const auto& part : runs[i]) rows += part->size();
+    try {
+      made[i] = Part::seal(runs[i], form_of(rows, loaded.index->dim(), memory), files_, folder_,
+                           new_segment_name(loaded.row.id), closing_);
+    } catch (const std::bad_alloc&) {
+      made[i] = base::fail(base::Code::kOutOfMemory,
+                           "no memory to seal: searches stay exact, and slower");
+    } catch (const std::exception& failure) {
+      made[i] = base::fail(base::Code::kInternal, std::string("seal: ") + failure.what());
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (std::size_t i = 1; i < runs.size(); ++i) helpers.emplace_back(build, i);
+  build(0);
+  for (std::thread& helper : helpers) helper.join();
+  base::Status status;
+  for (auto& sealed : made) {
+    if (!sealed) {
+      if (status.ok()) status = sealed.error();
+      continue;
+    }
+    base::Status placed = put_in_place(db, loaded, *sealed);
+    if (status.ok()) status = std::move(placed);
+  }
+  return status;
+}
+
+base::Status StoreCore::put_in_place(StoreDb& db, const Loaded& loaded,
+                                     const std::shared_ptr<Part>& sealed) {
+  const Part& part = *sealed;
+  const std::int64_t collection = loaded.row.id;
+  const std::string& name = part.file();
   std::vector<std::string> replaced;
   base::Status status = write(
       [&](StoreDb& writer, std::uint64_t /*seq*/, Changed& /*changed*/) {
@@ -532,10 +625,101 @@ base::Status StoreCore::seal_one(StoreDb& db, std::int64_t collection, bool all)
     (void)files_.remove(folder_ + "/" + name);
     return status;
   }
-  if (loaded.index->replace(*sealed)) write_words(*loaded.index, part);
+  if (loaded.index->replace(sealed)) write_words(*loaded.index, part);
   loaded.index->know_files(db.segment_files(collection));
   remove_segments(replaced);
   return db.take_status();
+}
+
+base::Result<std::unique_ptr<base::LockFile>> StoreCore::lock_sealing() {
+  auto lock = files_.open_lock(folder_ + kSealLock);
+  if (!lock) return base::fail(std::move(lock.error()));
+  for (;;) {
+    const auto mine = (*lock)->try_acquire();
+    if (!mine) return base::fail(mine.error());
+    if (*mine) {
+      seals_ = true;
+      return lock;
+    }
+    if (closing_) return base::fail(closed());
+    std::this_thread::sleep_for(kLockPause);
+    base::check_cancel();
+  }
+}
+
+// --- a new generation of vectors
+// -------------------------------------------------------------------
+
+base::Result<std::optional<SegmentRow>> StoreCore::seal_next(StoreDb& db, const CollectionRow& row,
+                                                             std::size_t dim) {
+  const auto flat = std::make_shared<Part>(0, dim, row.info.metric);
+  db.read_next(row, *flat);
+  DURE_RETURN_IF_ERROR(db.take_status());
+  if (flat->size() < options_.seal.smallest) return std::optional<SegmentRow>();
+  const std::shared_ptr<const Part> parts[] = {flat};
+  const std::string name = new_segment_name(row.id);
+  auto sealed = Part::seal(parts, form_of(flat->size(), dim, 0), files_, folder_, name, closing_);
+  if (!sealed) return base::fail(std::move(sealed.error()));
+  const Part& part = **sealed;
+  return std::optional<SegmentRow>(SegmentRow{name, part.chunks().front(), part.chunks().back(),
+                                              static_cast<std::int64_t>(part.size())});
+}
+
+base::Result<bool> StoreCore::finish_reembed(const CollectionInfo& info, const ModelIn& model) {
+  if (options_.read_only) return base::fail(read_only());
+  auto lock = lock_sealing();
+  if (!lock) return base::fail(std::move(lock.error()));
+  std::optional<SegmentRow> segment;
+  const auto wrong = [&]() {
+    return base::invalid_argument("embedder", "collection '" + info.name +
+                                                  "' is not being re-embedded with " + model.id +
+                                                  " any more: begin again");
+  };
+  base::Status status;
+  auto sealed = read([&](StoreDb& db) -> std::optional<SegmentRow> {
+    const auto row = db.find_collection(info.tenant, info.name);
+    const auto next = row ? db.next_generation(row->id) : std::nullopt;
+    if (!next || next->model.fingerprint != model.fingerprint) {
+      status = wrong();
+      return std::nullopt;
+    }
+    const ReembedState state = db.reembed_state(row->id);
+    if (state.ready < state.rows) return std::nullopt;  // found again below
+    auto made = seal_next(db, *row, next->dim);
+    if (made) return std::move(*made);
+    status = std::move(made.error());
+    return std::nullopt;
+  });
+  if (!sealed) return base::fail(std::move(sealed.error()));
+  if (!status.ok()) return base::fail(std::move(status));
+  segment = std::move(*sealed);
+  bool done = false;
+  std::vector<std::string> stale;
+  status = write(
+      [&](StoreDb& db, std::uint64_t seq, Changed& changed) -> base::Status {
+        const auto row = db.find_collection(info.tenant, info.name);
+        const auto next = row ? db.next_generation(row->id) : std::nullopt;
+        if (!next || next->model.fingerprint != model.fingerprint) return wrong();
+        const ReembedState state = db.reembed_state(row->id);
+        if (state.ready < state.rows) return db.take_status();
+        stale = db.flip(*row, *next, seq);
+        if (segment) (void)db.add_segment(row->id, *segment);
+        changed[row->id].dropped = true;  // what is in memory is of the old generation
+        done = true;
+        return db.take_status();
+      },
+      true);
+  if (!status.ok() || !done) {
+    if (segment) remove_segments({segment->file});
+    if (!status.ok()) return base::fail(std::move(status));
+    return false;
+  }
+  remove_segments(stale);
+  return true;
+}
+
+base::Result<VerifyOut> StoreCore::verify() {
+  return read([this](StoreDb& db) { return db.verify(files_, folder_); });
 }
 
 // --- the end

@@ -67,6 +67,9 @@ class StoreCore {
   void hold_back(const CollectionIndex& index);
 
   [[nodiscard]] base::Status optimize(std::int64_t collection);
+  // See Collection::finish_reembed.
+  [[nodiscard]] base::Result<bool> finish_reembed(const CollectionInfo& info, const ModelIn& model);
+  [[nodiscard]] base::Result<VerifyOut> verify();
   void close();
   [[nodiscard]] base::Status backup(const std::string& path);
   [[nodiscard]] const StoreOptions& options() const noexcept { return options_; }
@@ -104,7 +107,21 @@ class StoreCore {
   // another process has sealed what is still flat here.
   void ask_if_wanted(const Loaded& loaded) DURE_REQUIRES(apply_mutex_);
   [[nodiscard]] base::Status seal_one(StoreDb& db, std::int64_t collection, bool all);
+  // Builds one segment of each run of parts, several at once, and puts them in place.
+  [[nodiscard]] base::Status seal_runs(StoreDb& db, const Loaded& loaded,
+                                       const std::vector<std::shared_ptr<const Part>>& parts,
+                                       bool all);
+  [[nodiscard]] base::Status put_in_place(StoreDb& db, const Loaded& loaded,
+                                          const std::shared_ptr<Part>& sealed);
+  // How `rows` more rows are to be sealed beside `memory` bytes of other segments.
+  [[nodiscard]] SealForm form_of(std::size_t rows, std::size_t dim, std::size_t memory) const;
+  // Waits for the right to seal. kInvalidArgument if the store closes meanwhile.
+  [[nodiscard]] base::Result<std::unique_ptr<base::LockFile>> lock_sealing();
   [[nodiscard]] base::Status compact(StoreDb& db, Loaded loaded);
+  // A segment of the rows' new vectors; nothing if they are too few.
+  [[nodiscard]] base::Result<std::optional<SegmentRow>> seal_next(StoreDb& db,
+                                                                  const CollectionRow& row,
+                                                                  std::size_t dim);
   // Reads a collection anew, beside the searches, and puts it in place.
   [[nodiscard]] base::Status reload(StoreDb& db, const CollectionInfo& info);
   void write_words(const CollectionIndex& index, const Part& sealed);

@@ -19,7 +19,7 @@ namespace dure::index {
 namespace {
 
 constexpr std::int64_t kApplication = 0x64757265;  // "dure"
-constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kVersion = 3;
 constexpr const char* kWordsEnding = ".words1";  // another number where words.h cuts otherwise
 constexpr int kPatienceMs = 30'000;              // for another process's commit
 
@@ -49,16 +49,31 @@ CREATE TABLE segment (
   id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL, file TEXT NOT NULL,
   least INTEGER NOT NULL, most INTEGER NOT NULL, rows INTEGER NOT NULL);
 PRAGMA application_id = 1685418597;
-PRAGMA user_version = 2;
 )";
-static_assert(kApplication == 1685418597 && kVersion == 2);
+static_assert(kApplication == 1685418597);
 
 // Version 2 has checksums of rows and vectors; what was written before has none.
-constexpr const char* kUpgrade = R"(
+constexpr const char* kToSecond = R"(
 ALTER TABLE chunk ADD COLUMN sum INTEGER;
 ALTER TABLE vec ADD COLUMN sum INTEGER;
-PRAGMA user_version = 2;
 )";
+
+// Version 3 keeps what was embedded where it is not the text, words that a tokenizer cut, settings
+// of a collection, and a generation of vectors that is being made.
+constexpr const char* kToThird = R"(
+CREATE TABLE IF NOT EXISTS extra (
+  chunk INTEGER PRIMARY KEY, embed TEXT, words TEXT, sum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS setting (
+  collection INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (collection, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS next_gen (
+  collection INTEGER PRIMARY KEY, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  dim INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS next_vec (
+  chunk INTEGER PRIMARY KEY, collection INTEGER NOT NULL, vec INTEGER NOT NULL);
+PRAGMA user_version = 3;
+)";
+static_assert(kVersion == 3);
 
 struct Blob {
   std::string_view bytes;
@@ -94,6 +109,15 @@ std::int64_t sum_of(std::string_view id, const std::optional<std::string_view>& 
                                      base::hash64(metadata), text ? 1U : 0U};
   return static_cast<std::int64_t>(
       base::hash64({reinterpret_cast<const char*>(parts.data()), sizeof(parts)}));
+}
+
+std::int64_t sum_of_extra(const std::optional<std::string_view>& embed,
+                          const std::optional<std::string_view>& words) {
+  return sum_of(embed.value_or(std::string_view()), words, embed ? "embed" : "");
+}
+
+std::optional<std::string_view> view_of(const std::optional<std::string>& text) {
+  return text ? std::optional<std::string_view>(*text) : std::nullopt;
 }
 
 // `changes` over `old`, both JSON objects: keys are replaced, null removes.
@@ -215,7 +239,10 @@ base::Result<StoreDb> StoreDb::open(const std::string& folder, Durability durabi
       auto transaction = sql::Transaction::begin(db.database_);
       if (!transaction) return base::fail(std::move(transaction.error()));
       const auto made = db.database_.integer("PRAGMA application_id");  // by another process?
-      if (made && *made != kApplication) db.run(kTables);
+      if (made && *made != kApplication) {
+        db.run(kTables);
+        db.run(kToThird);
+      }
       if (!db.failed()) db.fail(transaction->commit());
     }
   }
@@ -238,7 +265,8 @@ base::Status StoreDb::upgrade() {
   if (!transaction) return std::move(transaction.error());
   const auto version = database_.integer("PRAGMA user_version");  // by another process?
   if (!version) return version.error();
-  if (*version < kVersion) run(kUpgrade);
+  if (*version < 2) run(kToSecond);
+  if (*version < kVersion) run(kToThird);
   if (!failed()) fail(transaction->commit());
   return take_status();
 }
@@ -290,6 +318,9 @@ CollectionRow collection_of(const Cursor& at) {
   row.info.model = at.string(5);
   row.info.fingerprint = at.string(6);
   row.purged = static_cast<std::uint64_t>(at.integer(7));
+  row.gen = at.integer(8);
+  row.info.tokenizer = at.string(9);
+  row.info.next = at.string(10);
   return row;
 }
 
@@ -315,6 +346,27 @@ bool is_sound(const Cursor& at, bool with_vector) {
   if (!at.is_null(4) && at.integer(4) != sum_of(at.text(0), text, at.text(3))) return false;
   return !with_vector || at.is_null(6) ||
          at.integer(6) == static_cast<std::int64_t>(base::hash64(at.blob(5)));
+}
+
+// Columns of what was embedded, the words that a tokenizer cut and their sum, as verify() reads.
+bool is_sound_extra(const Cursor& at) {
+  if (at.is_null(9)) return true;
+  std::optional<std::string_view> embed;
+  std::optional<std::string_view> words;
+  if (!at.is_null(7)) embed = at.text(7);
+  if (!at.is_null(8)) words = at.text(8);
+  return at.integer(9) == sum_of_extra(embed, words);
+}
+
+// The hashes of a row's words: as a tokenizer cut them, else as we do.
+std::vector<std::uint64_t> words_of(const Cursor& at, int text, int words) {
+  std::vector<std::uint64_t> hashes;
+  if (at.is_null(words)) {
+    append_word_hashes(at.text(text), hashes);
+  } else {
+    append_given_hashes(at.text(words), hashes);
+  }
+  return hashes;
 }
 
 base::Status damaged(const std::string& path, const std::string& id, const std::string& document) {
@@ -345,8 +397,10 @@ DocumentOut document_of(const Cursor& at) {
 std::optional<CollectionRow> StoreDb::find_collection(const std::string& tenant,
                                                       const std::string& name) {
   Cursor found(*this,
-               "SELECT id, tenant, name, dim, metric, model, fingerprint, purged FROM collection "
-               "WHERE tenant = ? AND name = ?",
+               "SELECT id, tenant, name, dim, metric, model, fingerprint, purged, gen, (SELECT "
+               "value FROM setting s WHERE s.collection = c.id AND s.key = 'tokenizer'), (SELECT "
+               "fingerprint FROM next_gen n WHERE n.collection = c.id) "
+               "FROM collection c WHERE tenant = ? AND name = ?",
                tenant, name);
   if (!found.next()) return std::nullopt;
   return collection_of(found);
@@ -355,8 +409,10 @@ std::optional<CollectionRow> StoreDb::find_collection(const std::string& tenant,
 std::vector<CollectionRow> StoreDb::collections(const std::optional<std::string>& tenant) {
   std::vector<CollectionRow> rows;
   Cursor found(*this,
-               "SELECT id, tenant, name, dim, metric, model, fingerprint, purged FROM collection "
-               "WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, name",
+               "SELECT id, tenant, name, dim, metric, model, fingerprint, purged, gen, (SELECT "
+               "value FROM setting s WHERE s.collection = c.id AND s.key = 'tokenizer'), (SELECT "
+               "fingerprint FROM next_gen n WHERE n.collection = c.id) "
+               "FROM collection c WHERE ?1 IS NULL OR tenant = ?1 ORDER BY tenant, name",
                tenant);
   while (found.next()) rows.push_back(collection_of(found));
   return rows;
@@ -391,12 +447,12 @@ std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const 
   begin_read();
   const std::uint64_t seq_now = seq();
   bool sealed = false;
-  std::vector<std::string> names;
-  for (const SegmentRow& segment : segments(row.id)) {
-    names.push_back(segment.file);
-    auto part =
-        Part::load(files, folder, segment.file, index.next_first(), row.info.dim, row.info.metric);
-    if (!part) continue;  // damaged: its rows are served flat, and sealed again
+  const std::vector<std::string> names = segment_files(row.id);
+  for (const std::string& name : names) {
+    auto part = Part::load(files, folder, name, index.next_first(), row.info.dim, row.info.metric);
+    // Damaged: its rows are served flat, and sealed again; those behind it too, since chunk numbers
+    // rise within what is sealed together.
+    if (!part) break;
     index.add_segment(std::move(*part));
     sealed = true;
   }
@@ -410,18 +466,20 @@ std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const 
     NewRow one;
     one.chunk = at.integer(0);
     one.has_text = !at.is_null(1);
-    append_word_hashes(at.text(1), one.words);
+    one.words = words_of(at, 1, 4);
     one.metadata = at.string(2);
+    one.id = at.string(3);
     return one;
   };
   std::vector<std::int64_t> flat;
   if (sealed) {
     // With stored words the texts are left alone: they are most of the bytes.
     Cursor rows(*this,
-                has_words ? "SELECT id, NULL, meta FROM chunk WHERE collection = ? AND del = 0 "
-                            "ORDER BY id"
-                          : "SELECT id, text, meta FROM chunk WHERE collection = ? AND del = 0 "
-                            "ORDER BY id",
+                has_words ? "SELECT id, NULL, meta, ext_id, NULL FROM chunk WHERE collection = ? "
+                            "AND del = 0 ORDER BY id"
+                          : "SELECT c.id, c.text, c.meta, c.ext_id, x.words FROM chunk c LEFT JOIN "
+                            "extra x ON x.chunk = c.id WHERE c.collection = ? AND c.del = 0 "
+                            "ORDER BY c.id",
                 row.id);
     while (rows.next()) {
       const NewRow one = basic(rows);
@@ -430,14 +488,15 @@ std::uint64_t StoreDb::load(const CollectionRow& row, base::Files& files, const 
     if (has_words) index.forget_dead_words();
   }
   Cursor rows(*this,
-              "SELECT c.id, c.text, c.meta, v.data FROM chunk c JOIN vec v ON v.id = c.vec "
-              "WHERE c.collection = ? AND c.del = 0 AND c.id >= ? ORDER BY c.id",
+              "SELECT c.id, c.text, c.meta, c.ext_id, x.words, v.data FROM chunk c JOIN vec v ON "
+              "v.id = c.vec LEFT JOIN extra x ON x.chunk = c.id WHERE c.collection = ? AND "
+              "c.del = 0 AND c.id >= ? ORDER BY c.id",
               row.id, !sealed ? std::int64_t{0} : (flat.empty() ? INT64_MAX : flat.front()));
   std::vector<NewRow> batch;
   while (rows.next()) {
     if (sealed && !std::binary_search(flat.begin(), flat.end(), rows.integer(0))) continue;
     NewRow one = basic(rows);
-    one.vector = as_searched(rows.blob(3), row.info.metric);
+    one.vector = as_searched(rows.blob(5), row.info.metric);
     if (one.vector.size() != row.info.dim) {
       fail({base::Code::kCorrupt, "a vector of collection " + row.info.name +
                                       " has another length than the collection: restore a backup"});
@@ -457,8 +516,9 @@ std::uint64_t StoreDb::changes_since(const CollectionRow& row, std::uint64_t fro
   const std::uint64_t seq_now = seq();
   {
     Cursor rows(*this,
-                "SELECT c.id, c.text, c.meta, c.del, v.data FROM chunk c LEFT JOIN vec v "
-                "ON v.id = c.vec WHERE c.collection = ? AND c.seq > ? ORDER BY c.id",
+                "SELECT c.id, c.text, c.meta, c.del, v.data, c.ext_id, x.words FROM chunk c LEFT "
+                "JOIN vec v ON v.id = c.vec LEFT JOIN extra x ON x.chunk = c.id "
+                "WHERE c.collection = ? AND c.seq > ? ORDER BY c.id",
                 row.id, from);
     while (rows.next()) {
       if (rows.integer(3) != 0) {
@@ -468,8 +528,9 @@ std::uint64_t StoreDb::changes_since(const CollectionRow& row, std::uint64_t fro
       NewRow one;
       one.chunk = rows.integer(0);
       one.has_text = !rows.is_null(1);
-      append_word_hashes(rows.text(1), one.words);
+      one.words = words_of(rows, 1, 6);
       one.metadata = rows.string(2);
+      one.id = rows.string(5);
       one.vector = as_searched(rows.blob(4), row.info.metric);
       if (one.vector.size() == row.info.dim) changes.rows.push_back(std::move(one));
     }
@@ -478,13 +539,13 @@ std::uint64_t StoreDb::changes_since(const CollectionRow& row, std::uint64_t fro
   return seq_now;
 }
 
-std::vector<bool> StoreDb::has_vectors(std::int64_t collection,
+std::vector<bool> StoreDb::has_vectors(const CollectionRow& row,
                                        const std::vector<ContentHash>& contents) {
   std::vector<bool> known;
   known.reserve(contents.size());
   for (const ContentHash& content : contents) {
-    Cursor found(*this, "SELECT 1 FROM vec WHERE collection = ? AND gen = 0 AND hash = ?",
-                 collection, Blob{as_bytes(content)});
+    Cursor found(*this, "SELECT 1 FROM vec WHERE collection = ? AND gen = ? AND hash = ?", row.id,
+                 row.gen, Blob{as_bytes(content)});
     known.push_back(found.next());
   }
   return known;
@@ -505,14 +566,6 @@ std::optional<Row> StoreDb::fetch(std::int64_t chunk, bool with_vector) {
              : read(
                    "SELECT c.ext_id, d.ext_id, c.text, c.meta, c.sum FROM chunk c LEFT JOIN doc d "
                    "ON d.id = c.doc WHERE c.id = ?");
-}
-
-std::optional<Row> StoreDb::fetch_id(std::int64_t chunk) {
-  Cursor found(*this, "SELECT ext_id FROM chunk WHERE id = ?", chunk);
-  if (!found.next()) return std::nullopt;
-  Row row;
-  row.id = found.string(0);
-  return row;
 }
 
 std::optional<Row> StoreDb::find(std::int64_t collection, const std::string& id, bool with_vector) {
@@ -612,6 +665,10 @@ void StoreDb::create_collection(const CollectionInfo& info) {
          "VALUES (?, ?, ?, ?, '', '', (SELECT value FROM state WHERE key = 'seq'))",
          info.tenant, info.name, static_cast<std::int64_t>(info.dim), name_of(info.metric))
       .run();
+  if (info.tokenizer.empty()) return;
+  Cursor(*this, "INSERT INTO setting (collection, key, value) VALUES (?, 'tokenizer', ?)",
+         database_.last_insert_id(), info.tokenizer)
+      .run();
 }
 
 void StoreDb::set_dim(std::int64_t collection, std::size_t dim) {
@@ -622,9 +679,11 @@ void StoreDb::set_dim(std::int64_t collection, std::size_t dim) {
 
 void StoreDb::drop_collection(std::int64_t collection) {
   for (const char* sql :
-       {"DELETE FROM chunk WHERE collection = ?", "DELETE FROM vec WHERE collection = ?",
-        "DELETE FROM doc WHERE collection = ?", "DELETE FROM segment WHERE collection = ?",
-        "DELETE FROM collection WHERE id = ?"}) {
+       {"DELETE FROM extra WHERE chunk IN (SELECT id FROM chunk WHERE collection = ?)",
+        "DELETE FROM setting WHERE collection = ?", "DELETE FROM next_gen WHERE collection = ?",
+        "DELETE FROM next_vec WHERE collection = ?", "DELETE FROM chunk WHERE collection = ?",
+        "DELETE FROM vec WHERE collection = ?", "DELETE FROM doc WHERE collection = ?",
+        "DELETE FROM segment WHERE collection = ?", "DELETE FROM collection WHERE id = ?"}) {
     Cursor(*this, sql, collection).run();
   }
 }
@@ -722,8 +781,8 @@ base::Status StoreDb::upsert(CollectionRow& row, const UpsertJob& job, std::uint
     }
     bool taken = false;
     if (given.content) {
-      Cursor found(*this, "SELECT id, data FROM vec WHERE collection = ? AND gen = 0 AND hash = ?",
-                   row.id, Blob{as_bytes(*given.content)});
+      Cursor found(*this, "SELECT id, data FROM vec WHERE collection = ? AND gen = ? AND hash = ?",
+                   row.id, row.gen, Blob{as_bytes(*given.content)});
       if (found.next()) {
         taken = true;
         if (given.vector < 0) data = found.blob(1);
@@ -759,8 +818,8 @@ base::Status StoreDb::upsert(CollectionRow& row, const UpsertJob& job, std::uint
     if (vec == 0) {
       std::optional<Blob> hash;
       if (given.content && !taken) hash = Blob{as_bytes(*given.content)};
-      Cursor(*this, "INSERT INTO vec (collection, gen, hash, data, sum) VALUES (?, 0, ?, ?, ?)",
-             row.id, hash, Blob{data}, base::hash64(data))
+      Cursor(*this, "INSERT INTO vec (collection, gen, hash, data, sum) VALUES (?, ?, ?, ?, ?)",
+             row.id, row.gen, hash, Blob{data}, base::hash64(data))
           .run();
       vec = database_.last_insert_id();
     }
@@ -777,6 +836,8 @@ base::Status StoreDb::upsert(CollectionRow& row, const UpsertJob& job, std::uint
     made.words = job.words[i];
     made.has_text = given.text.has_value();
     made.metadata = given.metadata;
+    made.id = job.ids[i];
+    put_extra(made.chunk, given);
     changes.rows.push_back(std::move(made));
   }
   for (const std::int64_t chunk : leftover) tombstone(chunk, seq, changes);
@@ -793,8 +854,9 @@ base::Status StoreDb::update(std::int64_t collection, Metric metric,
     NewRow made;
     {
       Cursor found(*this,
-                   "SELECT c.id, c.text, c.meta, v.data, c.sum FROM chunk c JOIN vec v "
-                   "ON v.id = c.vec WHERE c.collection = ? AND c.ext_id = ? AND c.del = 0",
+                   "SELECT c.id, c.text, c.meta, v.data, c.sum, x.words FROM chunk c JOIN vec v "
+                   "ON v.id = c.vec LEFT JOIN extra x ON x.chunk = c.id "
+                   "WHERE c.collection = ? AND c.ext_id = ? AND c.del = 0",
                    collection, ids[i]);
       if (!found.next()) {
         if (failed()) break;
@@ -807,7 +869,8 @@ base::Status StoreDb::update(std::int64_t collection, Metric metric,
       if (!found.is_null(4) && found.integer(4) != sum_of(ids[i], text, found.text(2))) {
         return damaged(path_, ids[i], "");
       }
-      append_word_hashes(found.text(1), made.words);
+      made.words = words_of(found, 1, 5);
+      made.id = ids[i];
       auto merged = merge(found.text(2), metadata[i]);
       if (!merged) return merged.error();
       made.metadata = std::move(*merged);
@@ -821,6 +884,11 @@ base::Status StoreDb::update(std::int64_t collection, Metric metric,
            made.metadata, seq, sum, old)
         .run();
     made.chunk = database_.last_insert_id();
+    Cursor(*this,
+           "INSERT INTO extra (chunk, embed, words, sum) SELECT ?, embed, words, sum FROM extra "
+           "WHERE chunk = ?",
+           made.chunk, old)
+        .run();
     changes.rows.push_back(std::move(made));
   }
   return take_status();
@@ -873,14 +941,197 @@ std::vector<std::string> StoreDb::purge(std::int64_t collection, std::uint64_t s
     Cursor old(*this, "DELETE FROM segment WHERE collection = ? RETURNING file", collection);
     while (old.next()) stale.push_back(old.string(0));
   }
-  Cursor(*this, "DELETE FROM chunk WHERE collection = ? AND del = 1", collection).run();
+  forget_tombstones(collection);
   Cursor(*this,
          "DELETE FROM vec WHERE collection = ?1 AND id NOT IN "
-         "(SELECT vec FROM chunk WHERE collection = ?1)",
+         "(SELECT vec FROM chunk WHERE collection = ?1) AND "
+         "gen = (SELECT gen FROM collection WHERE id = ?1)",
          collection)
       .run();
   Cursor(*this, "UPDATE collection SET purged = ? WHERE id = ?", seq, collection).run();
   return stale;
+}
+
+void StoreDb::forget_tombstones(std::int64_t collection) {
+  for (const char* sql :
+       {"DELETE FROM extra WHERE chunk IN (SELECT id FROM chunk WHERE collection = ? AND del = 1)",
+        "DELETE FROM next_vec WHERE chunk IN (SELECT id FROM chunk WHERE collection = ? AND del = "
+        "1)",
+        "DELETE FROM chunk WHERE collection = ? AND del = 1"}) {
+    Cursor(*this, sql, collection).run();
+  }
+}
+
+void StoreDb::put_extra(std::int64_t chunk, const RowIn& given) {
+  if (!given.embed && !given.words) return;
+  Cursor(*this, "INSERT INTO extra (chunk, embed, words, sum) VALUES (?, ?, ?, ?)", chunk,
+         given.embed, given.words, sum_of_extra(view_of(given.embed), view_of(given.words)))
+      .run();
+}
+
+// --- generations of vectors
+// -----------------------------------------------------------------------
+
+std::optional<NextGeneration> StoreDb::next_generation(std::int64_t collection) {
+  Cursor found(*this, "SELECT model, fingerprint, dim FROM next_gen WHERE collection = ?",
+               collection);
+  if (!found.next()) return std::nullopt;
+  return NextGeneration{{found.string(0), found.string(1)},
+                        static_cast<std::size_t>(found.integer(2))};
+}
+
+void StoreDb::cancel_next(const CollectionRow& row) {
+  Cursor(*this, "DELETE FROM next_vec WHERE collection = ?", row.id).run();
+  Cursor(*this, "DELETE FROM vec WHERE collection = ? AND gen = ?", row.id, row.gen + 1).run();
+  Cursor(*this, "DELETE FROM next_gen WHERE collection = ?", row.id).run();
+}
+
+void StoreDb::begin_next(const CollectionRow& row, const NextGeneration& next) {
+  const auto there = next_generation(row.id);
+  if (there && there->model.fingerprint == next.model.fingerprint && there->dim == next.dim) return;
+  cancel_next(row);
+  Cursor(*this, "INSERT INTO next_gen (collection, model, fingerprint, dim) VALUES (?, ?, ?, ?)",
+         row.id, next.model.id, next.model.fingerprint, static_cast<std::int64_t>(next.dim))
+      .run();
+}
+
+ReembedState StoreDb::reembed_state(std::int64_t collection) {
+  ReembedState state;
+  Cursor found(*this,
+               "SELECT count(*), count(n.vec), count(*) - count(coalesce(x.embed, c.text)), "
+               "min(CASE WHEN coalesce(x.embed, c.text) IS NULL THEN c.ext_id END) FROM chunk c "
+               "LEFT JOIN extra x ON x.chunk = c.id LEFT JOIN next_vec n ON n.chunk = c.id "
+               "WHERE c.collection = ? AND c.del = 0",
+               collection);
+  if (!found.next()) return state;
+  state.rows = static_cast<std::size_t>(found.integer(0));
+  state.ready = static_cast<std::size_t>(found.integer(1));
+  state.textless = static_cast<std::size_t>(found.integer(2));
+  state.first_textless = found.string(3);
+  return state;
+}
+
+ReembedPage StoreDb::reembed_page(const CollectionRow& row, std::int64_t after, std::size_t limit,
+                                  bool anew) {
+  ReembedPage page;
+  begin_read();
+  {
+    Cursor found(*this,
+                 "SELECT c.id, coalesce(x.embed, c.text) FROM chunk c NOT INDEXED LEFT JOIN extra "
+                 "x ON x.chunk = c.id WHERE c.id > ? AND c.collection = ? AND c.del = 0 AND (? OR "
+                 "NOT EXISTS (SELECT 1 FROM next_vec n WHERE n.chunk = c.id)) ORDER BY c.id "
+                 "LIMIT ?",
+                 after, row.id, std::int64_t{anew}, static_cast<std::int64_t>(limit));
+    while (found.next()) {
+      ReembedRow one;
+      one.chunk = found.integer(0);
+      one.text = found.string(1);
+      one.content = base::sha256(one.text);
+      page.rows.push_back(std::move(one));
+    }
+  }
+  CollectionRow next = row;
+  ++next.gen;
+  for (ReembedRow& one : page.rows) {
+    one.known = !anew && has_vectors(next, {one.content}).front();
+  }
+  end_read();
+  if (page.rows.size() == limit) page.next = page.rows.back().chunk;
+  return page;
+}
+
+void StoreDb::put_next(const CollectionRow& row, const std::vector<Reembedded>& rows,
+                       const std::vector<float>& vectors, std::size_t dim) {
+  for (const Reembedded& one : rows) {
+    if (one.vector >= 0) {
+      const std::string_view data =
+          as_bytes(vectors.data() + static_cast<std::size_t>(one.vector) * dim, dim);
+      Cursor(*this,
+             "INSERT OR IGNORE INTO vec (collection, gen, hash, data, sum) VALUES (?, ?, ?, ?, ?)",
+             row.id, row.gen + 1, Blob{as_bytes(one.content)}, Blob{data}, base::hash64(data))
+          .run();
+    }
+    Cursor(*this,
+           "INSERT OR REPLACE INTO next_vec (chunk, collection, vec) SELECT c.id, c.collection, "
+           "v.id FROM chunk c JOIN vec v ON v.collection = c.collection AND v.gen = ? AND "
+           "v.hash = ? WHERE c.id = ? AND c.collection = ? AND c.del = 0",
+           row.gen + 1, Blob{as_bytes(one.content)}, one.chunk, row.id)
+        .run();
+  }
+}
+
+void StoreDb::read_next(const CollectionRow& row, Part& out) {
+  begin_read();
+  {
+    Cursor found(*this,
+                 "SELECT c.id, v.data FROM chunk c JOIN next_vec n ON n.chunk = c.id JOIN vec v "
+                 "ON v.id = n.vec WHERE c.collection = ? AND c.del = 0 ORDER BY c.id",
+                 row.id);
+    while (found.next()) {
+      const auto vector = as_searched(found.blob(1), row.info.metric);
+      if (vector.size() == out.dim()) out.append(found.integer(0), vector.data());
+    }
+  }
+  end_read();
+}
+
+std::vector<std::string> StoreDb::flip(const CollectionRow& row, const NextGeneration& next,
+                                       std::uint64_t seq) {
+  Cursor(*this,
+         "UPDATE chunk SET vec = (SELECT n.vec FROM next_vec n WHERE n.chunk = chunk.id) "
+         "WHERE collection = ? AND del = 0",
+         row.id)
+      .run();
+  Cursor(*this, "UPDATE collection SET gen = ?, model = ?, fingerprint = ?, dim = ? WHERE id = ?",
+         row.gen + 1, next.model.id, next.model.fingerprint, static_cast<std::int64_t>(next.dim),
+         row.id)
+      .run();
+  Cursor(*this, "DELETE FROM next_vec WHERE collection = ?", row.id).run();
+  Cursor(*this, "DELETE FROM next_gen WHERE collection = ?", row.id).run();
+  Cursor(*this, "DELETE FROM vec WHERE collection = ? AND gen <> ?", row.id, row.gen + 1).run();
+  return purge(row.id, seq);
+}
+
+// --- damage
+// ---------------------------------------------------------------------------------------
+
+VerifyOut StoreDb::verify(base::Files& files, const std::string& folder) {
+  VerifyOut out;
+  const auto note = [&out](const CollectionRow& at, std::string row, std::string document,
+                           std::string what) {
+    out.damaged.push_back(
+        {at.info.tenant, at.info.name, std::move(row), std::move(document), std::move(what)});
+  };
+  begin_read();
+  {
+    Cursor check(*this, "PRAGMA integrity_check(1)");
+    if (check.next() && check.text(0) != "ok") note({}, "", "", check.string(0));
+  }
+  for (const CollectionRow& collection : collections(std::nullopt)) {
+    Cursor found(*this,
+                 "SELECT c.ext_id, d.ext_id, c.text, c.meta, c.sum, v.data, v.sum, x.embed, "
+                 "x.words, x.sum FROM chunk c LEFT JOIN doc d ON d.id = c.doc LEFT JOIN vec v ON "
+                 "v.id = c.vec LEFT JOIN extra x ON x.chunk = c.id WHERE c.collection = ? AND "
+                 "c.del = 0 ORDER BY c.id",
+                 collection.id);
+    while (found.next()) {
+      ++out.rows;
+      if (!is_sound(found, false) || !is_sound_extra(found)) {
+        note(collection, found.string(0), found.string(1), "row");
+      } else if (found.blob(5).size() != collection.info.dim * sizeof(float) ||
+                 !is_sound(found, true)) {
+        note(collection, found.string(0), found.string(1), "vector");
+      }
+    }
+    for (const std::string& name : segment_files(collection.id)) {
+      if (!Part::load(files, folder, name, 0, collection.info.dim, collection.info.metric)) {
+        note(collection, "", "", "segment");
+      }
+    }
+  }
+  if (const base::Status status = take_status(); !status.ok()) note({}, "", "", status.message());
+  end_read();
+  return out;
 }
 
 std::vector<std::string> StoreDb::add_segment(std::int64_t collection, const SegmentRow& segment) {

@@ -25,6 +25,13 @@ struct CollectionRow {
   std::int64_t id = 0;
   CollectionInfo info;
   std::uint64_t purged = 0;  // tombstones up to this seq are gone
+  std::int64_t gen = 0;      // of the vectors that answer
+};
+
+// A generation of vectors that is being made.
+struct NextGeneration {
+  ModelIn model;
+  std::size_t dim = 0;
 };
 
 // What a commit changed in one collection.
@@ -77,13 +84,11 @@ class StoreDb {
   // What was committed after `from`; returns the seq up to which.
   [[nodiscard]] std::uint64_t changes_since(const CollectionRow& row, std::uint64_t from,
                                             Changes& changes);
-  [[nodiscard]] std::vector<bool> has_vectors(std::int64_t collection,
+  [[nodiscard]] std::vector<bool> has_vectors(const CollectionRow& row,
                                               const std::vector<ContentHash>& contents);
   // Empty if the chunk is gone. kCorrupt (details path, row, document) if it, or its vector if
   // that is read, is not what was written.
   [[nodiscard]] std::optional<Row> fetch(std::int64_t chunk, bool with_vector);
-  // The id alone. Empty if the chunk is gone.
-  [[nodiscard]] std::optional<Row> fetch_id(std::int64_t chunk);
   [[nodiscard]] std::optional<Row> find(std::int64_t collection, const std::string& id,
                                         bool with_vector);
   // Rows by rising id, from behind `after`; `only`: rising chunk numbers, null: all.
@@ -95,6 +100,15 @@ class StoreDb {
                                    std::size_t limit);
   [[nodiscard]] std::vector<DocumentOut> documents(std::int64_t collection);
   [[nodiscard]] std::optional<DocumentOut> document(std::int64_t collection, const std::string& id);
+
+  [[nodiscard]] std::optional<NextGeneration> next_generation(std::int64_t collection);
+  [[nodiscard]] ReembedState reembed_state(std::int64_t collection);
+  [[nodiscard]] ReembedPage reembed_page(const CollectionRow& row, std::int64_t after,
+                                         std::size_t limit, bool anew);
+  // Appends the new vectors of all live rows, in the order of the chunks.
+  void read_next(const CollectionRow& row, Part& out);
+  // Reads everything; what is found does not stick as a failure.
+  [[nodiscard]] VerifyOut verify(base::Files& files, const std::string& folder);
 
   // --- writing: within a transaction that will carry `seq` ---
   void set_seq(std::uint64_t seq);
@@ -116,6 +130,14 @@ class StoreDb {
                                std::uint64_t seq, Changes& changes);
   // Drops tombstones, vectors that nothing refers to, and the segments; returns their files.
   [[nodiscard]] std::vector<std::string> purge(std::int64_t collection, std::uint64_t seq);
+  void begin_next(const CollectionRow& row, const NextGeneration& next);
+  void cancel_next(const CollectionRow& row);
+  void put_next(const CollectionRow& row, const std::vector<Reembedded>& rows,
+                const std::vector<float>& vectors, std::size_t dim);
+  // The next generation becomes the one that answers. REQUIRES: every live row has its vector.
+  // Returns the files of the old one's segments.
+  [[nodiscard]] std::vector<std::string> flip(const CollectionRow& row, const NextGeneration& next,
+                                              std::uint64_t seq);
   // Registers a segment; returns the files it replaces.
   [[nodiscard]] std::vector<std::string> add_segment(std::int64_t collection,
                                                      const SegmentRow& segment);
@@ -127,6 +149,8 @@ class StoreDb {
   void fail(base::Status status);
   [[nodiscard]] base::Status upgrade();
   void run(const char* sql) { fail(database_.execute(sql)); }
+  void forget_tombstones(std::int64_t collection);
+  void put_extra(std::int64_t chunk, const RowIn& given);
   void tombstone(std::int64_t chunk, std::uint64_t seq, Changes& changes);
   [[nodiscard]] base::Status check_model(CollectionRow& row, const UpsertIn& in);
   [[nodiscard]] std::int64_t put_document(std::int64_t collection, const DocumentIn& document,

@@ -139,6 +139,14 @@ void append_word_hashes(std::string_view text, std::vector<std::uint64_t>& out) 
   each_word(text, [&out](std::string_view word) { out.push_back(base::hash64(word)); });
 }
 
+void append_given_hashes(std::string_view joined, std::vector<std::uint64_t>& out) {
+  while (!joined.empty()) {
+    const std::size_t end = std::min(joined.find(kWordBreak), joined.size());
+    if (end > 0) out.push_back(base::hash64(joined.substr(0, end)));
+    joined.remove_prefix(std::min(end + 1, joined.size()));
+  }
+}
+
 WordCounts count_words(std::string_view text) {
   std::vector<std::uint64_t> all;
   all.reserve(text.size() / 6);

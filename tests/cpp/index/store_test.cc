@@ -35,6 +35,11 @@ class StoreTest : public ::testing::Test {
   static std::string name() {
     return ::testing::UnitTest::GetInstance()->current_test_info()->name();
   }
+  [[nodiscard]] std::vector<std::string> segment_files() const {
+    std::vector<std::string> found = files(folder_);
+    std::erase_if(found, [](const std::string& file) { return !file.ends_with(".dure"); });
+    return found;
+  }
   Store open() { return Store::open(folder_, options_).value(); }
   static Collection docs(const Store& store, Metric metric = Metric::kCosine) {
     return store.collection({.name = "docs", .tenant = "", .dim = kDim, .metric = metric}).value();
@@ -201,6 +206,148 @@ TEST_F(StoreTest, DamagedSegmentIsServedFlatAndBuiltAgain) {
   const Store store = open();
   ASSERT_TRUE(docs(store).optimize().ok());
   EXPECT_EQ(docs(store).query(near(question)).value().plan.vector, "graph");
+}
+
+// Chunk numbers rise within what is sealed together, whatever is damaged before it.
+TEST_F(StoreTest, ADamagedSegmentBeforeOthersIsBuiltAgain) {
+  options_.seal.seal_rows = 256;
+  options_.seal.builders = 3;
+  options_.seal.background = true;
+  std::vector<std::string> segments;
+  {
+    const Store store = open();
+    const Collection col = docs(store);
+    ASSERT_TRUE(col.upsert(rows(0, 1600)).has_value());
+    for (int wait = 0; wait < 3000; ++wait) {
+      if (col.query(near(vector())).value().plan.segments >= 2) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    store.close();
+  }
+  segments = segment_files();
+  ASSERT_GE(segments.size(), 2U);
+  options_.seal.background = false;
+  const auto question = vector();
+  for (const std::string& damaged : segments) {
+    const std::string path = folder_ + "/" + damaged;
+    const std::string sound = base::system_files().read(path).value();
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << sound.substr(0, sound.size() / 2);
+    {
+      const Store store = open();
+      EXPECT_EQ(docs(store).count({}).value(), 1600U);
+      EXPECT_EQ(docs(store).query(near(question, 1600)).value().hits.size(), 1600U);
+      store.close();
+    }
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << sound;
+  }
+  const std::string first = folder_ + "/" + segments.front();
+  std::ofstream(first, std::ios::binary | std::ios::trunc) << "torn";
+  const Store store = open();
+  ASSERT_TRUE(docs(store).optimize().ok());
+  EXPECT_EQ(segment_files().size(), 1U);
+  const QueryOut out = docs(store).query(near(question)).value();
+  EXPECT_EQ(out.plan.vector, "graph");
+  EXPECT_EQ(out.plan.segments, 1U);
+  EXPECT_TRUE(store.verify().value().damaged.empty());
+}
+
+// Bulk loads are sealed by several threads, and merged until few segments are left.
+TEST_F(StoreTest, SegmentsAreBuiltAtOnceAndStayFew) {
+  options_.seal.background = true;
+  options_.seal.part_rows = 128;
+  options_.seal.seal_rows = 256;
+  options_.seal.builders = 4;
+  const Store store = open();
+  const Collection col = docs(store);
+  for (std::size_t i = 0; i < 40; ++i) {
+    ASSERT_TRUE(col.upsert(rows(i * 200, i * 200 + 200)).has_value());
+  }
+  QueryOut out;
+  for (int wait = 0; wait < 3000; ++wait) {
+    out = col.query(near(vector())).value();
+    if (out.plan.flat_rows < 256 && out.plan.segments <= 6) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_LT(out.plan.flat_rows, 256U);
+  EXPECT_LE(out.plan.segments, 6U);
+  EXPECT_EQ(col.query(near(vector(), 10000)).value().hits.size(), 8000U);
+  store.close();
+  EXPECT_LE(segment_files().size(), 6U);
+}
+
+// Beyond the memory that segments may take, rows are kept as product codes and read anew.
+TEST_F(StoreTest, ProductCodesBeyondMemory) {
+  for (const Metric metric : {Metric::kCosine, Metric::kL2}) {
+    folder_ = ::testing::TempDir() + "dure_store_test/" + name() + std::string(name_of(metric));
+    for (const std::string& old : files(folder_)) {
+      (void)base::system_files().remove(folder_ + "/" + old);
+    }
+    options_.seal.segment_memory = 1;
+    options_.seal.brute_rows = 1600;
+    std::vector<std::vector<float>> questions;
+    std::vector<QueryOut> exact;
+    {
+      const Store store = open();
+      const Collection col = docs(store, metric);
+      ASSERT_TRUE(col.upsert(rows(0, 6000)).has_value());
+      for (int i = 0; i < 20; ++i) {
+        questions.push_back(vector());
+        exact.push_back(col.query(near(questions.back())).value());
+      }
+      ASSERT_TRUE(col.optimize().ok());
+      store.close();
+    }
+    const Store store = open();
+    const Collection col = docs(store, metric);
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      QueryIn query = near(questions[i]);
+      query.ef = 400;
+      const QueryOut out = col.query(query).value();
+      EXPECT_EQ(out.plan.vector, "ivfpq");
+      EXPECT_LT(out.plan.distances, 6000U);
+      for (const Hit& hit : out.hits) {
+        for (const Hit& other : exact[i].hits) {
+          if (hit.row.id != other.row.id) continue;
+          ++found;
+          EXPECT_EQ(hit.score, other.score);  // read in single precision
+        }
+      }
+    }
+    EXPECT_GE(found, 180U) << name_of(metric);  // 90 % of 200
+    QueryIn few = near(questions[0]);
+    few.where = "{\"n\":{\"$lt\":50}}";
+    EXPECT_EQ(col.query(few).value().plan.vector, "filter+flat");
+    QueryIn half = near(questions[0]);
+    half.where = "{\"n\":{\"$lt\":3000}}";
+    const QueryOut out = col.query(half).value();
+    EXPECT_EQ(out.plan.vector, "filter+ivfpq");
+    EXPECT_EQ(out.hits.size(), 10U);
+    QueryIn all = near(questions[0], 6000);
+    EXPECT_EQ(col.query(all).value().hits.size(), 6000U);
+    const std::string segment = folder_ + "/" + segment_files().front();
+    const auto bytes = base::system_files().read(segment).value();
+    EXPECT_LT(bytes.size(), 6000 * (kDim * 4 + kDim / 4 + 60) + 200'000);
+    ASSERT_TRUE(col.upsert(rows(6000, 6500)).has_value());
+    ASSERT_TRUE(col.optimize().ok());  // of product codes and flat rows
+    EXPECT_EQ(col.query(near(questions[0], 6500)).value().hits.size(), 6500U);
+    store.close();
+    options_.seal.segment_memory = 0;
+    const Store roomy = open();
+    ASSERT_TRUE(docs(roomy, metric).upsert(rows(6500, 6501)).has_value());
+    ASSERT_TRUE(docs(roomy, metric).optimize().ok());  // codes made anew
+    const QueryOut graph = docs(roomy, metric).query(near(questions[1])).value();
+    EXPECT_EQ(graph.plan.vector, "graph");
+    roomy.close();
+    std::string torn = base::system_files().read(folder_ + "/" + segment_files().front()).value();
+    torn[torn.size() / 3] = static_cast<char>(torn[torn.size() / 3] ^ 4);
+    std::ofstream(folder_ + "/" + segment_files().front(), std::ios::binary | std::ios::trunc)
+        << torn;
+    const Store last = open();
+    EXPECT_EQ(docs(last, metric).count({}).value(), 6501U);
+    EXPECT_EQ(last.verify().value().damaged.front().what, "segment");
+    last.close();
+  }
 }
 
 TEST_F(StoreTest, RefusesWithoutWritingAnything) {

@@ -1,8 +1,8 @@
-// dure/index/graph.h - an HNSW graph over byte codes: built by FAISS, searched by our own loop.
+// dure/index/graph.h - an HNSW graph (Malkov & Yashunin 2016) over byte codes.
 //
-// FAISS gives the construction (Malkov & Yashunin 2016); its search is not used for answers, since
-// 1.7.3 miscounts its heap and computes one distance per virtual call. Ours keeps one sorted pool,
-// asks four distances at a time and fetches codes ahead.
+// Insertion and search are ours (docs/decisions/0024): FAISS computes one distance per virtual call
+// in both, and the search of 1.7.3 miscounts its heap. Ours keep one sorted pool, ask four
+// distances at a time and fetch codes ahead.
 //
 // Immutable once built. search() may run in several threads, each with its own GraphScratch.
 #ifndef DURE_INDEX_GRAPH_H_
@@ -58,6 +58,11 @@ class GraphScratch {
     return true;
   }
 
+  // Storage of a walk.
+  std::vector<std::uint32_t> fresh;
+  std::vector<std::uint32_t> closed;
+  std::vector<Candidate> walk;
+
  private:
   std::vector<std::uint16_t> marks_;
   std::uint16_t epoch_ = 0;
@@ -95,6 +100,11 @@ class Graph {
   explicit Graph(GraphData data) : data_(std::move(data)) {}
   void gather_passing(std::uint32_t from, const std::uint64_t* passes, GraphScratch& scratch,
                       std::vector<std::uint32_t>& fresh) const;
+  template <typename Also>
+  void walk_all(const QueryVector& query, const CodeRows& rows, std::size_t ef,
+                GraphScratch& scratch, std::vector<Candidate>& found, GraphStats& stats,
+                const Also& also) const;
+  void fetch_links(std::uint32_t row) const noexcept;
   [[nodiscard]] Candidate descend(const QueryVector& query, const CodeRows& rows,
                                   GraphStats& stats) const;
 

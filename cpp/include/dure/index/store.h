@@ -39,9 +39,14 @@ enum class Durability : std::uint8_t {
 struct SealPolicy {
   std::size_t part_rows = 4096;        // a flat part is closed at this size
   std::size_t seal_rows = 16384;       // closed flat rows that make a segment worthwhile
+  std::size_t smallest = 1024;         // optimize() leaves fewer rows flat and exact
   std::size_t most_unsealed = 100000;  // writers wait above this
   std::size_t brute_rows = 20000;  // filters passing at most this many rows are answered exactly
   bool background = true;          // seal without being asked
+  std::size_t builders = 2;        // threads that build segments at once; at most the processors
+  // Bytes of codes and links that a collection's segments may take of memory; what would go beyond
+  // becomes product codes (IVFPQ). 0: half of the machine's memory.
+  std::size_t segment_memory = 0;
   GraphParams graph;
 };
 
@@ -64,6 +69,9 @@ struct RowIn {
   std::string metadata = "{}";         // a JSON object
   std::optional<ContentHash> content;  // names the vector, so that equal contents share it
   std::int64_t vector = -1;            // row of UpsertIn::vectors; -1: the one stored for `content`
+  std::optional<std::string> embed;    // what was embedded, if it is not `text`
+  // `text` as words joined by kWordBreak (words.h); needed if the collection names a tokenizer.
+  std::optional<std::string> words;
 };
 
 struct DocumentIn {
@@ -101,6 +109,7 @@ struct QueryIn {
   double words_weight = 1;
   // Given: of a wider answer the rows that are unlike each other (fusion.h, diversify). 0..1.
   std::optional<double> mmr;
+  std::optional<std::string> words;  // of `text`, as in RowIn
   bool with_vectors = false;
   bool with_content = true;  // false: hits have their id and score alone
   ModelIn model;             // of `vector`, if it was made from the text
@@ -163,6 +172,45 @@ struct CollectionInfo {
   Metric metric = Metric::kCosine;
   std::string model;
   std::string fingerprint;
+  std::string tokenizer;  // who cuts texts into words; empty: words.h
+  std::string next;       // fingerprint of the generation that is being made; empty: none
+};
+
+// --- a new generation of vectors, beside the one that answers ---
+
+struct ReembedState {
+  std::size_t rows = 0;      // that are there
+  std::size_t ready = 0;     // of these: with a new vector
+  std::size_t textless = 0;  // without anything that could be embedded
+  std::string first_textless;
+};
+struct ReembedRow {
+  std::int64_t chunk = 0;
+  std::string text;  // what is to be embedded
+  ContentHash content{};
+  bool known = false;  // its new vector is stored already
+};
+struct ReembedPage {
+  std::vector<ReembedRow> rows;  // without a new vector
+  std::int64_t next = 0;         // hand it in as `after`; 0: that was all
+};
+struct Reembedded {
+  std::int64_t chunk = 0;
+  ContentHash content{};
+  std::int64_t vector = -1;  // row of the vectors; -1: the one stored for `content`
+};
+
+// What verify() found.
+struct Damage {
+  std::string tenant;
+  std::string collection;
+  std::string row;
+  std::string document;
+  std::string what;  // "row", "vector", "segment", "file"
+};
+struct VerifyOut {
+  std::size_t rows = 0;  // that were read
+  std::vector<Damage> damaged;
 };
 
 class StoreHandle;  // src/index/store_core.h
@@ -205,6 +253,24 @@ class Collection {
   // Seals and merges all rows into one segment, drops what was deleted, and waits for it.
   [[nodiscard]] base::Status optimize() const;
 
+  // Begins, or goes on with, a generation of vectors by another model. What another model began is
+  // dropped. Searches and writes go on with the old one until finish_reembed().
+  [[nodiscard]] base::Status begin_reembed(const ModelIn& model, std::size_t dim) const;
+  [[nodiscard]] base::Result<ReembedState> reembed_state() const;
+  // Drops what was begun.
+  [[nodiscard]] base::Status cancel_reembed() const;
+  // Rows behind `after` without a new vector; `anew`: all rows, as if nothing were begun.
+  [[nodiscard]] base::Result<ReembedPage> reembed_page(std::int64_t after, std::int64_t limit,
+                                                       bool anew) const;
+  // Durable when it returns. `model`: as begun; kInvalidArgument if another is being made now.
+  [[nodiscard]] base::Status put_reembedded(const ModelIn& model,
+                                            const std::vector<Reembedded>& rows,
+                                            const std::vector<float>& vectors,
+                                            std::size_t dim) const;
+  // The new generation answers from here on, in one commit, and the old one is dropped. False, and
+  // nothing is changed, if rows without a new vector came meanwhile.
+  [[nodiscard]] base::Result<bool> finish_reembed(const ModelIn& model) const;
+
   [[nodiscard]] base::Result<std::vector<DocumentOut>> documents() const;
   [[nodiscard]] base::Result<std::optional<DocumentOut>> document(const std::string& id) const;
   // Documents removed, with their rows.
@@ -232,6 +298,7 @@ class Store {
     std::string tenant;
     std::size_t dim = 0;  // 0: as stored, or the first upsert's
     Metric metric = Metric::kCosine;
+    std::optional<std::string> tokenizer = std::nullopt;  // nothing: as stored
   };
   // Creates it if missing. DimensionMismatchError or kInvalidArgument if it differs.
   [[nodiscard]] base::Result<Collection> collection(const CollectionIn& wanted) const;
@@ -242,6 +309,8 @@ class Store {
   [[nodiscard]] base::Status drop(const std::string& name, const std::string& tenant) const;
   // A consistent copy of store.db at `path`, which must not exist; derived files need none.
   [[nodiscard]] base::Status backup(const std::string& path) const;
+  // Reads every row, vector and segment and compares them with their checksums.
+  [[nodiscard]] base::Result<VerifyOut> verify() const;
   [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
   // Ends the threads; waits for writes under way. Later calls fail. Idempotent.
   void close() const;

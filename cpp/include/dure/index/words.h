@@ -23,6 +23,10 @@ namespace dure::index {
 // Appends base::hash64 of each word of `text`, in their order.
 void append_word_hashes(std::string_view text, std::vector<std::uint64_t>& out);
 
+// The same of words that were cut elsewhere, joined by kWordBreak; they are taken as they are.
+inline constexpr char kWordBreak = '\x1f';
+void append_given_hashes(std::string_view joined, std::vector<std::uint64_t>& out);
+
 // A distinct word of one text and how often it stands there.
 struct WordCount {
   std::uint64_t word;
