@@ -78,8 +78,14 @@ class Text {
 chunk::CountFunction count_by(py::function count) {
   return [count = std::move(count)](std::string_view text) -> base::Result<std::size_t> {
     const py::object units = count(py::str(text.data(), text.size()));
-    const auto value = units.cast<std::int64_t>();
-    if (value < 0) return base::fail(base::invalid_argument("tokenizer", "it counted below zero"));
+    const py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(units.ptr()));
+    const std::int64_t value = index ? PyLong_AsLongLong(index.ptr()) : -1;
+    if (PyErr_Occurred() != nullptr || value < 0) {
+      PyErr_Clear();
+      return base::fail(base::invalid_argument(
+          "tokenizer", "it counted " + std::string(py::repr(units)).substr(0, 60) +
+                           ": a number of tokens is an int from 0"));
+    }
     return static_cast<std::size_t>(value);
   };
 }
@@ -153,10 +159,13 @@ std::vector<Chunks> chunk_many(const chunk::Chunker& chunker, const py::sequence
     held[i].drop_copy();
     return chunks;
   };
-  auto results = run(chunker, [&] {
-    return chunk::Chunker::chunk_each(held.size(), cut, chunker.options().count ? 1 : threads);
-  });
   std::vector<Chunks> out;
+  if (chunker.options().count) {  // whatever a caller's tokenizer raises comes through
+    for (std::size_t i = 0; i < held.size(); ++i) out.push_back(value_or_throw(cut(i)));
+    return out;
+  }
+  auto results =
+      interruptible([&] { return chunk::Chunker::chunk_each(held.size(), cut, threads); });
   for (auto& result : results) out.push_back(value_or_throw(std::move(result)));
   return out;
 }
@@ -198,19 +207,24 @@ class Reader {
       std::size_t end = std::min(text_.size(), body_ + size);
       const bool final = end == text_.size();
       if (!final) end = text::char_start(text_, end);
-      auto part = value_or_throw(
-          chunker_.chunk_part(text_.substr(begin, end - begin), mode_, body_ - begin, final));
+      auto part = value_or_throw(chunker_.chunk_part(
+          {text_.substr(begin, end - begin), begin, static_cast<std::size_t>(chars_), body_ - begin,
+           std::max(previous_, begin) - begin, final},
+          mode_));
       if (!final && part.next == body_ - begin) continue;  // one chunk is longer than the window
       chunk::append(out, std::move(part.chunks), static_cast<std::int64_t>(begin), chars_);
       body_ = begin + part.next;
+      previous_ = begin + part.previous;
       return;
     }
   }
 
   // On a line, so that counting starts where a piece of text does; else on a character.
   std::size_t start_of_window() const {
-    if (body_ <= window_ + kBefore) return window_;
-    const std::size_t latest = body_ - kBefore;
+    // Overlap reaches back to where the body before began.
+    const std::size_t needed = chunker_.options().overlap > 0 ? previous_ : body_;
+    const std::size_t latest = std::min(needed, body_ - std::min(body_, kBefore));
+    if (latest <= window_) return window_;
     const std::size_t feed = text_.substr(0, latest).rfind('\n');
     if (feed != std::string_view::npos && feed > window_ && latest - feed < kBefore)
       return feed + 1;
@@ -223,6 +237,7 @@ class Reader {
   const std::size_t batch_;
   chunk::Mode mode_ = chunk::Mode::kText;
   std::size_t body_ = 0;
+  std::size_t previous_ = 0;  // where the body before began
   std::size_t window_ = 0;
   std::int64_t chars_ = 0;  // code points before window_
 };
@@ -343,8 +358,10 @@ void bind_columns(py::module_& room) {
             const chunk::CountFunction count = counter_of(tokenizer);
             Text held(text);
             const auto work = [&] { return chunk::count_tokens(self, held.view(), count); };
-            ok_or_throw(std::holds_alternative<std::string>(tokenizer) ? interruptible(work)
-                                                                       : work());
+            auto counts = value_or_throw(
+                std::holds_alternative<std::string>(tokenizer) ? interruptible(work) : work());
+            // Arrays borrow the column: who was later, of two threads, keeps that of the first.
+            if (self.token_count.size() != self.size()) self.token_count = std::move(counts);
           },
           py::arg("text"), py::arg("tokenizer"), "Fills token_count.")
       .def("ids", &ids, py::arg("text"), py::arg("document"), "The store's ids.")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from dure import _core
-from dure._check import integer, optional_integer
+from dure._check import integer, optional_integer, refuse
 from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -362,6 +362,8 @@ class Chunker:
             )
         _known("mode", mode, _MODES)
         _known("sentence", sentence, _SENTENCES)
+        if isinstance(separators, str):
+            refuse(separators, "separators", "a list of str")
         for what in keep:
             _known("keep", what, _KEEP)
         self._made_of: dict[str, Any] = {
@@ -458,6 +460,8 @@ class Chunker:
         Raises:
             InvalidArgumentError: As `chunk`, for the first text that fails.
         """
+        if isinstance(texts, str | bytes):
+            refuse(texts, "texts", "a list of texts")
         made = self._native.chunk_many(texts, _threads(threads))
         return [Chunks(one, text, self) for one, text in zip(made, texts, strict=True)]
 
@@ -478,17 +482,27 @@ def _map(path: str | os.PathLike[str]) -> mmap.mmap | None:
     """Map a file for reading; None for an empty one."""
     import mmap
     import os
-    from pathlib import Path
+    import stat
 
     name = os.fspath(path)
     try:
-        with Path(name).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return None
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as failed:
-        reason = failed.strerror or "cannot be read"
-        raise FileRefusedError(f"{name}: refused: {reason}", path=name, reason=reason) from failed
+        opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait
+    except (OSError, ValueError) as failed:
+        raise _refused(name, getattr(failed, "strerror", None) or str(failed)) from failed
+    with os.fdopen(opened, "rb"):
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise _refused(name, "not a regular file")
+        if found.st_size == 0:
+            return None
+        try:
+            return mmap.mmap(opened, 0, access=mmap.ACCESS_READ)
+        except OSError as failed:
+            raise _refused(name, failed.strerror or "cannot be read") from failed
+
+
+def _refused(name: object, reason: str) -> FileRefusedError:
+    return FileRefusedError(f"{name!s}: refused: {reason}", path=str(name), reason=reason)
 
 
 def _cap(given: dict[str, int | None]) -> tuple[str, int]:
@@ -530,7 +544,12 @@ def _tokenizer(tokenizer: object) -> str | Callable[[str], int]:
             return str(name)
         return lambda text: len(encode_ordinary(text))
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
-        encode: Callable[..., Any] = tokenizer.encode  # type: ignore[attr-defined]
+        whole = tokenizer
+        if getattr(tokenizer, "truncation", None) or getattr(tokenizer, "padding", None):
+            whole = type(tokenizer).from_str(tokenizer.to_str())  # type: ignore[attr-defined]
+            whole.no_truncation()  # a count of what was cut off says nothing of the text
+            whole.no_padding()
+        encode: Callable[..., Any] = whole.encode  # type: ignore[attr-defined]
         return lambda text: len(encode(text, add_special_tokens=False).ids)
     if callable(tokenizer):
         return tokenizer
@@ -590,6 +609,8 @@ def split_documents(
     Raises:
         InvalidArgumentError: As `Chunker.chunk`.
     """
+    if isinstance(docs, str | bytes):
+        refuse(docs, "docs", "a list of texts or Documents")
     cutter = chunker or Chunker()
     found: list[Chunk] = []
     for doc in docs:

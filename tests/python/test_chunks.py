@@ -1,10 +1,13 @@
 """Chunker: the rules of the house hold for every text and every choice of options."""
 
+import os
 import pickle
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +229,8 @@ def test_the_body_does_not_depend_on_bytes_or_str() -> None:
     assert (one.hash64 == other.hash64).all()
 
 
-@pytest.mark.parametrize("unit", ["max_tokens", "max_chars"])
-def test_a_file_is_cut_as_its_text_is(tmp_path: Path, unit: str) -> None:
+@pytest.mark.parametrize(("unit", "overlap"), [("max_tokens", 0), ("max_chars", 40)])
+def test_a_file_is_cut_as_its_text_is(tmp_path: Path, unit: str, overlap: int) -> None:
     """Three windows and a half, so that some chunks lie across their edges."""
     chance = random.Random(5)
     words = [f"word{i}" for i in range(3000)] + [
@@ -240,7 +243,7 @@ def test_a_file_is_cut_as_its_text_is(tmp_path: Path, unit: str) -> None:
     text = " ".join(chance.choices(words, k=3_400_000))
     path = tmp_path / "long.txt"
     path.write_text(text)
-    chunker = capped(unit, 300, mode="text")
+    chunker = capped(unit, 300, mode="text", overlap=overlap)
     whole = chunker.chunk(text)
     parts = list(chunker.chunk_file(path, batch_chunks=5000))
     assert len(parts) > 2
@@ -259,6 +262,23 @@ def test_a_file_in_markdown_mode(tmp_path: Path) -> None:
     assert list(Chunker().chunk_file(path)) == []
     with pytest.raises(FileRefusedError, match="No such file"):
         Chunker().chunk_file(tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileRefusedError, match="not a regular file"):
+        Chunker().chunk_file(tmp_path / "pipe")
+    with pytest.raises(FileRefusedError, match="null"):
+        Chunker().chunk_file("a\0b")
+
+
+def test_errors_in_a_file_name_the_place_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"some words. " * 800_000 + b"\xff")
+    with pytest.raises(InvalidArgumentError, match="not UTF-8 at offset 9600000") as bad:
+        list(Chunker(max_chars=1000, mode="text").chunk_file(path))
+    assert bad.value.position == 9_600_000  # type: ignore[attr-defined]
+    path.write_bytes("낱말 몇 개. ".encode() * 800_000 + "\N{FAMILY}".encode())
+    with pytest.raises(InvalidArgumentError, match="at offset 6400000 counts 4") as bad:
+        list(Chunker(max_bytes=3, mode="text").chunk_file(path))
+    assert bad.value.position == 6_400_000  # type: ignore[attr-defined]
 
 
 def test_threads_change_nothing() -> None:
@@ -335,6 +355,11 @@ def test_a_tokenizers_tokenizer_counts() -> None:
     assert chunks.token_count.tolist() == [len(e.split()) for e in chunks.embed_text]
     assert chunks.token_count.max() <= 25
     assert chunks.verify(text) == []
+    tokenizer.enable_truncation(5)
+    tokenizer.enable_padding(length=30, pad_id=0, pad_token="[UNK]")
+    again = Chunker(max_tokens=25, tokenizer=tokenizer).chunk(text)
+    assert again.to_dict() == chunks.to_dict(), "a count of what was cut off says nothing"
+    assert tokenizer.truncation is not None, "the caller's own is as it was"
 
 
 def test_an_encoding_counts_ours_and_tiktoken_s() -> None:
@@ -359,6 +384,46 @@ def test_an_error_in_the_tokenizer_comes_through() -> None:
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         Chunker(max_tokens=30, tokenizer=broken).chunk("some text")
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        Chunker(max_tokens=30, tokenizer=broken).chunk_many(["some text", "more"])
+
+    def interrupted(_: str) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Chunker(max_tokens=30, tokenizer=interrupted).chunk_many(["some text"])
+
+
+@pytest.mark.parametrize("wrong", [None, "3", 1.5, -1, 2**70, [1]])
+def test_a_tokenizer_that_counts_no_number_is_refused(wrong: object) -> None:
+    def lies(_: str) -> Any:  # noqa: ANN401
+        return wrong
+
+    with pytest.raises(InvalidArgumentError, match="a number of tokens is an int from 0"):
+        Chunker(max_tokens=30, tokenizer=lies).chunk("some text")
+
+
+def test_threads_that_count_tokens_at_once_see_one_column() -> None:
+    text = "A sentence of some words. " * 20_000
+    chunks = Chunker(max_chars=100).chunk(text)
+    barrier = threading.Barrier(4)
+
+    def look(_: int) -> tuple[int, int]:
+        barrier.wait()
+        column = chunks.token_count
+        return int(column.sum()), column.__array_interface__["data"][0]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(look, range(4)))) == 1
+
+
+def test_one_text_in_the_place_of_many_is_refused() -> None:
+    with pytest.raises(TypeError, match="texts must be a list of texts, not str"):
+        Chunker().chunk_many("hello")
+    with pytest.raises(TypeError, match="docs must be"):
+        dure.split_documents("hello")
+    with pytest.raises(TypeError, match="separators must be"):
+        Chunker(separators="--")
 
 
 def test_separators_rule() -> None:
@@ -531,6 +596,8 @@ ADVERSARIAL: dict[str, Callable[[int], str]] = {
     "flags": lambda n: "🇰" * (n // 4),
     "full stops": lambda n: "." * n,
     "headings": lambda n: "## t\n" * (n // 5),
+    "one long title": lambda n: "# " + "title " * (n // 12) + "\n" + "## t\nx\n" * (n // 14),
+    "open tags": lambda n: "<html>" + "<h1</h<p<p<p" * (n // 12),
 }
 
 

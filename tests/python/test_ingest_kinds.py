@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import dure
@@ -59,6 +61,24 @@ def test_bad_files_are_reported_and_harm_no_other(folder: Path, tmp_path: Path) 
         assert reason in refused[name]
     assert report.files == len(SAMPLES) + len(BAD)
     assert report.chunks >= len(SAMPLES)
+
+
+def test_no_file_ends_the_ingest_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "good.txt").write_text("good words")
+    (folder / os.fsdecode(b"\xff\xfe.txt")).write_text("a name of no encoding")
+    (folder / "latin.txt").write_bytes("Stra\xdfe und caf\xe9 ".encode("latin-1") * 20)
+    (folder / "wide.txt").write_text("\N{FAMILY}")
+    monkeypatch.setitem(sys.modules, "charset_normalizer", None)
+    report = dure.ingest(folder, store=tmp_path / "store", chunker=dure.Chunker(max_bytes=3))
+    refused = {one.path.rpartition("/")[2]: one.reason for one in report.refused}
+    assert refused.keys() == {"\\udcff\\udcfe.txt", "latin.txt", "wide.txt"}
+    assert refused["\\udcff\\udcfe.txt"] == "its name is not UTF-8: rename it"
+    assert "pip install" in refused["latin.txt"]
+    assert "more than the cap of 3" in refused["wide.txt"]
+    assert report.chunks > 0
+    json.dumps(report.to_dict()).encode()
 
 
 def test_pages_of_every_kind_reach_the_store(folder: Path, tmp_path: Path) -> None:

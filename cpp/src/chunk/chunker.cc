@@ -100,6 +100,12 @@ bool looks_like_markdown(std::string_view text) {
   });
 }
 
+base::Status no_utf8(std::size_t position) {
+  return base::invalid_argument("text", "the bytes are not UTF-8 at offset " +
+                                            std::to_string(position) + ": decode them first")
+      .with("position", static_cast<std::int64_t>(position));
+}
+
 }  // namespace
 
 base::Result<Mode> mode_of(std::string_view name) {
@@ -135,27 +141,20 @@ base::Result<Chunker> Chunker::create(Options options) {
   return Chunker(std::move(options));
 }
 
-base::Result<Chunker::Part> Chunker::chunk_part(std::string_view window, Mode mode,
-                                                std::size_t start, bool final) const {
-  const std::size_t valid = text::valid_prefix(window);
-  if (valid != window.size())
-    return base::fail(base::invalid_argument("text", "the bytes are not UTF-8: decode them first")
-                          .with("position", static_cast<std::int64_t>(valid)));
-  const Outline outline = outline_of(mode, window, options_);
-  Planner planner(options_, mode, window, outline, {});
-  auto chunks = planner.run(start, final);
+base::Result<Chunker::Part> Chunker::chunk_part(const Window& window, Mode mode) const {
+  const std::size_t valid = text::valid_prefix(window.text);
+  if (valid != window.text.size()) return base::fail(no_utf8(window.byte_offset + valid));
+  const Outline outline = outline_of(mode, window.text, options_);
+  Planner planner(options_, mode, window.text, outline, {}, window.char_offset);
+  auto chunks = planner.run(window.start, window.previous, window.final);
   if (!chunks) return base::fail(std::move(chunks.error()));
-  return Part{std::move(*chunks), planner.next()};
+  return Part{std::move(*chunks), planner.next(), planner.previous()};
 }
 
 base::Result<Chunks> Chunker::chunk(std::string_view text, std::span<const std::size_t> page_starts,
                                     std::span<const Cut> cuts) const {
   const std::size_t valid = text::valid_prefix(text);
-  if (valid != text.size())
-    return base::fail(base::invalid_argument("text", "the bytes are not UTF-8 at offset " +
-                                                         std::to_string(valid) +
-                                                         ": decode them first")
-                          .with("position", static_cast<std::int64_t>(valid)));
+  if (valid != text.size()) return base::fail(no_utf8(valid));
   const Mode mode = options_.mode ? *options_.mode : detect_mode(text);
   std::vector<std::size_t> pages;
   if (mode == Mode::kPage && page_starts.empty()) {

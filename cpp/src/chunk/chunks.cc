@@ -13,7 +13,8 @@ std::string Chunks::embedded(std::string_view source, std::size_t i) const {
   return std::string(prefixes[prefix[i]].text).append(span(source, i));
 }
 
-base::Status count_tokens(Chunks& chunks, std::string_view source, const CountFunction& count) {
+base::Result<std::vector<std::int64_t>> count_tokens(const Chunks& chunks, std::string_view source,
+                                                     const CountFunction& count) {
   std::vector<std::int64_t> counts;
   counts.reserve(chunks.size());
   base::CancelTick<16> tick;
@@ -22,11 +23,10 @@ base::Status count_tokens(Chunks& chunks, std::string_view source, const CountFu
     auto tokens = chunks.prefixes[chunks.prefix[i]].text.empty()
                       ? count(chunks.span(source, i))
                       : count(chunks.embedded(source, i));
-    if (!tokens) return std::move(tokens.error());
+    if (!tokens) return base::fail(std::move(tokens.error()));
     counts.push_back(static_cast<std::int64_t>(*tokens));
   }
-  chunks.token_count = std::move(counts);
-  return {};
+  return counts;
 }
 
 void append(Chunks& chunks, Chunks more, std::int64_t byte_offset, std::int64_t char_offset) {

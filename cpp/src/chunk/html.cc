@@ -120,7 +120,7 @@ class Scanner {
 
   bool after_heading(std::size_t at) const {
     if (heading_end_ == 0 || at < heading_end_ || at > heading_end_ + 200) return false;
-    const std::size_t close = text_.find('>', heading_end_);
+    const std::size_t close = text_.substr(0, at).find('>', heading_end_);
     return close < at && strip(text_.substr(close + 1, at - close - 1)).empty();
   }
 

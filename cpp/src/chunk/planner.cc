@@ -20,6 +20,7 @@ constexpr text::ByteSet kNoAsciiSpace = [] {
   return set;
 }();
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+constexpr std::size_t kMostUnitBytes = 256;  // no token of a vocabulary is longer
 
 // For each heading the one above it: the last before it of a higher rank.
 std::vector<std::size_t> parents_of(const std::vector<Heading>& headings) {
@@ -35,12 +36,13 @@ std::vector<std::size_t> parents_of(const std::vector<Heading>& headings) {
 }  // namespace
 
 Planner::Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
-                 std::span<const std::size_t> page_starts)
+                 std::span<const std::size_t> page_starts, std::size_t char_offset)
     : options_(options),
       mode_(mode),
       text_(text),
       outline_(outline),
       page_starts_(page_starts),
+      char_offset_(char_offset),
       offsets_(text),
       ruler_(make_ruler(options, text, offsets_)),
       boundaries_(text, outline, options) {
@@ -48,8 +50,8 @@ Planner::Planner(const Options& options, Mode mode, std::string_view text, const
   parents_ = parents_of(outline.headings);
 }
 
-base::Result<Chunks> Planner::run(std::size_t start, bool final) {
-  std::size_t previous_body = start;
+base::Result<Chunks> Planner::run(std::size_t start, std::size_t previous, bool final) {
+  std::size_t previous_body = previous;
   std::size_t body = start;
   base::CancelTick<16> tick;
   while (body < text_.size()) {
@@ -65,6 +67,7 @@ base::Result<Chunks> Planner::run(std::size_t start, bool final) {
     ruler_->forget_before(previous_body);
   }
   next_ = body;
+  previous_ = previous_body;
   return std::move(out_);
 }
 
@@ -89,7 +92,7 @@ base::Status Planner::too_large(std::size_t body) {
   const std::size_t length = text::decode_at(text_, body).length;
   const auto size = ruler_->size(body, body + length);
   if (!size) return size.error();
-  const auto position = static_cast<std::int64_t>(offsets_.to_char(body));
+  const auto position = static_cast<std::int64_t>(char_offset_ + offsets_.to_char(body));
   return base::invalid_argument("text", "the character at offset " + std::to_string(position) +
                                             " counts " + std::to_string(*size) +
                                             ", more than the cap of " +
@@ -232,15 +235,23 @@ base::Result<std::uint32_t> Planner::prefix_at(std::size_t position) {
 // top, a header that does not fit is left out.
 base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repeat) {
   Prefix out;
+  const std::size_t share = options_.max / (repeat != nullptr ? 3 : 2);
   if (number != kNone) {
     const auto& headings = outline_.headings;
     const std::size_t innermost = number / 2;
+    // A title that no share can hold is not even copied: it would be, for each heading below it.
+    const std::size_t most = options_.count ? text_.size() : share * kMostUnitBytes;
+    std::size_t bytes = 0;
     for (std::size_t at = number % 2 == 0 ? innermost : parents_[innermost]; at != kNone;
-         at = parents_[at])
-      if (!headings[at].title.empty()) out.heading_path.push_back(headings[at].title);
+         at = parents_[at]) {
+      if (headings[at].title.empty()) continue;
+      bytes += headings[at].title.size();
+      out.shortened = bytes > most;
+      if (out.shortened) break;
+      out.heading_path.push_back(headings[at].title);
+    }
     std::reverse(out.heading_path.begin(), out.heading_path.end());
   }
-  const std::size_t share = options_.max / (repeat != nullptr ? 3 : 2);
   while (!out.heading_path.empty()) {
     out.text = out.shortened ? "… > " : "";
     for (const std::string& title : out.heading_path)

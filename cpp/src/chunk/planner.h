@@ -27,12 +27,15 @@ class Planner {
  public:
   // All borrowed. `page_starts` in bytes, ascending; in mode page no chunk crosses one.
   Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
-          std::span<const std::size_t> page_starts);
+          std::span<const std::size_t> page_starts, std::size_t char_offset = 0);
 
-  // Cuts from `start` on. Not `final`: stops where what lies beyond the text may matter; the next
-  // body then starts at next().
-  [[nodiscard]] base::Result<Chunks> run(std::size_t start = 0, bool final = true);
+  // Cuts from `start` on; the body before it began at `previous`. Not `final`: stops where what
+  // lies beyond the text may matter; the next body then starts at next(), that before it at
+  // previous().
+  [[nodiscard]] base::Result<Chunks> run(std::size_t start = 0, std::size_t previous = 0,
+                                         bool final = true);
   [[nodiscard]] std::size_t next() const noexcept { return next_; }
+  [[nodiscard]] std::size_t previous() const noexcept { return previous_; }
 
  private:
   struct Run {
@@ -78,11 +81,13 @@ class Planner {
   const std::string_view text_;
   const Outline& outline_;
   const std::span<const std::size_t> page_starts_;
+  const std::size_t char_offset_;  // of the text in a longer one, for errors
   const text::CharOffsets offsets_;
   const std::unique_ptr<Ruler> ruler_;
   const Boundaries boundaries_;
   Chunks out_;
   std::size_t next_ = 0;
+  std::size_t previous_ = 0;
   std::size_t furthest_ = 0;  // where the window of the last cut ended
   std::map<std::pair<std::size_t, std::size_t>, std::uint32_t> prefix_of_;
   std::vector<std::size_t> parents_;                 // of outline_.headings

@@ -55,6 +55,7 @@ class _HtmlText(HTMLParser):
         self._in_title = False
         self._preformatted = 0
         self._cells = 0
+        self._rows = 0  # of the table that was begun last
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         del attrs
@@ -83,13 +84,23 @@ class _HtmlText(HTMLParser):
             self.parts.append("\n")
         elif tag == "tr":
             self._break(1)
-            self._cells = 0
+            self._end_row()
         elif tag == "pre":
             self._break(2)
             self.parts.append("```\n")
             self._preformatted += 1
         elif tag in self._BLOCKS:
             self._break(2)
+            if tag == "table":
+                self._cells = self._rows = 0
+
+    def _end_row(self) -> None:
+        """Draw the line that makes the first row of a table its header."""
+        if self._cells:
+            self._rows += 1
+            if self._rows == 1:
+                self.parts.append("|" + "---|" * self._cells + "\n")
+        self._cells = 0
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "title":

@@ -47,16 +47,13 @@ def parse_docx(path: str, raw: bytes, limits: Limits) -> Parsed:
     """Return paragraphs, headings, lists and tables in order."""
     try:
         import docx
-        from docx.table import Table
     except ImportError as missing:
         raise MissingExtraError.of("files", "python-docx") from missing
     blocks: list[str] = []
     length = 0
     with open_archive(path, "docx", raw, limits), _damage(path, "Word document"):
         document = docx.Document(io.BytesIO(raw))
-        for block in document.iter_inner_content():
-            is_table = isinstance(block, Table)
-            text = _docx_table(block) if is_table else _docx_paragraph(block)
+        for text in _docx_blocks(document.element.body, document.styles, limits.depth):
             if text:
                 blocks.append(text)
                 length += len(text) + 2
@@ -69,9 +66,46 @@ def parse_docx(path: str, raw: bytes, limits: Limits) -> Parsed:
     }
 
 
-def _docx_paragraph(paragraph: Any) -> str:  # noqa: ANN401 - python-docx has no types
-    text: str = paragraph.text.strip()
-    style = (paragraph.style.name or "") if paragraph.style is not None else ""
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+# What wraps blocks or runs: content controls, accepted insertions, links, smart tags, fields.
+_WRAPS = {_W + n for n in ("sdt", "sdtContent", "ins", "moveTo", "customXml", "smartTag")}
+_DROPPED = {_W + "del", _W + "moveFrom", _W + "pPr", _W + "rPr", _W + "sdtPr", _MC + "Fallback"}
+_SIGNS = {_W + "tab": "\t", _W + "br": "\n", _W + "cr": "\n", _W + "noBreakHyphen": "-"}
+
+
+def _docx_blocks(parent: Any, styles: Any, depth: int) -> Iterator[str]:  # noqa: ANN401 - lxml
+    """Yield paragraphs and tables below an element, in order, what wraps them looked through."""
+    for element in parent:
+        if element.tag == _W + "p":
+            yield _docx_paragraph(element, styles)
+        elif element.tag == _W + "tbl":
+            yield _docx_table(element)
+        elif element.tag in _WRAPS and depth:
+            yield from _docx_blocks(element, styles, depth - 1)
+
+
+def _docx_text(element: Any) -> str:  # noqa: ANN401
+    """Return the text of all runs of a paragraph or cell, those in text boxes included."""
+    parts: list[str] = []
+    below = [element]
+    while below:
+        one = below.pop()
+        if one.tag == _W + "t":
+            parts.append(one.text or "")
+        elif one.tag in _SIGNS:
+            parts.append(_SIGNS[one.tag])
+        elif one.tag not in _DROPPED:
+            if one.tag == _W + "p" and one is not element:  # in a text box or cell
+                parts.append("\n")
+            below.extend(reversed(one))
+    return "".join(parts)
+
+
+def _docx_paragraph(element: Any, styles: Any) -> str:  # noqa: ANN401
+    text = _docx_text(element).strip()
+    found = styles.get_by_id(element.style, 1)  # 1: of a paragraph; None gives the default
+    style = (found.name or "") if found is not None else ""
     if text and style.startswith("Heading ") and style[8:].isdigit():
         return heading(int(style[8:]), text)
     if text and style == "Title":
@@ -79,8 +113,27 @@ def _docx_paragraph(paragraph: Any) -> str:  # noqa: ANN401 - python-docx has no
     return "- " + text if text and style.startswith("List") else text
 
 
-def _docx_table(found: Any) -> str:  # noqa: ANN401
-    return table([[cell.text for cell in row.cells] for row in found.rows])
+def _docx_table(element: Any) -> str:  # noqa: ANN401
+    """Return a table; a merged cell stands once, a table in a cell on the cell's line."""
+    rows = []
+    for row in _inside(element, "tr"):
+        cells: list[str] = []
+        for cell in _inside(row, "tc"):
+            cells.append(_docx_text(cell))
+            cells += [""] * (cell.grid_span - 1)
+        rows.append(cells)
+    return table(rows) if rows else ""
+
+
+def _inside(parent: Any, name: str) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the children of a name, what wraps them looked through."""
+    below = list(reversed(parent))
+    while below:
+        one = below.pop()
+        if one.tag == _W + name:
+            yield one
+        elif one.tag in _WRAPS:
+            below.extend(reversed(one))
 
 
 # PowerPoint

@@ -52,11 +52,16 @@ class DureTextSplitter(TextSplitter):  # type: ignore[misc, unused-ignore]
             chunk_overlap: Repeat at most so much of the text before, in the cap's unit.
             chunker: How to cut, instead of the other arguments.
             add_start_index: Put where a piece begins into its metadata, in code points.
-            options: As of `dure.Chunker`: mode, tokenizer, separators, and so on.
+            options: As of `dure.Chunker`: mode, tokenizer, separators, and so on; LangChain's
+                `length_function` is its tokenizer, `strip_whitespace` its trim.
 
         Raises:
             InvalidArgumentError: As `dure.Chunker`; options beside a chunker.
         """
+        if "length_function" in options:  # of LangChain's own constructors: what measures a text
+            options.setdefault("tokenizer", options.pop("length_function"))
+        if "strip_whitespace" in options:
+            options.setdefault("trim", options.pop("strip_whitespace"))
         if chunker is not None and options:
             raise InvalidArgumentError(
                 f"options {', '.join(sorted(options))} beside a chunker: give one or the other",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dure import files
 from dure._dollars import to_dollars
 from dure.chunks import Chunk, Chunker
-from dure.errors import FileRefusedError, MissingExtraError
+from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 from dure.rag._ask import opened
 from dure.rag._ingest import MAX_TOKENS, Ingestion, IngestReport, metadata_of, stamp_of
 from dure.rag._walk import files_under
@@ -98,8 +98,11 @@ def _rows(path: str, chunker: Chunker, limits: Limits | None) -> dict[str, Any]:
         texts = {"text": list(made.text), "embed_text": list(made.embed_text)}
         texts["heading"] = [" > ".join(chunk.heading_path) for chunk in made]
         number = np.arange(count, dtype=np.int64)
-    except FileRefusedError as refused:
-        reason, count, number = refused.reason, 1, np.array([-1], dtype=np.int64)
+    except (FileRefusedError, InvalidArgumentError, MissingExtraError) as refused:
+        if isinstance(refused, InvalidArgumentError) and not hasattr(refused, "position"):
+            raise
+        reason = getattr(refused, "reason", str(refused))
+        count, number = 1, np.array([-1], dtype=np.int64)
         columns = {name: np.zeros(1, dtype=np.int64) for name in _COLUMNS}
         texts = {name: [""] for name in ("text", "embed_text", "heading")}
     columns["hash64"] = columns["hash64"].astype(np.uint64)

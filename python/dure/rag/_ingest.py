@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dure._check import optional_text, refuse, text
 from dure._dollars import to_dollars
 from dure._progress import reporter
-from dure.errors import FileRefusedError
+from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 
 from ._ask import opened
 from ._batch import MicroBatcher
@@ -285,6 +285,11 @@ class Ingestion:
         from dure.retrieval import StoredDocument
 
         try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            self.refuse(path, "its name is not UTF-8: rename it")
+            return
+        try:
             data = files.read(path)
             stored = StoredDocument(str(path), str(path), len(data), stamp_of(data, self.cut))
             if self._known.get(stored.id) == (stored.size, stored.content_hash):
@@ -294,6 +299,12 @@ class Ingestion:
             del data
         except FileRefusedError as refused:
             self.refuse(path, refused.reason)
+        except MissingExtraError as missing:
+            self.refuse(path, str(missing))
+        except InvalidArgumentError as bad:
+            if not hasattr(bad, "position"):  # else one of its characters is over the cap
+                raise
+            self.refuse(path, str(bad))
         else:
             self.collection.upsert(chunks, metadata=metadata_of(path, chunks), document=stored)
             tokens = int(chunks.token_count.sum()) if len(chunks) else 0
@@ -316,7 +327,8 @@ class Ingestion:
     def refuse(self, path: Path, reason: str) -> None:
         """Note a file that was not read."""
         with self._lock:
-            self.report.refused.append(Refusal(str(path), reason))
+            shown = str(path).encode(errors="backslashreplace").decode()
+            self.report.refused.append(Refusal(shown, reason))
 
     def add(self, **counts: int) -> None:
         """Add to the counts of the report."""

@@ -27,6 +27,14 @@ def test_it_is_a_text_splitter() -> None:
     assert splitter.split_text("") == []
 
 
+def test_what_langchain_calls_otherwise() -> None:
+    by_words = DureTextSplitter(chunk_size=20, length_function=lambda text: len(text.split()))
+    assert max(len(piece.split()) for piece in by_words.split_text(TEXT)) <= 20
+    by_tiktoken = DureTextSplitter.from_tiktoken_encoder("cl100k_base", chunk_size=40)
+    encoded = dure.Chunker(40, tokenizer="cl100k_base").chunk(TEXT)
+    assert by_tiktoken.split_text(TEXT) == list(encoded.text)
+
+
 @pytest.mark.parametrize("overlap", [0, 10])
 @pytest.mark.parametrize("options", [{}, {"max_chars": 120}, {"max_bytes": 300, "mode": "text"}])
 def test_start_index_is_exact_where_text_repeats(overlap: int, options: dict[str, Any]) -> None:

@@ -64,16 +64,22 @@ TEST(Chunker, PartsAreCutAsTheWholeIs) {
   std::string text;
   for (int i = 0; i < 4000; ++i)
     text += "Sentence " + std::to_string(i * 7919 % 1000) + (i % 5 == 0 ? ".\n\n" : ". ");
-  const auto chunker = Chunker::create(chars(200)).value();
+  Options options = chars(200);
+  options.overlap = 50;
+  const auto chunker = Chunker::create(options).value();
   const Chunks whole = chunker.chunk(text).value();
   Chunks parts;
+  std::size_t previous = 0;
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t begin = at > 1000 ? at - 1000 : 0;
+    const std::size_t begin = previous > 1000 ? previous - 1000 : 0;
     const std::string_view window = std::string_view(text).substr(begin, 20000);
     const bool final = begin + window.size() == text.size();
-    auto part = chunker.chunk_part(window, Mode::kText, at - begin, final).value();
+    auto part =
+        chunker.chunk_part({window, begin, 0, at - begin, previous - begin, final}, Mode::kText)
+            .value();
     ASSERT_GT(begin + part.next, at);
     at = begin + part.next;
+    previous = begin + part.previous;
     append(parts, std::move(part.chunks), static_cast<std::int64_t>(begin),
            static_cast<std::int64_t>(begin));
   }

@@ -144,7 +144,7 @@ y = 2</pre></body></html>"""
     assert document.metadata["title"] == "The page"
     assert "# Head & shoulders\n\nOne bold word." in document.text
     assert "- first\n- second" in document.text
-    assert "| a | b |\n| 1 | 2 |" in document.text
+    assert "| a | b |\n|---|---|\n| 1 | 2 |" in document.text
     assert "```\nx = 1\ny = 2\n```" in document.text
     assert "evil" not in document.text
     assert "x{}" not in document.text
@@ -195,12 +195,51 @@ def test_docx_keeps_headings_and_tables(put: Put) -> None:
     )
 
 
+def test_docx_keeps_what_is_wrapped_inserted_or_merged(put: Put) -> None:
+    import docx
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import nsdecls
+
+    document = docx.Document()
+    run = "<w:r><w:t>{}</w:t></w:r>"
+    for at, inner in enumerate(
+        (
+            f"<w:sdt {{}}><w:sdtContent><w:p>{run.format('a control')}</w:p></w:sdtContent>"
+            "</w:sdt>",
+            f"<w:p {{}}>{run.format('kept, ')}<w:ins>{run.format('inserted')}</w:ins>"
+            "<w:del><w:r><w:delText>deleted</w:delText></w:r></w:del></w:p>",
+            f"<w:p {{}}><w:hyperlink>{run.format('a link, ')}</w:hyperlink>"
+            f"<w:sdt><w:sdtContent>{run.format('inline')}</w:sdtContent></w:sdt></w:p>",
+        )
+    ):
+        document.element.body.insert(at, parse_xml(inner.format(nsdecls("w"))))
+    table = document.add_table(2, 3)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "merged"
+    table.cell(0, 2).text = "last"
+    table.cell(1, 0).text = "outer"
+    table.cell(1, 0).add_table(1, 1).cell(0, 0).text = "inner"
+    out = io.BytesIO()
+    document.save(out)
+    assert files.load(put("w.docx", out.getvalue())).text.split("\n\n")[:3] == [
+        "a control",
+        "kept, inserted",
+        "a link, inline",
+    ]
+    told = files.load(put("w.docx", out.getvalue())).text
+    assert told.count("merged") == 1
+    assert "| merged |  | last |" in told
+    assert "| outer inner |" in told
+    assert "deleted" not in told
+
+
 def test_one_child_serves_many_files(put: Put) -> None:
     from dure.files import _child
 
+    files.load(put("first.pdf", pdf(["The first text."])))
+    known = list(_child._children()._idle)
     for i in range(5):
         files.load(put(f"{i}.pdf", pdf([f"Text number {i}."])))
-    assert len(_child._children()._idle) == 1
+    assert _child._children()._idle == known
 
 
 async def test_aload(put: Put) -> None:
@@ -291,7 +330,14 @@ def test_want_of_memory_is_no_damage() -> None:
 
 
 def test_memory_and_time_of_the_parser_are_limited(put: Put) -> None:
-    path = put("d.docx", docx_bytes())
+    import docx
+
+    document = docx.Document()
+    for i in range(2000):
+        document.add_paragraph(f"Paragraph {i} takes memory that nobody has. " * 20)
+    out = io.BytesIO()
+    document.save(out)
+    path = put("d.docx", out.getvalue())
     reason = reason_of(path, Limits(memory_bytes=1000))
     assert any(word in reason for word in ("memory", "allocate", "died", "failed")), reason
     assert files.load(path).text  # the next file is served

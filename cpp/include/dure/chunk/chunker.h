@@ -93,14 +93,23 @@ class Chunker {
       std::size_t count, const std::function<base::Result<Chunks>(std::size_t)>& cut,
       std::size_t threads);
 
-  // Cuts a window of a longer text: from `start`, where a body begins, until more text would be
-  // needed (`final`: to the end). REQUIRES: the window begins and ends on characters.
-  struct Part {
-    Chunks chunks;     // offsets within the window
-    std::size_t next;  // where the next body begins; `start` if the window is too short
+  // A window of a longer text. REQUIRES: it begins and ends on characters; with overlap it holds
+  // the body before `start`.
+  struct Window {
+    std::string_view text;
+    std::size_t byte_offset;  // of the window in the text, which errors name
+    std::size_t char_offset;
+    std::size_t start;     // where a body begins, in the window
+    std::size_t previous;  // where the body before it began; `start` at the start of the text
+    bool final;            // the window ends where the text does
   };
-  [[nodiscard]] base::Result<Part> chunk_part(std::string_view window, Mode mode, std::size_t start,
-                                              bool final) const;
+  struct Part {
+    Chunks chunks;         // offsets within the window
+    std::size_t next;      // where the next body begins; `start` if the window is too short
+    std::size_t previous;  // where the body before that began
+  };
+  // Cuts from `start` until more text would be needed (`final`: to the end).
+  [[nodiscard]] base::Result<Part> chunk_part(const Window& window, Mode mode) const;
   // Whether windows of a text in this mode are cut as the whole text is.
   [[nodiscard]] static bool cuts_in_parts(Mode mode) noexcept {
     return mode == Mode::kText || mode == Mode::kDelimiter;

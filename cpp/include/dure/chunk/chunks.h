@@ -47,8 +47,9 @@ struct Chunks {
 };
 
 // Fills token_count, one exact count of each embedded string.
-[[nodiscard]] base::Status count_tokens(Chunks& chunks, std::string_view source,
-                                        const CountFunction& count);
+[[nodiscard]] base::Result<std::vector<std::int64_t>> count_tokens(const Chunks& chunks,
+                                                                   std::string_view source,
+                                                                   const CountFunction& count);
 
 // Adds the rows of `more`, whose source begins at these offsets of that of `chunks`.
 void append(Chunks& chunks, Chunks more, std::int64_t byte_offset, std::int64_t char_offset);
