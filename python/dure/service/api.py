@@ -19,6 +19,7 @@ from dure.service.embeddings.endpoints import router as embeddings
 from dure.service.genai.endpoints import router as genai
 from dure.service.health.endpoints import router as health
 from dure.service.keys.endpoints import router as keys
+from dure.service.limits.endpoints import router as limits
 from dure.service.models.endpoints import router as models
 from dure.service.usage.endpoints import router as usage
 from dure.service.users.endpoints import router as users
@@ -32,7 +33,7 @@ SHORT_FORMS = {
     "/api/v1/chat/completions": "/v1/chat/completions",
     "/api/v1/embeddings": "/v1/embeddings",
 }
-ROOMS = (chat, embeddings, models, genai, auth, keys, users, usage, audit, health)
+ROOMS = (chat, embeddings, models, genai, auth, keys, users, usage, limits, audit, health)
 _BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
 
 

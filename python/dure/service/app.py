@@ -52,6 +52,7 @@ from dure.service.kit.observed import AccessLog, Metrics, Observer
 from dure.service.kit.reload import Reloaded
 from dure.service.kit.secret import Secret
 from dure.service.kit.state import Drain, State
+from dure.service.limits.service import Limits
 from dure.service.rates import Limiter
 from dure.service.settings import Settings, is_loopback
 from dure.service.usage.poster import LedgerPoster
@@ -192,13 +193,15 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         await logins.prepare(database, clock, off=off)
         await logins.first_start(database, data, clock, off=off)
         http = await stack.enter_async_context(HttpClient(timeout=5.0))
-        identities = Identities(state, http)
+        app.state.budgets = limits = Limits(state)
+        identities = Identities(state, http, admit=limits.admit)
         app.state.identities = identities
         app.state.logins = logins.Logins(state, identities)
         stack.callback(app.state.logins.close)
         await stack.enter_async_context(_hears_hangup(app))
         await stack.enter_async_context(_every(60.0, identities.write_used))
         poster = LedgerPoster(database, data)
+        await stack.enter_async_context(_every(1.0, limits.look))
         await stack.enter_async_context(_every(1.0, poster.post))
         yield
 

@@ -22,6 +22,7 @@ __all__ = [
     "body_of",
     "error_body",
     "install",
+    "refined",
 ]
 
 _OPENAI_SHAPED = ("/v1/", "/api/v1/chat/completions", "/api/v1/embeddings")
@@ -70,7 +71,19 @@ def answer_of(error: DureError, scope: Scope) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     if error.code in {"limit_exceeded", "request_exceeds_limit", "request_exceeds_rate"}:
         headers["x-should-retry"] = "false"
+    approval_id = getattr(error, "approval_id", None)
+    if approval_id is not None:
+        body["error"]["approval_id"] = approval_id
     return JSONResponse(_with_id(body, scope), status, headers)
+
+
+async def refined(error: DureError, scope: Scope) -> DureError:
+    """Return the error with what the app adds to it: the request that an administrator decides."""
+    budgets = getattr(scope["app"].state, "budgets", None) if "app" in scope else None
+    if budgets is None or error.code != "approval_required":
+        return error
+    found: DureError = await budgets.refused(error, scope.get("state", {}).get("subject"))
+    return found
 
 
 def install(app: FastAPI) -> None:
@@ -93,7 +106,7 @@ async def _dure_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DureError)
     if error.http_status >= 500:
         _logger.warning("request failed", extra=_facts(request, error))
-    return answer_of(error, request.scope)
+    return answer_of(await refined(error, request.scope), request.scope)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

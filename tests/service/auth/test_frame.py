@@ -46,6 +46,7 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str, PolicyRoute]]:
                 "{model_id}",
                 "{service_name}",
                 "{conversation}",
+                "{approval_id}",
             ):
                 path = path.replace(name, "nobody")
             yield method, path.replace("{name}", "swagger-ui.css"), route

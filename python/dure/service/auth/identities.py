@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -58,9 +58,14 @@ class Identities:
     """
 
     def __init__(
-        self, state: State, http: HttpClient, monotonic: Callable[[], float] | None = None
+        self,
+        state: State,
+        http: HttpClient,
+        *,
+        admit: Callable[[Subject], Awaitable[None]] | None = None,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
-        self._state = state
+        self._state, self._admit = state, admit
         clock = monotonic or asyncio.get_running_loop().time
         issuers = state.settings.issuers
         self._issuers = {one.issuer: (one, KeySet(one, http, clock)) for one in issuers}
@@ -87,6 +92,8 @@ class Identities:
         kept = self._kept.get(digest)
         if kept is None or kept.until <= now:
             kept = await self._found(credential, digest, now)
+            if self._admit is not None:  # limits are in place before the first call
+                await self._admit(kept.subject)
             self._keep(digest, kept)
         if kept.networks and not _is_inside(address, kept.networks):
             raise NotAuthenticatedError("This key is not for this address.")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from dure.service.auth.policy import PolicyRoute, requires
 from dure.service.auth.subject import Who, subject_of
 from dure.service.calling import call_of, check_model
-from dure.service.kit.bill import JSON, bill
+from dure.service.kit.bill import JSON, bill, warnings
 from dure.service.kit.hot import hot
 from dure.service.kit.sse import EventStream
 from dure.service.kit.state import state_of
@@ -67,7 +67,8 @@ async def create_completion(request: Request) -> Response:
     client = state_of(request).client
     call = call_of(who, request.scope)
     if body.get("stream"):
-        return EventStream(await service.openai_events(client, body, call))
+        events = await service.openai_events(client, body, call)
+        return EventStream(events, warnings(request.scope))
     answer = await client.chat.completions.create(**body, dure=call)
     return Response(answer.raw().content, headers=bill(answer.dure, request.scope), media_type=JSON)
 
@@ -96,4 +97,4 @@ async def chat_stream(who: Who, asked: ChatRequest, request: Request) -> Respons
     check_model(who, model)
     call = call_of(who, request.scope)
     pieces = await service.pieces(state.client, asked, state.settings, call)
-    return EventStream(pieces, {"x-dure-model": model})
+    return EventStream(pieces, {"x-dure-model": model, **warnings(request.scope)})

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dure.errors import DureError, InvalidArgumentError
-from dure.service.errors import answer_of
+from dure.service.errors import answer_of, refined
 
 __all__ = ["Hot", "hot"]
 
@@ -60,7 +60,7 @@ class Hot:
             self._check(route, scope)
             response = await _answered(route.endpoint, Request(scope, receive, send))
         except DureError as error:
-            response = answer_of(error, scope)
+            response = answer_of(await refined(error, scope), scope)
         except RecursionError:  # it could be read, and not be written for the provider
             deep = InvalidArgumentError("the body is nested too deep", argument="body")
             response = answer_of(deep, scope)

@@ -1,0 +1,1 @@
+"""What people and organisations may spend: limits, pools, approvals, alerts."""
