@@ -1,8 +1,9 @@
 """Other projects' price files as layers of a `PriceBook`: genai-prices, LiteLLM, Portkey.
 
 Numbers are read as decimals, never as floats. What has no unit of ours is left out and named, a
-price of 0 is taken for "not known", and a model whose prices are finer than a pico-dollar is left
-out whole: nothing becomes cheaper by being imported.
+price of 0 is taken for "not known", and a model whose prices are finer than a pico-dollar, in
+another currency or in tiers of a shape we do not know is left out whole: nothing becomes cheaper by
+being imported.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -36,7 +38,7 @@ class ImportedPrices:
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
 
-class _TooFineError(Exception):
+class _LeftOutError(Exception):
     pass
 
 
@@ -70,8 +72,12 @@ def import_prices(
     if isinstance(source, str | os.PathLike):
         try:
             data = json.loads(Path(source).read_text("utf-8"), parse_float=Decimal)
+        except OSError as error:
+            what = f"{source} cannot be read: {error.strerror or error}"
+            raise InvalidArgumentError(what, argument="source", path=str(source)) from None
         except ValueError as error:
-            raise InvalidArgumentError(f"{source} is no JSON: {error}", argument="source") from None
+            what = f"{source} is no JSON: {error}"
+            raise InvalidArgumentError(what, argument="source", path=str(source)) from None
     wanted = None if models is None else set(models)
     found = ImportedPrices([])
     try:
@@ -105,7 +111,7 @@ def _rate(price: object, scale: Decimal, per: int = 1) -> list[int] | None:
     if pico == 0:
         return None
     if pico != int(pico) or pico < 0:
-        raise _TooFineError(f"{price} is finer than a pico-dollar, or negative")
+        raise _LeftOutError(f"{price} is finer than a pico-dollar, or negative")
     return [int(pico), per]
 
 
@@ -139,6 +145,7 @@ _LITELLM_KEY = re.compile(
 )
 _LITELLM_WHEN = {None: ("default", "standard"), "batches": ("default", "batch"),
                  "priority": ("priority", "standard"), "flex": ("flex", "standard")}  # fmt: skip
+_Conditions = tuple[str, str, int]  # tier, mode, input over
 _LITELLM_UPLIFT = "regional_processing_uplift_multiplier_"
 
 
@@ -147,12 +154,12 @@ def _litellm(data: object) -> Iterator[tuple[str, list[Row], list[str]]]:
         if model != "sample_spec":
             try:
                 yield (model, *_litellm_model(entry))
-            except _TooFineError as error:
+            except _LeftOutError as error:
                 yield model, [], [str(error)]
 
 
 def _litellm_model(entry: dict[str, object]) -> tuple[list[Row], list[str]]:
-    rates: dict[tuple[str, str, int], Rates] = {}
+    rates: dict[_Conditions, Rates] = {}
     skipped = []
     for key, price in entry.items():
         if "cost" not in key or price is None:
@@ -164,16 +171,15 @@ def _litellm_model(entry: dict[str, object]) -> tuple[list[Row], list[str]]:
                 rates.setdefault(("default", "standard", 0), {})["search.web"] = rate
             elif sizes:
                 skipped.append(key)
-            continue
-        matched = _LITELLM_KEY.fullmatch(key)
-        if matched is None or matched["base"] not in _LITELLM:
+        elif not _litellm_price(rates, key, price, 0):
             skipped.append(key)
-            continue
-        unit, per = _LITELLM[matched["base"]]
-        tier, mode = _LITELLM_WHEN[matched["when"]]
-        over = int(matched["over"] or 0) * 1000
-        if rate := _rate(price, Decimal(1), per):
-            rates.setdefault((tier, mode, over), {})[unit] = rate
+    for number, tier in enumerate(_litellm_tiers(entry.get("tiered_pricing"))):
+        over, prices = tier
+        skipped += [
+            f"tiered_pricing[{number}].{key}"
+            for key, price in prices.items()
+            if not _litellm_price(rates, key, price, over)
+        ]
     rows = list(_rows_of(rates))
     for key, factor in entry.items():
         if key.startswith(_LITELLM_UPLIFT):
@@ -185,7 +191,38 @@ def _litellm_model(entry: dict[str, object]) -> tuple[list[Row], list[str]]:
     return rows, skipped
 
 
-def _rows_of(rates: dict[tuple[str, str, int], Rates]) -> Iterator[Row]:
+def _litellm_price(
+    rates: dict[_Conditions, Rates], key: str, price: object, least_over: int
+) -> bool:
+    """Note one price under its conditions, the dearer of two; False: it has no unit of ours."""
+    matched = _LITELLM_KEY.fullmatch(key)
+    if matched is None or matched["base"] not in _LITELLM:
+        return False
+    unit, per = _LITELLM[matched["base"]]
+    tier, mode = _LITELLM_WHEN[matched["when"]]
+    over = max(least_over, int(matched["over"] or 0) * 1000)
+    if rate := _rate(price, Decimal(1), per):
+        own = rates.setdefault((tier, mode, over), {})
+        own[unit] = max(own.get(unit, rate), rate, key=lambda one: Fraction(one[0], one[1]))
+    return True
+
+
+def _litellm_tiers(tiers: object) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the input above which each tier's prices hold, for the whole request, and the prices.
+
+    Raises:
+        _LeftOutError: They are of a shape that says more than that.
+    """
+    end: int | None = None
+    for tier in cast("list[dict[str, object]]", tiers or []):
+        limits = tier.get("range")
+        if not isinstance(limits, list) or len(limits) != 2 or end not in (None, int(limits[0])):
+            raise _LeftOutError("tiered_pricing of a shape we do not know")
+        first, end = (int(limit) for limit in limits)
+        yield first, {key: tier[key] for key in tier if key != "range"}
+
+
+def _rows_of(rates: dict[_Conditions, Rates]) -> Iterator[Row]:
     """Yield a row for each condition: above a threshold the rest of its smaller row stays."""
     for (tier, mode, over), own in sorted(rates.items()):
         merged = dict(rates.get((tier, mode, 0), {})) if over else {}
@@ -215,6 +252,7 @@ _PORTKEY = {
     "cache_write_1h": "input.text.cache_write_1h",
     "web_search": "search.web",
 }
+_PORTKEY_PARTS = ("pay_as_you_go", "batch_config", "currency")
 
 
 def _portkey(data: object) -> Iterator[tuple[str, list[Row], list[str]]]:
@@ -223,13 +261,16 @@ def _portkey(data: object) -> Iterator[tuple[str, list[Row], list[str]]]:
             continue
         config = cast("dict[str, dict[str, object]]", entry["pricing_config"])
         rows: list[Row] = []
-        skipped: list[str] = []
+        # A formula, a price of training: what has no unit of ours is named.
+        skipped = [name for name in config if name not in _PORTKEY_PARTS and config[name]]
         try:
+            if (currency := config.get("currency") or "USD") != "USD":
+                raise _LeftOutError(f"its prices are in {currency}, not in dollars")
             for name, mode in (("pay_as_you_go", "standard"), ("batch_config", "batch")):
                 rates = _portkey_rates(config.get(name) or {}, skipped)
                 if rates:
                     rows.append({"when": {"mode": mode}, "rates": rates})
-        except _TooFineError as error:
+        except _LeftOutError as error:
             rows, skipped = [], [str(error)]
         yield model, rows, skipped
 
@@ -271,7 +312,7 @@ def _genai_prices(data: object) -> Iterator[tuple[str, list[Row], list[str]]]:
             name = f"{provider['id']}/{model['id']}"
             try:
                 yield (name, *_genai_model(model))
-            except _TooFineError as error:
+            except _LeftOutError as error:
                 yield name, [], [str(error)]
 
 

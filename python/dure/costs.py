@@ -6,16 +6,18 @@ or `Decimal` dollars.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, cast
 
 from dure import _core
 from dure._check import refuse, text
-from dure._dollars import to_dollars
+from dure._dollars import to_dollars, to_pico
 from dure._price_files import ImportedPrices, import_prices
+from dure._windows import CALENDAR, renew_all, renew_due, window_edges
 from dure.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ OnLimit = Literal["block", "shrink", "queue", "warn", "approval"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_AHEAD = timedelta(days=400)
-_RENEW_BELOW = timedelta(days=300)
 _LONGEST_ROLLING = timedelta(days=3660) // _MICROSECOND
 _MOST = 2**63 - 1
 UNITS = ("usd", "tokens", "requests")
@@ -65,21 +65,6 @@ def data_folder() -> str:
 
 
 # Money and time ----------------------------------------------------------------------------------
-
-
-def to_pico(amount: Money, argument: str = "amount") -> int:
-    """Return dollars as pico-dollars.
-
-    Raises:
-        InvalidArgumentError: A float, no number, or finer than a pico-dollar.
-    """
-    if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
-        raise InvalidArgumentError(
-            f'{argument} must be a str, int or Decimal of dollars, for example "250.00": '
-            f"a {type(amount).__name__} is not exact",
-            argument=argument,
-        )
-    return _core.money.parse_dollars(str(amount))
 
 
 def to_us(at: datetime | None, argument: str = "at") -> int:
@@ -206,7 +191,33 @@ def _number(body: object, path: tuple[str, ...]) -> int | None:
             argument="usage",
             path=".".join(path),
         )
+    if not -_MOST <= body <= _MOST:
+        raise InvalidArgumentError(
+            f"usage.{'.'.join(path)} is beyond 64 bits: {body}",
+            argument="usage",
+            path=".".join(path),
+        )
     return body
+
+
+def _milliseconds(seconds: object) -> int:
+    """Return seconds as whole milliseconds, rounded up: the last part of one is not free."""
+    if isinstance(seconds, str | int | float | Decimal) and not isinstance(seconds, bool):
+        try:
+            return _in_range(math.ceil(Decimal(str(seconds)) * 1000))
+        except (ArithmeticError, ValueError):  # no number, not a number, without end, too large
+            pass
+    raise InvalidArgumentError(
+        f"usage.seconds must be a number of seconds, not {seconds!r}",
+        argument="usage",
+        path="seconds",
+    )
+
+
+def _in_range(units: int) -> int:
+    if not -_MOST <= units <= _MOST:
+        raise OverflowError
+    return units
 
 
 def _read_usage(usage: object) -> tuple[dict[str, int], bool]:
@@ -227,7 +238,7 @@ def _read_usage(usage: object) -> tuple[dict[str, int], bool]:
         fields["output"] = fields.get("output", 0) + fields.get("output_reasoning", 0)
         fields["input"] += _number(usage, ("toolUsePromptTokenCount",)) or 0
     if (seconds := _get(usage, "seconds")) is not None:
-        fields["milliseconds"] = int(Decimal(str(seconds)) * 1000)
+        fields["milliseconds"] = _milliseconds(seconds)
     if not fields:
         raise InvalidArgumentError(
             "no usage in there: give a response, its .usage, or a provider's usage dict",
@@ -256,14 +267,25 @@ class PriceBook:
                 `{model: {"input": "0.15", "output": "0.60"}}` in dollars per million tokens.
 
         Raises:
-            InvalidArgumentError: Overlapping dates, negative rates, floats, unknown fields; `.path`
-                says where.
+            InvalidArgumentError: Overlapping dates or hours, gaps, negative rates, floats, unknown
+                fields, tiers or units, a file that cannot be read; `.path` says file, record and
+                field.
         """
-        self._stack([("overlay", _read_overlay(overlay))] if overlay is not None else [])
+        self._layers: list[_core.catalog._Layer] = []
+        if overlay is None:
+            self._book = _core.catalog.PriceBook([])
+        else:
+            self._stack("overlay", overlay, [])
 
-    def _stack(self, layers: list[_core.catalog._Layer]) -> None:
-        self._layers = layers
-        self._book = _core.catalog.PriceBook(layers)
+    def _stack(self, name: str, overlay: object, below: list[_core.catalog._Layer]) -> None:
+        from dure._overlays import Overlay
+
+        read = Overlay(overlay)
+        self._layers = [(name, read.prices), *below]
+        try:
+            self._book = _core.catalog.PriceBook(self._layers)
+        except InvalidArgumentError as error:  # of the new layer: those below stood already
+            raise read.located(error) from None
 
     def with_layer(
         self,
@@ -280,7 +302,7 @@ class PriceBook:
             InvalidArgumentError: As for the overlay of `PriceBook`.
         """
         above = PriceBook.__new__(PriceBook)
-        above._stack([(name, _read_overlay(overlay)), *self._layers])
+        above._stack(name, overlay, self._layers)
         return above
 
     @property
@@ -344,137 +366,6 @@ class PriceBook:
             region=str(place),
         )
         return Cost.of(found)
-
-
-def _read_overlay(overlay: object) -> list[_core.catalog._Prices]:
-    if overlay is None:
-        return []
-    if isinstance(overlay, str | os.PathLike):
-        import json
-        from pathlib import Path
-
-        try:
-            overlay = json.loads(Path(overlay).read_text("utf-8"), parse_float=Decimal)
-        except ValueError as error:
-            raise InvalidArgumentError(
-                f"{overlay} is no JSON: {error}", argument="overlay", path=str(overlay)
-            ) from None
-    if hasattr(overlay, "items") and "models" in overlay:  # type: ignore[operator]
-        overlay = overlay["models"]  # type: ignore[index]
-    if hasattr(overlay, "items"):
-        return [_short_record(str(model), prices) for model, prices in overlay.items()]
-    if not isinstance(overlay, list | tuple):
-        raise InvalidArgumentError("overlay must be a path, dict or list", argument="overlay")
-    return [_record(entry) for entry in overlay]
-
-
-def _wrong(model: str, what: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"price book, {model}: {what}", argument="overlay", path=model)
-
-
-def _short_record(model: str, prices: object) -> _core.catalog._Prices:
-    names = {"input": "input.text", "output": "output.text", "cache_read": "input.text.cache_read"}
-    if not hasattr(prices, "items"):
-        raise _wrong(model, 'prices must be a dict like {"input": "0.15", "output": "0.60"}')
-    rates = []
-    for name, dollars in prices.items():
-        if name not in names:
-            raise _wrong(model, f"{name!r} is none of {', '.join(names)}")
-        rates.append((names[name], to_pico(dollars, f"{model}.{name}"), 1_000_000))
-    row = (None, None, "default", "standard", "*", 0, (0, 0), rates, "overlay")
-    return model, [], [row]
-
-
-def _record(entry: object) -> _core.catalog._Prices:
-    if not hasattr(entry, "items"):
-        raise InvalidArgumentError("a price record must be a dict", argument="overlay")
-    record = cast("dict[str, object]", entry)
-    model = str(record.get("id", ""))
-    given = [cast("dict[str, object]", row) for row in _list(record, "prices")]
-    rows = [_row(model, _with_factor(model, row, given)) for row in given]
-    return model, [str(alias) for alias in _list(record, "aliases")], rows
-
-
-def _with_factor(
-    model: str, row: dict[str, object], rows: list[dict[str, object]]
-) -> dict[str, object]:
-    """Return a region's row with `factor: [num, den]` as rates: those of any region times it."""
-    if "factor" not in row:
-        return row
-    factor = row["factor"]
-    if (
-        not isinstance(factor, list | tuple)
-        or len(factor) != 2
-        or not all(isinstance(part, int) and part > 0 for part in factor)
-    ):
-        raise _wrong(model, "factor must be two ints above zero: [numerator, denominator]")
-    num, den = factor
-
-    def conditions(of: dict[str, object]) -> dict[str, object]:
-        when = cast("dict[str, object]", of.get("when") or {})
-        return {"from": of.get("from"), "until": of.get("until"), **when, "region": "*"}
-
-    for base in rows:
-        if "factor" in base or conditions(base) != conditions(row):
-            continue
-        if (cast("dict[str, object]", base.get("when") or {})).get("region", "*") != "*":
-            continue
-        rates = {}
-        for unit, value in cast("dict[str, object]", base.get("rates") or {}).items():
-            pico, per = value if isinstance(value, list | tuple) else (value, 1)
-            rates[unit] = [cast("int", pico) * num, cast("int", per) * den]
-        return {**row, "rates": rates}
-    raise _wrong(model, "a factor needs a row of any region with the same conditions")
-
-
-def _list(record: dict[str, object], name: str) -> list[object]:
-    found = record.get(name) or []
-    if not isinstance(found, list):
-        raise _wrong(str(record.get("id")), f"{name} must be a list")
-    return found
-
-
-def _row(model: str, row: dict[str, object]) -> _core.catalog._PriceRow:
-    when = cast("dict[str, object]", row.get("when") or {})
-    if unknown := when.keys() - {"service_tier", "mode", "region", "input_over", "hours"}:
-        raise _wrong(model, f"unknown conditions {sorted(unknown)}")
-    rates = []
-    for unit, value in cast("dict[str, object]", row.get("rates") or {}).items():
-        pico, per = value if isinstance(value, list | tuple) else (value, 1)
-        if isinstance(pico, bool) or not isinstance(pico, int) or not isinstance(per, int):
-            raise _wrong(model, f"rates.{unit} must be an int of pico-dollars, or [int, per]")
-        rates.append((unit, pico, per))
-    return (
-        _moment(model, row.get("from")),
-        _moment(model, row.get("until")),
-        str(when.get("service_tier", "default")),
-        str(when.get("mode", "standard")),
-        str(when.get("region", "*")),
-        cast("int", when.get("input_over", 0)),
-        _hours(model, when.get("hours")),
-        rates,
-        str(row.get("source", "overlay")),
-    )
-
-
-def _hours(model: str, text: object) -> tuple[int, int]:
-    """Return `"16:30-00:30"` (UTC) as seconds after midnight; (0, 0): all day."""
-    if text is None:
-        return 0, 0
-    try:
-        first, last = (time.fromisoformat(part) for part in str(text).split("-"))
-    except ValueError:
-        raise _wrong(model, f"{text!r} are no hours like 16:30-00:30") from None
-    return first.hour * 3600 + first.minute * 60, last.hour * 3600 + last.minute * 60
-
-
-def _moment(model: str, text: object) -> int | None:
-    if text is None:
-        return None
-    try:
-        return to_us(datetime.fromisoformat(str(text)))
-    except ValueError as error:
-        raise _wrong(model, f"{text!r} is no time like 2026-01-31T00:00:00Z ({error})") from None
 
 
 _shipped: PriceBook | None = None
@@ -547,60 +438,6 @@ class Alert:
     limit: Decimal | int
 
 
-def window_edges(window: str, zone: str, now: datetime) -> list[int]:
-    """Return the UTC starts of the running window and of those of the next 400 days.
-
-    A day begins at its first existing local instant, so a night without midnight and a night with
-    two are both one edge. Weeks begin on Monday (ISO 8601).
-
-    Raises:
-        InvalidArgumentError: Unknown window or zone, or no zone data: install tzdata.
-    """
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        local = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidArgumentError(
-            f"unknown time zone {zone!r}: name one like Asia/Seoul; without zone data on this "
-            "machine: pip install tzdata",
-            argument="zone",
-        ) from error
-    today = now.astimezone(local).date()
-    edges: list[int] = []
-    for day in _first_days(window, today):
-        # fold=0: before a gap this is the instant of the gap, in a repeated hour the first.
-        start = datetime(day.year, day.month, day.day, tzinfo=local).astimezone(UTC)
-        edge = to_us(start)
-        if not edges or edge > edges[-1]:
-            edges.append(edge)
-    while len(edges) > 1 and edges[1] <= to_us(now):
-        del edges[0]
-    return edges
-
-
-def _first_days(window: str, today: date) -> Iterator[date]:
-    last = today + _AHEAD
-    if window == "day":
-        day, step = today - timedelta(days=1), timedelta(days=1)
-    elif window == "week":
-        day, step = today - timedelta(days=today.weekday() + 7), timedelta(days=7)
-    elif window == "month":
-        month = today.year * 12 + today.month - 2
-        while (day := date(month // 12, month % 12 + 1, 1)) <= last:
-            yield day
-            month += 1
-        return
-    else:
-        raise InvalidArgumentError(
-            f"unknown window {window!r}: day, week, month, lifetime or a timedelta",
-            argument="window",
-        )
-    while day <= last:
-        yield day
-        day += step
-
-
 def one_of(value: object, names: tuple[str, ...], argument: str) -> None:
     """Check that a value is one of the names.
 
@@ -652,7 +489,7 @@ class Budgets:
     def __init__(self, account: _core.money.Account) -> None:
         """Wrap the core's account; windows are renewed for the next 400 days."""
         self._account = account
-        self._renew()
+        renew_all(account, _core.money.wall_us())
 
     @property
     def account(self) -> _core.money.Account:
@@ -711,15 +548,16 @@ class Budgets:
                 raise InvalidArgumentError(
                     "alerts are percentages of the limit, 1 to 255", argument="alerts"
                 )
-        calendar = name not in {"rolling", "lifetime"}
-        now = _to_datetime(_core.money.wall_us())
+        now_us = _core.money.wall_us()
+        renew_all(self._account, now_us)
+        now = _to_datetime(now_us)
         self._account.set_budget(
             scope,
             limit=amount_in_unit(limit, unit, "limit"),
             unit=unit,
             window=name,
             zone=zone,
-            edges_us=window_edges(name, zone, now) if calendar else [],
+            edges_us=window_edges(name, zone, now) if name in CALENDAR else [],
             rolling_us=rolling_us,
             on_limit=on_limit,
             alerts=percents,
@@ -754,7 +592,10 @@ class Budgets:
 
     def list(self, scope: str | None = None) -> list[Budget]:
         """Return every budget of `scope`, or all, in order of creation."""
-        return [_to_budget(state) for state in self._account.budgets(scope or "")]
+        states = self._account.budgets(scope or "")
+        if renew_due(self._account, states, _core.money.wall_us()):
+            states = self._account.budgets(scope or "")
+        return [_to_budget(state) for state in states]
 
     def grant(
         self, scope: str, *, amount: Money, until: datetime, unit: Unit | None = None
@@ -787,6 +628,7 @@ class Budgets:
         Each percentage of a budget is told once a window among all processes on the data folder;
         `ALERT` records of the ledger keep them all.
         """
+        renew_all(self._account, _core.money.wall_us())
         found = []
         for alert in self._account.take_alerts():
             usd = alert["unit"] == "usd"
@@ -802,27 +644,6 @@ class Budgets:
                 )
             )
         return tuple(found)
-
-    def _renew(self) -> None:
-        now = _to_datetime(_core.money.wall_us())
-        for state in self._account.budgets(""):
-            last = state["last_edge_us"]
-            if (
-                state["window"] not in {"day", "week", "month"}
-                or _to_datetime(last) - now > _RENEW_BELOW
-            ):
-                continue
-            self._account.set_budget(
-                state["scope"],
-                limit=state["limit"],
-                unit=state["unit"],
-                window=state["window"],
-                zone=state["zone"],
-                edges_us=window_edges(state["window"], state["zone"], now),
-                rolling_us=0,
-                on_limit=state["on_limit"],
-                alerts=state["alerts"],
-            )
 
 
 def _to_budget(state: _core.money._BudgetState) -> Budget:

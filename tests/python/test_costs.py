@@ -15,7 +15,8 @@ import dure
 import pytest
 from dure import _core, costs
 from dure._dollars import to_dollars
-from dure.costs import AsyncBudgets, Budgets, PriceBook, window_edges
+from dure._windows import window_edges
+from dure.costs import AsyncBudgets, Budgets, PriceBook
 from dure.errors import (
     BudgetExceededError,
     InvalidArgumentError,
@@ -170,6 +171,34 @@ def test_bad_usage() -> None:
     assert cost.pico == 25 * 1_250_000  # the larger reading
     with pytest.raises(InvalidArgumentError, match="time zone"):
         dure.cost({"prompt_tokens": 1}, model="gpt-4o", at=datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("usage", "path"),
+    [
+        ({"prompt_tokens": 2**80, "completion_tokens": 3}, "prompt_tokens"),
+        ({"prompt_tokens": -(2**64)}, "prompt_tokens"),
+        ({"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2**63}},
+         "prompt_tokens_details.cached_tokens"),
+        ({"prompt_tokens": 1.0}, "prompt_tokens"),
+        ({"seconds": "x"}, "seconds"),
+        ({"seconds": "NaN"}, "seconds"),
+        ({"seconds": float("inf")}, "seconds"),
+        ({"seconds": "1e30"}, "seconds"),
+        ({"seconds": True}, "seconds"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_usage_that_is_no_number_of_units(usage: dict[str, object], path: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        dure.cost(usage, model="gpt-4o")
+    assert (caught.value.argument, caught.value.path) == ("usage", path)
+
+
+def test_a_part_of_a_millisecond_is_not_free() -> None:
+    book = PriceBook([{"id": "m", "prices": [{"rates": {"millisecond": 7}}]}])
+    for seconds, milliseconds in ((0, 0), ("0.0009", 1), (0.001, 1), (1.5, 1500), ("2.0001", 2001)):
+        assert book.cost({"seconds": seconds}, model="m").pico == 7 * milliseconds
 
 
 def test_overlay(tmp_path: Path) -> None:

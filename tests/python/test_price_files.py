@@ -138,6 +138,133 @@ def test_wrong_conditions_name_the_model(row: dict[str, object]) -> None:
         PriceBook([{"id": "m", "prices": [{"rates": {"input.text": 1}}, row]}])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "meet"),
+    [
+        ("08:00-12:00", "10:00-14:00", True),
+        ("22:00-02:00", "01:59-03:00", True),
+        ("22:00-02:00", "23:00-23:30", True),
+        ("08:00-12:00", "12:00-14:00", False),
+        ("22:00-02:00", "02:00-22:00", False),
+    ],
+)
+def test_overlapping_hours_are_a_load_error(first: str, second: str, *, meet: bool) -> None:
+    rows: list[dict[str, object]] = [
+        {"rates": {"input.text": 9}},
+        {"when": {"hours": first}, "rates": {"input.text": 5}},
+        {"when": {"hours": second}, "rates": {"input.text": 7}},
+    ]
+    if not meet:
+        assert len(PriceBook([{"id": "m", "prices": rows}]).rows("m")) == 3
+        return
+    with pytest.raises(
+        InvalidArgumentError, match=r"its hours overlap those of prices\[1\]"
+    ) as caught:
+        PriceBook([{"id": "m", "prices": rows}])
+    assert caught.value.path == "m.prices[2].when.hours"
+    rows[1]["until"] = rows[2]["from"] = "2026-01-01T00:00:00Z"
+    assert len(PriceBook([{"id": "m", "prices": rows}]).rows("m")) == 3  # never on one day
+
+
+# What is wrong in an overlay ----------------------------------------------------------------------
+
+R = {"input.text": 5, "output.text": 1}
+
+
+@pytest.mark.parametrize(
+    ("entry", "field"),
+    [
+        ({"id": "m", "alias": ["x"], "prices": [{"rates": R}]}, "m.alias"),
+        ({"id": "m", "prices": [{"unti": "2026-01-01T00:00:00Z", "rates": R}]}, "m.prices[0].unti"),
+        ({"id": "m", "prices": [{"rates": R}, {"when": {"colour": 1}, "rates": R}]},
+         "m.prices[1].when.colour"),
+        ({"prices": [{"rates": R}]}, "[0].id"),
+        ({"id": 7, "prices": [{"rates": R}]}, "[0].id"),
+        ({"id": "m"}, "m.prices"),
+        ({"id": "m", "prices": {"rates": R}}, "m.prices"),
+        ({"id": "m", "prices": ["x"]}, "m.prices[0]"),
+        ({"id": "m", "aliases": [5], "prices": [{"rates": R}]}, "m.aliases[0]"),
+        ({"id": "m", "prices": [{}]}, "m.prices[0]"),
+        ({"id": "m", "prices": [{"rates": R, "factor": [1, 2]}]}, "m.prices[0]"),
+        ({"id": "m", "prices": [{"rates": {}}]}, "m.prices[0].rates"),
+        ({"id": "m", "prices": [{"rates": ["x"]}]}, "m.prices[0].rates"),
+        ({"id": "m", "prices": [{"rates": {"input.video": 5}}]}, "m.prices[0].rates.input.video"),
+        ({"id": "m", "prices": [{"rates": {"input.text": -5}}]}, "m.prices[0].rates.input.text"),
+        ({"id": "m", "prices": [{"rates": {"input.text": 2**70}}]}, "m.prices[0].rates.input.text"),
+        ({"id": "m", "prices": [{"rates": {"input.text": [5]}}]}, "m.prices[0].rates.input.text"),
+        ({"id": "m", "prices": [{"rates": {"call": [5, 0]}}]}, "m.prices[0].rates.call"),
+        ({"id": "m", "prices": [{"rates": {"input.text": True}}]}, "m.prices[0].rates.input.text"),
+        ({"id": "m", "prices": [{"when": ["x"], "rates": R}]}, "m.prices[0].when"),
+        ({"id": "m", "prices": [{"when": {"service_tier": "prioirty"}, "rates": R}]},
+         "m.prices[0].when.service_tier"),
+        ({"id": "m", "prices": [{"when": {"mode": "bach"}, "rates": R}]}, "m.prices[0].when.mode"),
+        ({"id": "m", "prices": [{"when": {"input_over": "5"}, "rates": R}]},
+         "m.prices[0].when.input_over"),
+        ({"id": "m", "prices": [{"when": {"input_over": 5.5}, "rates": R}]},
+         "m.prices[0].when.input_over"),
+        ({"id": "m", "prices": [{"when": {"hours": "08:00-08:00"}, "rates": R}]},
+         "m.prices[0].when.hours"),
+        ({"id": "m", "prices": [{"when": {"hours": "08:00:30-12:00"}, "rates": R}]},
+         "m.prices[0].when.hours"),
+        ({"id": "m", "prices": [{"from": "2026-13-01", "rates": R}]}, "m.prices[0].from"),
+        ({"id": "m", "prices": [{"from": "2026-01-01T00:00:00", "rates": R}]}, "m.prices[0].from"),
+        ({"id": "m", "prices": [{"source": 5, "rates": R}]}, "m.prices[0].source"),
+        (5, "[0]"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_overlay_names_file_record_and_field(
+    entry: object, field: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        PriceBook([entry])
+    assert caught.value.path == field
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps([entry]))
+    with pytest.raises(InvalidArgumentError, match=r"prices\.json") as caught:
+        PriceBook(path)
+    assert caught.value.path == f"{path}: {field}"
+
+
+def test_what_the_core_refuses_names_the_file(tmp_path: Path) -> None:
+    rows = [{"rates": R}, {"rates": R}]
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps([{"id": "m", "prices": rows}]))
+    with pytest.raises(InvalidArgumentError, match="overlap in time") as caught:
+        PriceBook(path)
+    assert caught.value.path == f"{path}: m"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ('[{"id": "m", "prices": [], "prices": []}]', "has the key 'prices' twice"),
+        (None, "cannot be read"),
+    ],
+    ids=["cut", "deep", "twice", "missing"],
+)
+def test_a_file_that_is_no_overlay(text: str | None, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InvalidArgumentError, match=what) as caught:
+        PriceBook(path)
+    assert str(caught.value.path).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [("standard", None), ("standard", "default"), ("fast", "priority"), ("priority", "fast"),
+     ("flex", "flex"), ("scale", "scale")],
+)  # fmt: skip
+def test_a_tier_has_one_name_in_rows_and_answers(written: str, asked: str | None) -> None:
+    row = {"when": {"service_tier": written}, "rates": {"input.text": 3, "output.text": 0}}
+    book = PriceBook([{"id": "m", "prices": [row]}])
+    assert pico(book, "m", service_tier=asked) == 3_000
+
+
 # Other projects' files ---------------------------------------------------------------------------
 
 LITELLM = """{
@@ -184,6 +311,28 @@ def test_litellm() -> None:
         pico(book, "acme-free")
 
 
+def test_litellm_tiers_of_the_input_are_thresholds() -> None:
+    """Nothing becomes cheaper by being imported: the dearer of two prices, or no price at all."""
+    entry = """{"input_cost_per_token": 9e-7, "output_cost_per_token": 2e-6, "tiered_pricing": [
+      {"range": [0, 32000.0], "input_cost_per_token": 1e-6, "output_cost_per_token": 1.5e-6},
+      {"range": [32000.0, 128000.0], "input_cost_per_token": 9e-6, "output_cost_per_token": 4e-6,
+       "output_cost_per_video": 1}]}"""
+    found = import_prices(read(f'{{"q": {entry}}}'), format="litellm")
+    assert found.skipped == {"q": ["tiered_pricing[1].output_cost_per_video"]}
+    book = PriceBook(found.records)
+    assert pico(book, "q") == 1_000 * 1_000_000 + 10 * 2_000_000
+    edge = {"prompt_tokens": 32_000, "completion_tokens": 1}
+    assert pico(book, "q", edge) == 32_000 * 1_000_000 + 2_000_000
+    long = {"prompt_tokens": 32_001, "completion_tokens": 1}
+    assert pico(book, "q", long) == 32_001 * 9_000_000 + 4_000_000
+    for shape in ('[{"up_to": 5, "input_cost_per_token": 1e-6}]',
+                  '[{"range": [0, 5]}, {"range": [7, 9]}]'):  # fmt: skip
+        odd = f'{{"q": {{"input_cost_per_token": 1e-6, "tiered_pricing": {shape}}}}}'
+        found = import_prices(read(odd), format="litellm")
+        assert found.records == []
+        assert found.skipped == {"q": ["tiered_pricing of a shape we do not know", "no price"]}
+
+
 PORTKEY = """{
  "default": {"pricing_config": {"pay_as_you_go": {"request_token": {"price": 0}}}},
  "acme-2": {"pricing_config": {
@@ -207,6 +356,20 @@ def test_portkey_counts_in_cents() -> None:
         "server_tool_use": {"web_search_requests": 2},
     }
     assert pico(book, "acme-2", searched) == 2 * 10**10
+
+
+def test_portkey_in_another_currency_or_by_a_formula() -> None:
+    prices = '"pay_as_you_go": {"request_token": {"price": 0.0003}}'
+    euros = f'{{"m": {{"pricing_config": {{{prices}, "currency": "EUR"}}}}}}'
+    found = import_prices(read(euros), format="portkey")
+    assert found.records == []
+    assert found.skipped == {"m": ["its prices are in EUR, not in dollars", "no price"]}
+    more = '"currency": "USD", "calculate": {"request": 1}, "finetune_config": {"hour": 2}'
+    found = import_prices(
+        read(f'{{"m": {{"pricing_config": {{{prices}, {more}}}}}}}'), format="portkey"
+    )
+    assert [record["id"] for record in found.records] == ["m"]
+    assert found.skipped == {"m": ["calculate", "finetune_config"]}
 
 
 GENAI = """[{"id": "acme", "name": "Acme", "models": [

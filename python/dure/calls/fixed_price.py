@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dure import _core
 from dure.calls import pico_of_dollars
-from dure.errors import DeadlineError, DureError, UnavailableError, UnknownPriceError
+from dure.errors import (
+    DeadlineError,
+    DureError,
+    InvalidModelError,
+    UnavailableError,
+    UnknownPriceError,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,11 +45,13 @@ def without_price(call: Call) -> Call:
 class FixedPrice:
     """Holds the price of one call; leaving the block settles it.
 
-    Good: the price. Refused by the provider (4xx): nothing. Nothing accepted: void. Everything
-    else may have been billed: the price, flagged `possible_spend`.
+    The ledger says that the call was sent before the block begins: a process that dies in it has
+    spent the price. Good: the price. Refused by the provider (4xx), or nothing was accepted:
+    nothing. Everything else may have been billed: the price, flagged `possible_spend`.
 
     Raises:
         BudgetExceededError: the price does not fit a budget, or exceeds the call's `max_cost`.
+        StorageError: the ledger cannot be written; nothing is sent.
     """
 
     def __init__(self, account: Account, call: Call, model: str | None) -> None:
@@ -49,7 +59,7 @@ class FixedPrice:
         assert pico is not None
         self.pico = pico
         self._account = account
-        self._scopes = [*call.scopes(), *([f"model:{model}"] if model else [])]
+        self._scopes = [*call.scopes(), *([f"model:{canonical(model)}"] if model else [])]
         most = pico_of_dollars(call.max_cost, argument="max_cost")
         if most is not None and pico > most:
             from dure.errors import BudgetExceededError
@@ -61,9 +71,20 @@ class FixedPrice:
             )
 
     def __enter__(self) -> FixedPrice:
-        self._hold = self._account.reserve(
-            self._scopes, input_pico=self.pico, input_tokens=0, output_rate=0, max_output=0
+        account = self._account
+        self._hold = account.reserve(
+            self._scopes,
+            input_pico=self.pico,
+            input_tokens=0,
+            output_rate=0,
+            max_output=0,
         )
+        try:
+            account.sent(self._hold)
+        except BaseException:
+            with suppress(DureError):  # the caller's work does not begin
+                account.settle(self._hold, pico=0, input_tokens=0, output_tokens=0)
+            raise
         return self
 
     def __exit__(
@@ -73,16 +94,20 @@ class FixedPrice:
         trace: TracebackType | None,
     ) -> None:
         account, hold = self._account, self._hold
-        if error is not None and not was_sent(error):
-            account.void_hold(hold)
-            return
-        account.sent(hold)
         if error is None:
             account.settle(hold, pico=self.pico, input_tokens=0, output_tokens=0)
-        elif was_refused(error):
+        elif was_refused(error) or not was_sent(error):
             account.settle(hold, pico=0, input_tokens=0, output_tokens=0)
         else:
             account.settle_possible_spend(hold)
+
+
+def canonical(model: str) -> str:
+    """Return the id of any spelling, by which budgets of models go; an unknown one as it is."""
+    try:
+        return _core.catalog.canonical(model)
+    except InvalidModelError:
+        return model
 
 
 def was_sent(error: BaseException) -> bool:

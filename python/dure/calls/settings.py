@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from dure._core import client as core
+from dure._core.money import wall_us
+from dure._windows import renew_all
 from dure.calls import Call, Timeout, pico_of_dollars
 from dure.calls.wires import OPENAI, Wire, encoded
 from dure.errors import InvalidArgumentError, UnavailableError
@@ -189,6 +191,7 @@ class View:
             for text in header:
                 checked_text(text, "default_headers")
         native = core.Client.open(str(data_folder(data)), transport, clock, random)
+        renew_all(native.account, getattr(clock, "wall_us", wall_us)())
         endpoint = native.endpoint(
             texts["base_url"],
             keys,

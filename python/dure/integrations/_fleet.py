@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 from dure import _core
 from dure._dollars import to_dollars
 from dure._sync.closing import Closing
-from dure.costs import amount_in_unit, window_edges
+from dure._windows import window_edges
+from dure.costs import amount_in_unit
 from dure.errors import DureError, InvalidArgumentError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:

@@ -166,6 +166,67 @@ def test_a_named_price_is_settled_by_how_the_call_ends(
     assert (report.open_holds, report.spent_pico) == (0, spent * 10**9)
 
 
+DIES_IN_THE_BLOCK = """
+import os, sys
+from dure import _core
+from dure.calls import Call
+from dure.calls.fixed_price import FixedPrice
+account = _core.money.Account.shared(sys.argv[1])
+with FixedPrice(account, Call(org="acme", price="0.04"), "tts-1"):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_named_price_is_spent_by_a_process_that_dies_on_the_wire(tmp_path: Path) -> None:
+    """The provider may have served it: nobody knows, so it is not free."""
+    import subprocess
+    import sys
+
+    arguments = [sys.executable, "-c", DIES_IN_THE_BLOCK, str(tmp_path)]
+    assert subprocess.run(arguments, check=False, timeout=120).returncode == -9
+    client = dure.Client(base_url="http://127.0.0.1:9/v1", data=tmp_path)
+    client.budgets.set("org:acme", limit=1, window="lifetime")  # who looks settles for the dead
+    report = dure.verify_ledger(tmp_path)
+    assert (report.ok, report.open_holds, report.spent_pico) == (True, 0, 40 * 10**9)
+
+
+@pytest.mark.parametrize("spelling", ["gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini"])
+def test_a_named_price_counts_for_the_model_in_any_spelling(
+    spelling: str, server: upstream.Upstream, tmp_path: Path
+) -> None:
+    client = dure.Client(base_url=server.url, api_key="sk-one", data=tmp_path)
+    client.budgets.set("model:gpt-4o-mini", limit="0.05", window="lifetime")
+    image: dict[str, Any] = {"model": spelling, "prompt": "a hand", "dure": dure.Call(price="0.04")}
+    client.images.generate(**image)
+    with pytest.raises(dure.errors.BudgetExceededError) as refused:
+        client.images.generate(**image)
+    assert refused.value.scope == "model:gpt-4o-mini"
+
+
+def test_a_full_disk_sends_nothing_at_a_named_price(tmp_path: Path) -> None:
+    """What cannot be written before the call is not sent: the hold is given back."""
+    from dure import _core
+    from dure.calls.fixed_price import FixedPrice
+
+    real = _core.money.Account.open(str(tmp_path))
+
+    class Full:
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            return getattr(real, name)
+
+        def sent(self, _hold: tuple[int, int]) -> None:
+            raise dure.errors.StorageError("no space left on device")
+
+    entered = False
+    with (
+        pytest.raises(dure.errors.StorageError),
+        FixedPrice(Full(), dure.Call(price="0.04"), None),  # type: ignore[arg-type]
+    ):
+        entered = True
+    assert not entered
+    assert (real.totals()["open"], real.totals()["spent"]) == (0, 0)
+
+
 def test_nothing_accepted_costs_nothing(tmp_path: Path) -> None:
     client = dure.Client(base_url="http://127.0.0.1:9/v1", data=tmp_path, max_retries=0)
     with pytest.raises(dure.errors.UnavailableError):
