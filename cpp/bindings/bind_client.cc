@@ -320,7 +320,8 @@ void bind_client(py::module_& core) {
            py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{});
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
-      .def_property_readonly("host", &Endpoint::host);
+      .def_property_readonly("host", &Endpoint::host)
+      .def_property_readonly("key_ids", &Endpoint::key_ids);
   bind_client_class(room);
   room.def(
       "read_json", [](const py::bytes& text) { return read_json(std::string_view(text)); },

@@ -119,6 +119,7 @@ py::dict to_dict(const money::BudgetState& state) {
   out["left"] = state.left;
   out["window_start_us"] = state.window_start_us;
   out["resets_at_us"] = state.resets_at_us;
+  out["waiting"] = state.waiting;
   return out;
 }
 
@@ -223,10 +224,14 @@ void bind_account(py::module_& room) {
           "reserve",
           [](Account& account, const std::vector<std::string>& scopes, std::int64_t input_pico,
              std::int64_t input_tokens, std::int64_t output_rate, std::int64_t max_output,
-             bool hidden_output, bool detached, double wait) {
+             bool hidden_output, bool detached, double wait, const std::string& model,
+             const std::string& service, const std::string& key_id) {
             money::ReserveRequest request;
             request.scopes = scopes;
             request.detached = detached;
+            request.call.model = model;
+            request.call.service = service;
+            request.call.key_id = key_id;
             request.bound =
                 to_bound(input_pico, input_tokens, output_rate, max_output, hidden_output);
             const auto most = std::chrono::duration<double>(std::clamp(wait, 0.0, 1e6));
@@ -238,7 +243,8 @@ void bind_account(py::module_& room) {
           },
           py::arg("scopes"), py::kw_only(), py::arg("input_pico"), py::arg("input_tokens"),
           py::arg("output_rate"), py::arg("max_output"), py::arg("hidden_output") = false,
-          py::arg("detached") = false, py::arg("wait") = 0.0)
+          py::arg("detached") = false, py::arg("wait") = 0.0, py::arg("model") = "",
+          py::arg("service") = "", py::arg("key_id") = "")
       .def(
           "sent",
           [](Account& account, IdTuple id) { checked([&] { return account.sent(to_id(id)); }); },

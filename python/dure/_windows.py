@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from dure._core.money import Account, _BudgetState
 
-__all__ = ["CALENDAR", "renew_all", "renew_due", "window_edges"]
+__all__ = ["CALENDAR", "OF_FLEET", "renew_all", "renew_due", "window_edges"]
 
 CALENDAR = ("day", "week", "month")
+OF_FLEET = " of the fleet"  # ends the window of a budget that only `dure.integrations` reads
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _AHEAD = timedelta(days=400)

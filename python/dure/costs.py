@@ -17,7 +17,7 @@ from dure import _core
 from dure._check import refuse, text
 from dure._dollars import to_dollars, to_pico
 from dure._price_files import ImportedPrices, import_prices
-from dure._windows import CALENDAR, renew_all, renew_due, window_edges
+from dure._windows import CALENDAR, OF_FLEET, renew_all, renew_due, window_edges
 from dure.errors import InvalidArgumentError, NotFoundError
 
 if TYPE_CHECKING:
@@ -595,7 +595,7 @@ class Budgets:
         states = self._account.budgets(scope or "")
         if renew_due(self._account, states, _core.money.wall_us()):
             states = self._account.budgets(scope or "")
-        return [_to_budget(state) for state in states]
+        return [_to_budget(state) for state in states if not state["window"].endswith(OF_FLEET)]
 
     def grant(
         self, scope: str, *, amount: Money, until: datetime, unit: Unit | None = None

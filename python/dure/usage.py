@@ -1,7 +1,8 @@
 """Usage rows and roll-ups: who spent what and when, from the ledger, in integers.
 
     book = dure.usage.UsageBook("usage.db", zone="Asia/Seoul")
-    book.post(data_folder)                       # as often as you like: nothing counts twice
+    book.follow(data_folder)                     # a thread posts what is new every few seconds
+    book.post(data_folder)                       # or by hand, as often: nothing counts twice
     book.totals("day", by=("org", "model"))
 
 The ledger stays the truth; this is its index. Each attempt is one row; three levels of integer sums
@@ -11,19 +12,20 @@ stand beside the rows: quarters of an hour in UTC, local hours, local days.
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from dure import _core
 from dure._dollars import to_dollars
-from dure.errors import InvalidArgumentError, StorageError
+from dure.errors import DureError, InvalidArgumentError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from decimal import Decimal
     from types import TracebackType
@@ -33,6 +35,7 @@ __all__ = ["CallbackSink", "StructlogSink", "UsageBook", "UsageRow", "UsageSink"
 Level = Literal["quarter", "hour", "day"]
 By = Literal["org", "user", "key", "model", "service"]
 
+_log = logging.getLogger("dure")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER_US = 15 * 60 * 1_000_000
 _NAMES: tuple[By, ...] = ("org", "user", "key", "model", "service")
@@ -44,9 +47,10 @@ CREATE TABLE IF NOT EXISTS llm_calls (
   reserved_us INTEGER, done_us INTEGER, call_id TEXT,
   attempt INTEGER, org TEXT, user TEXT, key TEXT, model TEXT, service TEXT, scopes TEXT,
   units TEXT, tokens INTEGER, cost_pico INTEGER, held_pico INTEGER, price_version TEXT,
-  flags TEXT, PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
+  flags TEXT, sent_us INTEGER, number INTEGER, PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS open_calls (
-  epoch INTEGER, seq INTEGER, hold TEXT, PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
+  epoch INTEGER, seq INTEGER, hold TEXT, sent_us INTEGER, PRIMARY KEY (epoch, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sinks (name TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS llm_calls_by_hold ON llm_calls (hold_epoch, hold_seq);
 CREATE INDEX IF NOT EXISTS llm_calls_by_time ON llm_calls (reserved_us);
 CREATE TABLE IF NOT EXISTS posted (epoch INTEGER PRIMARY KEY, records INTEGER, bytes INTEGER);
@@ -59,10 +63,20 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT) WITHOUT 
 """
     for table in _TABLE.values()
 )
+# Of a file that was made before they were: its rows have none, its sinks took them then.
+_ADDED = (
+    "ALTER TABLE llm_calls ADD COLUMN sent_us INTEGER",
+    "ALTER TABLE llm_calls ADD COLUMN number INTEGER",
+    "ALTER TABLE open_calls ADD COLUMN sent_us INTEGER",
+)
+_BY_NUMBER = "CREATE INDEX IF NOT EXISTS llm_calls_by_number ON llm_calls (number)"
 _COLUMNS = (
     "epoch, seq, hold_epoch, hold_seq, type, reserved_us, done_us, call_id, attempt, org, user, "
-    "key, model, service, scopes, units, tokens, cost_pico, held_pico, price_version, flags"
+    "key, model, service, scopes, units, tokens, cost_pico, held_pico, price_version, flags, "
+    "COALESCE(sent_us, 0)"
 )
+_NAMES_OF_COLUMNS = _COLUMNS.replace("COALESCE(sent_us, 0)", "sent_us").split(", ")
+_AT_ONCE = 1_000  # rows that a sink is given at a time
 _JSON = ("scopes", "units", "flags")
 _KEPT = ("at_us", "call_id", "attempt", "key_id", "model", "service", "scopes")  # of a RESERVE
 _ADD = " ON CONFLICT DO UPDATE SET " + ", ".join(
@@ -95,6 +109,7 @@ class UsageRow:
     held_pico: int
     price_version: str
     flags: tuple[str, ...]
+    sent_us: int = 0  # when the first byte left; 0: none did
 
     @property
     def cost_usd(self) -> Decimal:
@@ -127,18 +142,24 @@ class _UnknownHoldError(Exception):
 
 
 class UsageSink(Protocol):
-    """Takes new rows, each once while the process lives, after they were committed."""
+    """Takes every row in order, after it was committed.
+
+    A book remembers under the sink's name how far it got: `name` if it has one, else its class's.
+    What it fails to take it is given again with the next post, other sinks are not held up. A row
+    comes twice only if the process died between the sink's taking it and the book's noting so.
+    """
 
     def write(self, rows: Sequence[UsageRow]) -> None:
-        """Take the rows; what this raises ends `UsageBook.post`."""
+        """Take the rows, all or none; what this raises is in `UsageBook.sink_errors`."""
 
 
 class CallbackSink:
     """Hands each row to a function."""
 
-    def __init__(self, function: Callable[[UsageRow], object]) -> None:
-        """Keep the function."""
+    def __init__(self, function: Callable[[UsageRow], object], *, name: str = "") -> None:
+        """Keep the function; `name` tells several apart."""
         self._function = function
+        self.name = name or type(self).__name__
 
     def write(self, rows: Sequence[UsageRow]) -> None:
         """Call the function for each row."""
@@ -154,9 +175,10 @@ class _EventLogger(Protocol):
 class StructlogSink:
     """Logs each row as the event `llm_call` of a structlog logger, or of one that looks like it."""
 
-    def __init__(self, logger: _EventLogger) -> None:
-        """Keep the logger."""
+    def __init__(self, logger: _EventLogger, *, name: str = "") -> None:
+        """Keep the logger; `name` tells several apart."""
         self._logger = logger
+        self.name = name or type(self).__name__
 
     def write(self, rows: Sequence[UsageRow]) -> None:
         """Log each row."""
@@ -180,20 +202,24 @@ class UsageBook:
             path: The SQLite file.
             zone: IANA zone of local hours and days; None: what the file has, else UTC. Another
                 zone than the file's rebuilds both from the quarters.
-            sinks: Take every new row, too.
+            sinks: Take every row from now on, too.
 
         Raises:
             InvalidArgumentError: Unknown zone, or no zone data: install tzdata.
             StorageError: The file cannot be opened.
         """
-        self._sinks = tuple(sinks)
+        self._path = os.fspath(path)
+        self._sinks = _named(sinks)
+        self._sink_errors: dict[str, Exception] = {}
         self._lock = threading.Lock()
+        self._ends = threading.Event()
+        self._followers: list[threading.Thread] = []
         try:
             self._db = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=60
             )
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.executescript(_SCHEMA)
+            self._prepare()
         except sqlite3.Error as error:
             raise StorageError(f"cannot open {path}: {error}") from error
         found = self._db.execute("SELECT value FROM settings WHERE name = 'zone'").fetchone()
@@ -215,7 +241,11 @@ class UsageBook:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Post once more what is followed, and close the file."""
+        self._ends.set()
+        for follower in self._followers:
+            follower.join()
+        self._followers.clear()
         self._db.close()
 
     @property
@@ -226,19 +256,39 @@ class UsageBook:
     def post(self, path: str | os.PathLike[str]) -> int:
         """Take over what is new in the ledger of a data folder; return the number of new rows.
 
-        One transaction: a process that dies here has posted all of it or nothing.
+        One transaction: a process that dies here has posted all of it or nothing. Then every sink
+        is given what it has not taken yet, whoever posted it.
 
         Raises:
             NotFoundError: There is no ledger.
             StorageError: The file cannot be written.
         """
-        import os
-
         with self._lock:
             rows = self._post(os.fspath(path))
-            for sink in self._sinks:
-                sink.write(rows)
+            if self._sinks:
+                with self._alone():
+                    for name, sink in self._sinks.items():
+                        self._deliver(name, sink)
         return len(rows)
+
+    def follow(self, path: str | os.PathLike[str], *, interval: float = 5.0) -> None:
+        """Post what is new in a data folder's ledger every `interval` seconds, until `close`.
+
+        A thread does it; several processes may follow one ledger. What fails is logged by `dure`
+        and tried again.
+        """
+        folder = os.fspath(path)
+        follower = threading.Thread(
+            target=self._follow, args=(folder, interval), name="dure-usage", daemon=True
+        )
+        self._followers.append(follower)
+        follower.start()
+
+    @property
+    def sink_errors(self) -> dict[str, Exception]:
+        """What each sink that is behind raised last, by its name; empty: all took everything."""
+        with self._lock:
+            return dict(self._sink_errors)
 
     def rows(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -305,6 +355,65 @@ class UsageBook:
             self._db.execute("INSERT OR REPLACE INTO settings VALUES ('zone', ?)", (zone,))
             self._zone = zone
 
+    def _follow(self, folder: str, interval: float) -> None:
+        ended = False
+        while not ended:
+            ended = self._ends.wait(interval)
+            try:
+                self.post(folder)
+            except NotFoundError:
+                pass  # no call was made yet
+            except DureError:
+                _log.warning("usage rows of %s are not posted", folder, exc_info=True)
+
+    # Sinks: all below with self._lock -----------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Create what is missing, and let new sinks begin with the next row."""
+        self._db.executescript(_SCHEMA)
+        for change in _ADDED:
+            with suppress(sqlite3.OperationalError):  # it is there
+                self._db.execute(change)
+        self._db.execute(_BY_NUMBER)
+        for name in self._sinks:
+            self._db.execute(
+                "INSERT OR IGNORE INTO sinks SELECT ?, COALESCE(MAX(number), 0) FROM llm_calls",
+                (name,),
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from giving the same rows to the same sinks."""
+        if self._path == ":memory:":
+            yield
+            return
+        import fcntl
+
+        with open(f"{self._path}-sinks", "ab") as guard:  # noqa: PTH123 - any path that SQLite takes
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            yield
+
+    def _deliver(self, name: str, sink: UsageSink) -> None:
+        """Give the sink what it has not taken; its failure stops nobody else."""
+        try:
+            while rows := self._untaken(name):
+                sink.write([row for _, row in rows])
+                self._db.execute("UPDATE sinks SET number = ? WHERE name = ?", (rows[-1][0], name))
+        except Exception as error:  # noqa: BLE001 - whatever a sink raises
+            if name not in self._sink_errors:
+                _log.warning("the usage sink %s is behind: %s", name, error)
+            self._sink_errors[name] = error
+        else:
+            self._sink_errors.pop(name, None)
+
+    def _untaken(self, name: str) -> list[tuple[int, UsageRow]]:
+        found = self._db.execute(
+            f"SELECT number, {_COLUMNS} FROM llm_calls WHERE number > "
+            "(SELECT number FROM sinks WHERE name = ?) ORDER BY number LIMIT ?",
+            (name, _AT_ONCE),
+        ).fetchall()
+        return [(number, _to_row(row)) for number, *row in found]
+
     # Posting: all below with self._lock and in a transaction ------------------------------------
 
     def _post(self, path: str) -> list[UsageRow]:
@@ -332,7 +441,7 @@ class UsageBook:
 
     def _take(self, files: list[str]) -> list[UsageRow]:
         """Read on in every file; return what ended."""
-        ends = []
+        ends, sent = [], []
         for path in files:
             epoch = int(path.rsplit("/", 1)[-1].split(".")[0])
             place = self._db.execute(
@@ -344,19 +453,23 @@ class UsageBook:
             for record in records:
                 if record["type"] == "RESERVE":
                     self._db.execute(
-                        "INSERT OR IGNORE INTO open_calls VALUES (?, ?, ?)",
+                        "INSERT OR IGNORE INTO open_calls VALUES (?, ?, ?, NULL)",
                         (*record["id"], json.dumps({name: record[name] for name in _KEPT})),
                     )
+                elif record["type"] == "SENT":
+                    sent.append((record["at_us"], *record["id"]))
                 elif record["type"] in {"SETTLE", "VOID", "EXPIRE", "ADJUST"}:
                     ends.append(record)
         # A hold may have been ended in an older file than that which made it, so only now.
-        rows = []
+        self._db.executemany("UPDATE open_calls SET sent_us = ? WHERE epoch = ? AND seq = ?", sent)
+        (number,) = self._db.execute("SELECT COALESCE(MAX(number), 0) FROM llm_calls").fetchone()
+        rows: list[UsageRow] = []
         for record in ends:
             if "conflict" in record["flags"]:
                 continue  # a second settlement with other figures: the first stands
             row = self._row(record, self._hold(record))
-            self._count(row)
             rows.append(row)
+            self._count(row, number + len(rows))
         return rows
 
     def _hold(self, record: dict[str, object]) -> dict[str, object]:
@@ -364,18 +477,21 @@ class UsageBook:
         hold_id = cast("tuple[int, int]", record["id"])
         if record["type"] == "ADJUST":
             found = self._db.execute(
-                "SELECT reserved_us, call_id, attempt, key, model, service, scopes FROM llm_calls "
-                "WHERE hold_epoch = ? AND hold_seq = ?",
+                "SELECT sent_us, reserved_us, call_id, attempt, key, model, service, scopes "
+                "FROM llm_calls WHERE hold_epoch = ? AND hold_seq = ?",
                 hold_id,
             ).fetchone()
             if found:
-                return dict(zip(_KEPT, (*found[:6], json.loads(found[6])), strict=True))
+                kept = dict(zip(_KEPT, (*found[1:7], json.loads(found[7])), strict=True))
+                return kept | {"sent_us": found[0]}
         else:
             found = self._db.execute(
-                "DELETE FROM open_calls WHERE epoch = ? AND seq = ? RETURNING hold", hold_id
+                "DELETE FROM open_calls WHERE epoch = ? AND seq = ? RETURNING hold, sent_us",
+                hold_id,
             ).fetchone()
             if found:
-                return cast("dict[str, object]", json.loads(found[0]))
+                kept = cast("dict[str, object]", json.loads(found[0]))
+                return kept | {"sent_us": found[1]}
         raise _UnknownHoldError(
             f"the hold {hold_id[0]}-{hold_id[1]} of a {record['type']} is missing"
         )
@@ -407,13 +523,15 @@ class UsageBook:
             held_pico=cast("int", record.get("held_pico", 0)),
             price_version=str(record.get("price_version", "")),
             flags=tuple(cast("list[str]", record["flags"])),
+            sent_us=cast("int | None", hold["sent_us"]) or 0,
         )
 
-    def _count(self, row: UsageRow) -> None:
+    def _count(self, row: UsageRow, number: int) -> None:
         values = asdict(row)
         self._db.execute(
-            f"INSERT INTO llm_calls VALUES ({', '.join('?' * len(values))})",
-            [json.dumps(v) if name in _JSON else v for name, v in values.items()],
+            f"INSERT INTO llm_calls ({', '.join(values)}, number) "
+            f"VALUES ({', '.join('?' * (len(values) + 1))})",
+            [*(json.dumps(v) if name in _JSON else v for name, v in values.items()), number],
         )
         nano, pico_rem = divmod(row.cost_pico, 1000)
         calls = int(row.type == "SETTLE")
@@ -439,8 +557,21 @@ class UsageBook:
         self._db.execute(f"INSERT INTO {table} VALUES ({marks}){_ADD}", (start_us, *rest))
 
 
+def _named(sinks: Iterable[UsageSink]) -> dict[str, UsageSink]:
+    """Return the sinks by name; of several of one name the later ones have a number."""
+    named: dict[str, UsageSink] = {}
+    for sink in sinks:
+        first = str(getattr(sink, "name", "")) or type(sink).__name__
+        name, number = first, 1
+        while name in named:
+            number += 1
+            name = f"{first} {number}"
+        named[name] = sink
+    return named
+
+
 def _to_row(values: Sequence[object]) -> UsageRow:
-    found = dict(zip(_COLUMNS.split(", "), values, strict=True))
+    found = dict(zip(_NAMES_OF_COLUMNS, values, strict=True))
     for name in _JSON:
         found[name] = json.loads(cast("str", found[name]))
     for name in ("scopes", "flags"):
@@ -466,6 +597,18 @@ def _zone(name: str) -> object:
             "machine: pip install tzdata",
             argument="zone",
         ) from error
+
+
+def start_of(level: str, us: int, zone: str) -> int:
+    """Return the UTC start of the local `hour` or `day` in which a moment lies.
+
+    Of the quarter of an hour in which it lies, that is: as the sums of a `UsageBook`.
+
+    Raises:
+        InvalidArgumentError: Unknown zone, or no zone data: install tzdata.
+    """
+    quarter = us - us % _QUARTER_US
+    return {"hour": _hour, "day": _day}[level](quarter, _zone(zone))
 
 
 def _hour(us: int, zone: object) -> int:

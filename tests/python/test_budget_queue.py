@@ -60,6 +60,30 @@ def start(code: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", head + code])
 
 
+def test_what_is_waited_for_is_told_in_order(tmp_path: Path) -> None:
+    """To every process, exact up to the largest amount; whoever leaves is not told any more."""
+    account, other = Account.open(str(tmp_path)), Account.open(str(tmp_path))
+    most = 2**63 - 1
+    account.set_budget(
+        "org:a", limit=most, unit="usd", window="lifetime", zone="UTC", edges_us=[],
+        rolling_us=0, on_limit="queue", alerts=[],
+    )  # fmt: skip
+    hold = call(account, 0, 10)
+    amounts = [most - 5, 2**48 + 1, 7]
+    waiters = []
+    for number, amount in enumerate(amounts):
+        waiters.append(threading.Thread(target=lambda n=amount: end(account, call(account, 60, n))))
+        waiters[-1].start()
+        deadline = time.monotonic() + 30
+        while other.budgets("org:a")[0]["waiting"] != amounts[: number + 1]:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    account.void_hold(hold)
+    for waiter in waiters:
+        waiter.join()
+    assert other.budgets("org:a")[0]["waiting"] == []
+
+
 def test_everybody_is_served_among_processes(tmp_path: Path) -> None:
     account = open_with_queue(tmp_path)
     workers = [start(f"t.spend({str(tmp_path)!r}, 8, 20)") for _ in range(2)]

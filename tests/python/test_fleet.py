@@ -10,21 +10,31 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dure
 import pytest
 from dure import _core, costs
 from dure._dollars import to_dollars
 from dure._testing import FakeClock
 from dure.costs import Budgets
-from dure.errors import BudgetExceededError, InvalidArgumentError, NotFoundError, UnavailableError
+from dure.errors import (
+    BudgetExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    RequestExceedsLimitError,
+    UnavailableError,
+)
+from dure.integrations._fleet import Fleet
+from dure.testing import upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dure.integrations._fleet import Fleet, LeaseStore
+    from dure.integrations._fleet import LeaseStore
 
 pytest.importorskip("psycopg")
 pytest.importorskip("redis")
@@ -239,6 +249,217 @@ def test_a_killed_host_finds_its_slice_again(
     store.close()
 
 
+HELLO: dict[str, Any] = {
+    "model": "gpt-4o-mini",
+    "messages": [{"role": "user", "content": "hi"}],
+    "max_tokens": 100,  # at most 60 of a million pico-dollars
+}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[str]:
+    with upstream.start(seed=5) as running:
+        yield running.url
+
+
+def ask(folder: Path, provider: str, name: str) -> int:
+    """Make a call of a client in the data folder and return its cost."""
+    client = dure.Client(base_url=provider, data=folder)
+    call = dure.Call(org=name.removeprefix("org:"), deadline=60)
+    answer = client.chat.completions.create(**HELLO, dure=call)
+    cost: int = answer.dure.cost_pico
+    return cost
+
+
+def test_a_call_larger_than_the_slice_is_served(
+    where: tuple[str, str], tmp_path: Path, provider: str, request: pytest.FixtureRequest
+) -> None:
+    """It waits for the keeper, who leases what it needs; nobody has to ask for it."""
+    name = scope(request)
+    fleet, budgets = connect(where, tmp_path, "h")
+    fleet.set(name, limit="0.0025", window="month", slice="0.000001")
+    cost = ask(tmp_path, provider, name)
+    assert cost > 0
+    assert budgets.read(name).used == to_dollars(cost)
+    assert [budget.window for budget in budgets.list(name)] == ["fleet month"]
+    fleet.close()
+    assert costs.verify_ledger(tmp_path).ok
+
+
+def test_larger_than_the_limit_of_the_fleet_is_refused_at_once(
+    tmp_path: Path, redis: str, provider: str, request: pytest.FixtureRequest
+) -> None:
+    """400 without a reset, as on one machine; also after another host lowered the limit."""
+    name, where = scope(request), ("redis", redis)
+    fleet, _ = connect(where, tmp_path / "a", "a")
+    other, _ = connect(where, tmp_path / "b", "b")
+    fleet.set(name, limit="0.00001", window="lifetime")
+    with pytest.raises(RequestExceedsLimitError, match="whole limit of"):
+        ask(tmp_path / "a", provider, name)
+    other.set(name, limit="0.01", window="lifetime")
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert ask(tmp_path / "a", provider, name) > 0
+            break
+        except RequestExceedsLimitError:  # until the keeper has looked
+            assert time.monotonic() < deadline
+    fleet.close()
+    other.close()
+
+
+def test_a_clients_call_calls_the_others_slices_back(
+    where: tuple[str, str], tmp_path: Path, provider: str, request: pytest.FixtureRequest
+) -> None:
+    """No refusal while other hosts have leased what they do not use; then one, with 429."""
+    name = scope(request)
+    idle = [connect(where, tmp_path / f"i{number}", f"i{number}") for number in range(2)]
+    for fleet, _ in idle:
+        fleet.set(name, limit="0.0001", window="month", slice="0.00005")
+    busy, budgets = connect(where, tmp_path / "busy", "busy")
+    busy.set(name, limit="0.0001", window="month", slice="0.00005")
+    first = ask(tmp_path / "busy", provider, name)
+    store, key = leases(where), busy._shared[name, "usd", "month"].key
+    assert store.slices(key)["busy"] >= first
+    hold = budgets.account.reserve(
+        [name], input_pico=100_000_000 - first - 1_000, input_tokens=1, output_rate=0, max_output=0,
+        wait=30.0,
+    )  # fmt: skip
+    with pytest.raises(BudgetExceededError) as refused:
+        ask(tmp_path / "busy", provider, name)
+    assert not isinstance(refused.value, RequestExceedsLimitError)
+    assert refused.value.http_status == 429
+    budgets.account.void_hold(hold)
+    deadline = time.monotonic() + 30
+    while True:  # who was refused may come again
+        try:
+            assert ask(tmp_path / "busy", provider, name) > 0
+            break
+        except BudgetExceededError:
+            assert time.monotonic() < deadline
+    busy.close()
+    for fleet, _ in idle:
+        fleet.close()
+    assert store.left(key) == 100_000_000 - costs.verify_ledger(tmp_path / "busy").spent_pico
+    store.close()
+
+
+def test_waiting_hosts_share_what_serves_one_of_them(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each has 60 of 120 and needs 100: one gives its part back, so that the other is served."""
+    name, done = scope(request), []
+    hosts = [connect(where, tmp_path / f"h{i}", f"h{i}") for i in range(2)]
+    for fleet, _ in hosts:
+        fleet.set(name, limit="0.00000000012", window="lifetime", slice="0.00000000006",
+                  on_limit="queue")  # fmt: skip
+
+    def work(number: int) -> None:
+        account = hosts[number][1].account
+        hold = account.reserve(
+            [name], input_pico=100, input_tokens=1, output_rate=0, max_output=0, wait=60.0
+        )
+        done.append(number)
+        account.void_hold(hold)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 1]
+    for fleet, _ in hosts:
+        fleet.close()
+
+
+class LosesReplies:
+    """A store whose every second change is carried out, but nobody hears of it."""
+
+    def __init__(self, store: LeaseStore, lost: list[str]) -> None:
+        self._store, self._lost = store, lost
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the store's own
+        method = getattr(self._store, name)
+        if name not in {"lease", "give_back"}:
+            return method
+
+        def changed(*values: object) -> object:
+            found = method(*values)
+            if len(self._lost) < 6 and self._lost[-1:] != ["heard"]:
+                self._lost.append(name)
+                self._lost.append("heard")
+                raise UnavailableError("no answer")
+            self._lost.append(name)
+            return found
+
+        return changed
+
+
+def test_a_lost_reply_strands_no_money(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What was leased or given back unheard is found again with the next connection."""
+    name, lost = scope(request), ["heard"]
+    budgets = Budgets(_core.money.Account.shared(str(tmp_path)))
+    fleet = Fleet(
+        budgets.account, lambda: LosesReplies(leases(where), lost), host="h", interval=0.02
+    )
+    fleet.set(name, limit="0.00000001", window="lifetime", slice="0.000000001")
+    lost.append("next")  # from here on replies are lost
+    account, spent = budgets.account, 0
+    for pico in (3_000, 4_000, 1_000):
+        hold = account.reserve(
+            [name], input_pico=pico, input_tokens=1, output_rate=0, max_output=0, wait=30.0
+        )
+        account.sent(hold)
+        account.settle(hold, pico=pico - 500, input_tokens=1, output_tokens=0)
+        spent += pico - 500
+    fleet.close()
+    store, key = leases(where), f"{name}|usd|lifetime|0"
+    assert "lease" in lost
+    assert store.left(key) == 10_000 - spent
+    assert store.slices(key) == {"h": spent}
+    assert budgets.read(name).left == 0  # and this host admits no more
+    store.close()
+
+
+def test_what_a_call_costs_beyond_its_hold_is_leased_too(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Else the others would spend it a second time."""
+    name = scope(request)
+    fleet, budgets = connect(where, tmp_path, "h")
+    fleet.set(name, limit="0.00000001", window="lifetime", slice="0.000000001")
+    account = budgets.account
+    hold = account.reserve([name], input_pico=900, input_tokens=1, output_rate=0, max_output=0)
+    account.sent(hold)
+    account.settle(hold, pico=7_000, input_tokens=1, output_tokens=0)
+    store, key = leases(where), f"{name}|usd|lifetime|0"
+    deadline = time.monotonic() + 30
+    while store.slices(key)["h"] < 7_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    fleet.close()
+    assert store.left(key) == 3_000
+    store.close()
+
+
+def test_a_lost_hosts_slice_is_written_off(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = scope(request)
+    fleet, _ = connect(where, tmp_path, "here")
+    fleet.set(name, limit="0.00000001", window="lifetime")
+    store, key = leases(where), f"{name}|usd|lifetime|0"
+    assert store.lease(key, "gone", 9_000)
+    fleet.write_off(name, "gone")
+    assert fleet.read(name).slices["gone"] == 0
+    fleet.write_off(name, "gone")  # twice: nothing more
+    fleet.close()
+    assert store.left(key) == 10_000
+    store.close()
+
+
 def test_without_the_store_nothing_more_is_leased(
     tmp_path: Path, redis: str, request: pytest.FixtureRequest
 ) -> None:
@@ -329,4 +550,57 @@ def test_usage_rows_go_to_postgres(postgres: str, tmp_path: Path) -> None:
         query = "SELECT scopes, units, flags FROM dure_llm_calls ORDER BY seq LIMIT 1"
         (row,) = db.execute(query).fetchall()
         assert row == (["org:a", "user:7"], {"input.text": 2, "output.text": 1}, [])
+    sink.close()
+
+
+@pytest.mark.parametrize("zones", [("Asia/Kathmandu", "America/Havana"), ("UTC", "Africa/Cairo")])
+def test_local_hours_and_days_in_postgres_are_those_of_the_book(
+    zones: tuple[str, str], postgres: str, tmp_path: Path
+) -> None:
+    """Every level in integers, over nights without and with two midnights, also in a new zone."""
+    import psycopg
+    from dure.integrations.postgres import PostgresSink
+    from dure.usage import UsageBook
+
+    with psycopg.connect(postgres) as db:
+        for table in ("dure_llm_calls", "dure_usage_statistics", "dure_usage_daily"):
+            db.execute(f"DROP TABLE IF EXISTS {table} CASCADE")
+        db.execute("DROP TABLE IF EXISTS dure_usage_settings")
+    clock, chance = FakeClock(), random.Random(7)
+    edges = [datetime(2026, 4, 23, 18, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)]
+    account = _core.money.Account.open(str(tmp_path), clock)
+
+    def spend_over(edge: datetime) -> None:
+        clock.advance(edge.timestamp() - clock.wall_us() / 1e6)
+        for _ in range(40):
+            hold = account.reserve(
+                [f"org:{chance.choice('ab')}"],
+                input_pico=5, input_tokens=2, output_rate=0, max_output=0,
+            )  # fmt: skip
+            account.sent(hold)
+            account.settle(hold, pico=chance.randrange(10**15), input_tokens=2, output_tokens=1)
+            clock.advance(chance.randrange(1_200))
+
+    def compare(book: UsageBook) -> None:
+        with psycopg.connect(postgres) as db:
+            for level, table in (("hour", "dure_usage_statistics"), ("day", "dure_usage_daily")):
+                query = f"SELECT start, org, calls, tokens, cost_pico FROM {table} ORDER BY 1, 2"
+                found = db.execute(query).fetchall()
+                sums = book.totals(level, by=["org"])  # type: ignore[arg-type]
+                assert found == [(s.start, *s.names, s.calls, s.tokens, s.cost_pico) for s in sums]
+
+    sink = PostgresSink(postgres, host="h", zone=zones[0])
+    with UsageBook(tmp_path / "usage.db", zone=zones[0], sinks=[sink]) as book:
+        spend_over(edges[0])
+        book.post(tmp_path)
+        compare(book)
+        sink.write(book.rows())  # again: counted once
+        compare(book)
+        moved = PostgresSink(postgres, host="h", zone=zones[1])
+        book.set_zone(zones[1])
+        compare(book)
+        spend_over(edges[1])
+        book.post(tmp_path)  # the other sink writes on, in the zone of now
+        compare(book)
+        moved.close()
     sink.close()

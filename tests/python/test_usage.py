@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
+import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,6 +19,9 @@ from dure._testing import FakeClock
 from dure.errors import InvalidArgumentError, NotFoundError, StorageError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Account = _core.money.Account
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -60,6 +66,9 @@ def test_each_attempt_is_one_row(tmp_path: Path) -> None:
         (a,) = book.totals("day", by=("org", "user"))[:1]
         assert (a.names, a.calls, a.tokens, a.cost_pico) == (("a", "7"), 1, 13, 1_200)
         assert first.to_dict()["cost_usd"] == "0.000000001234"
+        assert first.reserved_us <= first.sent_us <= first.done_us
+        assert rows[1].sent_us == first.sent_us
+        assert rows[2].sent_us == 0  # it was never sent
 
 
 def test_rows_say_flags_and_the_holds_of_the_dead(tmp_path: Path) -> None:
@@ -94,6 +103,103 @@ def test_sinks_take_each_row_once(tmp_path: Path) -> None:
         book.post(tmp_path)
         assert seen == [("llm_call", 5), ("llm_call", 6)]
         assert taken == book.rows()
+
+
+class Flaky:
+    """A sink that can be down."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.down, self.taken = name, False, list[int]()
+
+    def write(self, rows: Sequence[usage.UsageRow]) -> None:
+        if self.down:
+            raise ConnectionError(f"{self.name} is down")
+        self.taken += [row.cost_pico for row in rows]
+
+
+def test_a_sink_that_fails_is_given_its_rows_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And holds nobody up: each sink has a place of its own, also after a restart."""
+    account, sinks = Account.open(str(tmp_path)), [Flaky("a"), Flaky("b")]
+    path = tmp_path / "usage.db"
+    with usage.UsageBook(path, sinks=sinks) as book:
+        call(account, "a", "1", 1, "settle")
+        sinks[0].down = True
+        assert book.post(tmp_path) == 1
+        assert (sinks[0].taken, sinks[1].taken) == ([], [1])
+        assert str(book.sink_errors["a"]) == "a is down"
+        call(account, "a", "1", 2, "settle")
+        book.post(tmp_path)
+        assert [record.getMessage() for record in caplog.records] == [
+            "the usage sink a is behind: a is down"  # told once
+        ]
+        sinks[0].down, sinks[1].down = False, True
+        call(account, "a", "1", 3, "settle")
+        book.post(tmp_path)
+        assert (sinks[0].taken, sinks[1].taken) == ([1, 2, 3], [1, 2])
+        assert list(book.sink_errors) == ["b"]
+    again = [Flaky("a"), Flaky("b"), Flaky("new")]
+    with usage.UsageBook(path, sinks=again) as book:
+        assert book.post(tmp_path) == 0
+        call(account, "a", "1", 4, "settle")
+        book.post(tmp_path)
+        assert [sink.taken for sink in again] == [[4], [3, 4], [4]]
+        assert book.sink_errors == {}
+
+
+def test_sinks_take_what_others_posted_and_many_rows(tmp_path: Path) -> None:
+    """Two of one name stand apart; a thousand rows and more come in order."""
+    account, first, second = Account.open(str(tmp_path)), list[int](), list[int]()
+    sinks = [
+        usage.CallbackSink(lambda row: first.append(row.cost_pico)),
+        usage.CallbackSink(lambda row: second.append(row.cost_pico)),
+    ]
+    path = tmp_path / "usage.db"
+    with usage.UsageBook(path, sinks=sinks) as book, usage.UsageBook(path) as other:
+        for number in range(1_234):
+            call(account, "a", "1", number, "settle")
+        assert other.post(tmp_path) == 1_234
+        assert book.post(tmp_path) == 0
+        assert first == second == list(range(1_234))
+
+
+def test_a_followed_ledger_is_posted_by_itself(tmp_path: Path) -> None:
+    """Also what was written last: closing posts once more."""
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        book.follow(tmp_path, interval=0.01)  # there is no ledger yet
+        account = Account.open(str(tmp_path))
+        call(account, "a", "1", 5, "settle")
+        deadline = time.monotonic() + 30
+        while not book.rows():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        book.follow(tmp_path, interval=3600)
+        call(account, "a", "1", 6, "settle")
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        assert [row.cost_pico for row in book.rows()] == [5, 6]
+    assert not [thread for thread in threading.enumerate() if thread.name == "dure-usage"]
+
+
+def test_a_file_of_an_earlier_form_is_read_on(tmp_path: Path) -> None:
+    account, path = Account.open(str(tmp_path)), tmp_path / "usage.db"
+    call(account, "a", "1", 1, "settle")
+    with usage.UsageBook(path) as book:
+        book.post(tmp_path)
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX llm_calls_by_number")
+        db.execute("DROP TABLE sinks")
+        for column in ("llm_calls.number", "llm_calls.sent_us", "open_calls.sent_us"):
+            table, _, name = column.partition(".")
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
+    db.close()
+    sink = Flaky("a")
+    with usage.UsageBook(path, sinks=[sink]) as book:
+        call(account, "a", "1", 2, "settle")
+        assert book.post(tmp_path) == 1
+        assert [(row.cost_pico, row.sent_us > 0) for row in book.rows()] == [(1, False), (2, True)]
+        assert sink.taken == [2]
 
 
 def test_two_posters_count_nothing_twice(tmp_path: Path) -> None:
@@ -197,11 +303,11 @@ def test_a_post_that_fails_posts_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     book, left = usage.UsageBook(tmp_path / "usage.db"), [3]
     count = book._count
 
-    def failing(row: usage.UsageRow) -> None:
+    def failing(row: usage.UsageRow, number: int) -> None:
         left[0] -= 1
         if left[0] == 0:
             raise sqlite3.OperationalError("disk full")
-        count(row)
+        count(row, number)
 
     monkeypatch.setattr(book, "_count", failing)
     with pytest.raises(StorageError, match="disk full"):

@@ -475,7 +475,9 @@ base::Status Account::Impl::queued(base::Status refusal, const ReserveRequest& r
     return refusal;
   }
   const auto budget = static_cast<std::uint32_t>(std::get<std::int64_t>(*refusal.detail("budget")));
-  const std::uint64_t ticket = board_->wait(request.ticket, budget, now_ms());
+  const Bound& bound = request.bound;
+  const std::int64_t amount = book_.in_unit(budget, bound.pico, bound.tokens);
+  const std::uint64_t ticket = board_->wait(request.ticket, budget, amount, now_ms());
   if (ticket == 0) return refusal;  // thousands wait already
   return std::move(refusal).with("ticket", static_cast<std::int64_t>(ticket));
 }
@@ -853,7 +855,21 @@ base::Result<std::vector<BudgetState>> Account::Impl::budgets(std::string_view s
   const std::scoped_lock lock(mutex_);
   DURE_RETURN_IF_ERROR(opened_ ? base::Status() : ready());  // reading needs no room on the disk
   DURE_RETURN_IF_ERROR(catch_up());
-  return book_.read(scope, clock_.wall());
+  std::vector<BudgetState> states = book_.read(scope, clock_.wall());
+  if (!board_->anybody_waits()) return states;
+  const BoardHold alone(*this);
+  if (!alone.status().ok()) return base::fail(base::Status(alone.status()));
+  for (const Board::Waiter& waiter : board_->waiters(now_ms())) {
+    const BudgetSpec* waited = book_.spec(waiter.budget);
+    for (BudgetState& state : states) {
+      if (waited != nullptr && state.spec.scope == waited->scope &&
+          state.spec.unit == waited->unit && state.spec.window.name == waited->window.name &&
+          state.spec.window.rolling == waited->window.rolling) {
+        state.waiting.push_back(waiter.amount);
+      }
+    }
+  }
+  return states;
 }
 
 base::Status Account::Impl::grant(std::string_view scope, BudgetUnit unit, std::int64_t amount,

@@ -101,7 +101,7 @@ bool Board::is_sound(const Layout& layout) noexcept {
                      }) &&
          std::all_of(layout.places.begin(), layout.places.end(), [&](const Place& place) {
            return word(place.ticket) && word(place.budget) && word(place.seen_ms) &&
-                  place.unused == 0;
+                  word(place.amount);
          });
 }
 
@@ -224,8 +224,9 @@ Board::Place* Board::place_of(std::uint64_t ticket) noexcept {
   return nullptr;
 }
 
-std::uint64_t Board::wait(std::uint64_t ticket, std::uint32_t budget,
+std::uint64_t Board::wait(std::uint64_t ticket, std::uint32_t budget, std::int64_t amount,
                           std::uint64_t now_ms) noexcept {
+  const auto needed = static_cast<std::uint64_t>(std::max<std::int64_t>(0, amount));
   Place* place = ticket == 0 ? nullptr : place_of(ticket);
   if (place == nullptr) {  // new, or taken from one who did not ask for too long
     place = place_of(0);
@@ -237,15 +238,21 @@ std::uint64_t Board::wait(std::uint64_t ticket, std::uint32_t budget,
     }
     header.waiting.store(checked(plain(header.waiting.load()) + 1));
   }
-  place->budget.store(checked(budget), std::memory_order_relaxed);
+  place->budget.store(checked(needed >> kPlainBits << 32U | budget), std::memory_order_relaxed);
+  place->amount.store(checked(needed & kPlain), std::memory_order_relaxed);
   place->seen_ms.store(checked(now_ms & kPlain), std::memory_order_relaxed);
   place->ticket.store(checked(ticket), std::memory_order_release);
   return ticket;
 }
 
+std::uint32_t Board::budget_of(const Place& place) noexcept {
+  return static_cast<std::uint32_t>(plain(place.budget.load()) & 0xFFFF'FFFFU);
+}
+
 void Board::clear(Place& place) noexcept {
   place.ticket.store(0, std::memory_order_release);
   place.budget.store(0, std::memory_order_relaxed);
+  place.amount.store(0, std::memory_order_relaxed);
   place.seen_ms.store(0, std::memory_order_relaxed);
   auto& waiting = layout().header.waiting;
   const std::uint64_t count = plain(waiting.load());
@@ -269,9 +276,23 @@ bool Board::waits_before(std::uint64_t ticket, std::uint32_t budget,
     }
     ++waiting;
     if (theirs == ticket) continue;
-    found = found || ((ticket == 0 || theirs < ticket) && plain(place.budget.load()) == budget);
+    found = found || ((ticket == 0 || theirs < ticket) && budget_of(place) == budget);
   }
   layout().header.waiting.store(checked(waiting), std::memory_order_release);
+  return found;
+}
+
+std::vector<Board::Waiter> Board::waiters(std::uint64_t now_ms) const {
+  std::vector<Waiter> found;
+  for (const Place& place : layout().places) {
+    const std::uint64_t ticket = plain(place.ticket.load(std::memory_order_relaxed));
+    if (ticket == 0 || now_ms > plain(place.seen_ms.load()) + kPlaceKeptMs) continue;
+    const std::uint64_t upper = plain(place.budget.load()) >> 32U;
+    const std::uint64_t amount = upper << kPlainBits | plain(place.amount.load());
+    found.push_back({ticket, budget_of(place), static_cast<std::int64_t>(amount)});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Waiter& a, const Waiter& b) { return a.ticket < b.ticket; });
   return found;
 }
 

@@ -118,21 +118,28 @@ class Board {
   [[nodiscard]] bool anybody_waits() const noexcept;
   // REQUIRES (all below): locked; `now_ms` of one monotonic clock on this machine.
   //
-  // A place for `budget` at the end of the queue, or the one of `ticket` again, in which it may
-  // change its budget; 0: every place is taken.
-  [[nodiscard]] std::uint64_t wait(std::uint64_t ticket, std::uint32_t budget,
+  // A place for `amount` of `budget` at the end of the queue, or the one of `ticket` again, in
+  // which it may change both; 0: every place is taken.
+  [[nodiscard]] std::uint64_t wait(std::uint64_t ticket, std::uint32_t budget, std::int64_t amount,
                                    std::uint64_t now_ms) noexcept;
   void stop_waiting(std::uint64_t ticket) noexcept;
   // True if somebody before `ticket` (0: anybody) waits for `budget`.
   [[nodiscard]] bool waits_before(std::uint64_t ticket, std::uint32_t budget,
                                   std::uint64_t now_ms) noexcept;
+  struct Waiter {
+    std::uint64_t ticket = 0;
+    std::uint32_t budget = 0;
+    std::int64_t amount = 0;
+  };
+  // Everybody who waits, in the order of the tickets.
+  [[nodiscard]] std::vector<Waiter> waiters(std::uint64_t now_ms) const;
 
  private:
   struct Place {
     std::atomic<std::uint64_t> ticket{0};   // checked, as all here; 0: free
-    std::atomic<std::uint64_t> budget{0};   // its number
+    std::atomic<std::uint64_t> budget{0};   // its number, and above it the amount's upper bits
     std::atomic<std::uint64_t> seen_ms{0};  // when its holder last asked
-    std::uint64_t unused = 0;
+    std::atomic<std::uint64_t> amount{0};   // of what it waits for, the lower 48 bits
   };
   struct Header {
     std::uint64_t magic = 0;
@@ -153,6 +160,7 @@ class Board {
   };
   static_assert(sizeof(Layout) == 131'072 && sizeof(pthread_mutex_t) <= 40);
 
+  static constexpr unsigned kPlainBits = 48;
   static constexpr std::uint64_t kPlain = 0xFFFF'FFFF'FFFFU;
   static constexpr std::uint64_t kSealed = 0x5EA1'ED00U;
   static constexpr std::uint64_t check_of(std::uint64_t value) noexcept {
@@ -167,6 +175,7 @@ class Board {
   [[nodiscard]] static std::uint64_t seal_of(std::string_view bytes) noexcept;
   [[nodiscard]] static bool is_sound(const Layout& layout) noexcept;
   [[nodiscard]] Place* place_of(std::uint64_t ticket) noexcept;
+  [[nodiscard]] static std::uint32_t budget_of(const Place& place) noexcept;
   void clear(Place& place) noexcept;
 
   std::unique_ptr<base::SharedMemory> memory_;

@@ -54,6 +54,10 @@ std::int64_t bucket_us(const Window& window) {
 
 bool is_rolling(const Window& window) { return window.rolling.count() > 0; }
 
+// What a fleet's host has leased of a budget: it can grow, so no call is too large for it. The
+// whole limit is a budget of its own.
+bool is_slice(const Window& window) { return window.name.starts_with("fleet "); }
+
 // block > approval > queue; shrink counts as block once it cannot shrink.
 int severity(OnLimit policy) {
   switch (policy) {
@@ -321,6 +325,11 @@ std::int64_t BudgetBook::in_unit(std::uint32_t number, std::int64_t pico,
   return amount_of(budgets_[*found], bound);
 }
 
+const BudgetSpec* BudgetBook::spec(std::uint32_t number) const noexcept {
+  const auto found = place(number);
+  return found ? &budgets_[*found].spec : nullptr;
+}
+
 base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base::WallTime now) {
   const BudgetSpec& spec = budget.spec;
   const Reading state = reading(budget, now);
@@ -336,7 +345,7 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
         .with("budget", static_cast<std::int64_t>(budget.number))
         .with("on_limit", std::string(policy_name(spec.on_limit)));
   };
-  if (amount > state.limit && spec.on_limit != OnLimit::kApproval) {
+  if (amount > state.limit && spec.on_limit != OnLimit::kApproval && !is_slice(spec.window)) {
     return described(base::Status(base::Code::kBudgetExceeded,
                                   what + ", more than its whole limit of " +
                                       shown(spec.unit, state.limit) +

@@ -62,6 +62,8 @@ class BudgetBook {
   [[nodiscard]] Alert alert(const Record& record, base::WallTime now) const;
   // Budgets of `scope` (empty: all) in order of creation.
   [[nodiscard]] std::vector<BudgetState> read(std::string_view scope, base::WallTime now) const;
+  // The budget of that number; nullptr: unknown. Valid until the next record.
+  [[nodiscard]] const BudgetSpec* spec(std::uint32_t number) const noexcept;
   // `pico` and `tokens` of one call in the unit of `budget`.
   [[nodiscard]] std::int64_t in_unit(std::uint32_t budget, std::int64_t pico,
                                      std::int64_t tokens) const;

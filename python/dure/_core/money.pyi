@@ -19,6 +19,7 @@ class _BudgetState(TypedDict):
     left: int
     window_start_us: int
     resets_at_us: int | None
+    waiting: list[int]
 
 class _Alert(TypedDict):
     scope: str
@@ -69,6 +70,9 @@ class Account:
         hidden_output: bool = False,
         detached: bool = False,
         wait: float = 0.0,
+        model: str = "",
+        service: str = "",
+        key_id: str = "",
     ) -> tuple[int, int]: ...
     def sent(self, id: tuple[int, int]) -> None: ...
     def progress(self, id: tuple[int, int], output_tokens: int) -> None: ...

@@ -92,7 +92,7 @@ class Group(Wrapped):
         model = request.parameters.get("model")
         if call is None or call.price is None:
             raise unpriced(method, path, model)
-        with FixedPrice(native.account, call, model) as price:
+        with FixedPrice(native.account, call, model, view.endpoint.key_ids) as price:
             return bridge.call(native, *arguments), price.pico
 
     def _json(self, request: Request, method: str, path: str, *, bare: bool = False) -> Answer:

@@ -91,7 +91,7 @@ class Group(AsyncWrapped):
         model = request.parameters.get("model")
         if call is None or call.price is None:
             raise unpriced(method, path, model)
-        with FixedPrice(native.account, call, model) as price:
+        with FixedPrice(native.account, call, model, view.endpoint.key_ids) as price:
             return await bridge.call(native, *arguments), price.pico
 
     async def _json(

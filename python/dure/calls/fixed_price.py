@@ -16,6 +16,7 @@ from dure.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from dure._core.money import Account
@@ -49,17 +50,29 @@ class FixedPrice:
     spent the price. Good: the price. Refused by the provider (4xx), or nothing was accepted:
     nothing. Everything else may have been billed: the price, flagged `possible_spend`.
 
+    The call counts in the budget of every key of its endpoint: which one it goes out with is
+    chosen later.
+
     Raises:
         BudgetExceededError: the price does not fit a budget, or exceeds the call's `max_cost`.
         StorageError: the ledger cannot be written; nothing is sent.
     """
 
-    def __init__(self, account: Account, call: Call, model: str | None) -> None:
+    def __init__(
+        self, account: Account, call: Call, model: str | None, key_ids: Sequence[str] = ()
+    ) -> None:
         pico = pico_of_dollars(call.price, argument="price")
         assert pico is not None
         self.pico = pico
         self._account = account
-        self._scopes = [*call.scopes(), *([f"model:{canonical(model)}"] if model else [])]
+        self._model = canonical(model) if model else ""
+        self._service = call.service or ""
+        self._key_ids = [key for key in key_ids if key]
+        self._scopes = [
+            *call.scopes(),
+            *([f"model:{self._model}"] if self._model else []),
+            *(f"key:{key}" for key in self._key_ids),
+        ]
         most = pico_of_dollars(call.max_cost, argument="max_cost")
         if most is not None and pico > most:
             from dure.errors import BudgetExceededError
@@ -78,6 +91,9 @@ class FixedPrice:
             input_tokens=0,
             output_rate=0,
             max_output=0,
+            model=self._model,
+            service=self._service,
+            key_id=self._key_ids[0] if len(self._key_ids) == 1 else "",
         )
         try:
             account.sent(self._hold)

@@ -1,8 +1,10 @@
 """Budgets that several machines share: each host leases slices and spends them by its own account.
 
 The host's account admits and settles as ever, in microseconds; its limit is what the host has
-leased. A store only leases and takes back, on the keeper's thread: no call waits for a network.
-What all hosts have leased never exceeds the budget, so neither does what they spend.
+leased. A store only leases and takes back, on the keeper's thread: a call that fits the slice waits
+for no network. One that does not waits in the account's queue while the keeper leases it room and
+calls back what other hosts do not use; only when there is none it is refused. What all hosts have
+leased never exceeds the budget, so neither does what they spend.
 """
 
 from __future__ import annotations
@@ -10,20 +12,22 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from dure import _core
 from dure._dollars import to_dollars
 from dure._sync.closing import Closing
-from dure._windows import window_edges
-from dure.costs import amount_in_unit
+from dure._windows import OF_FLEET, window_edges
+from dure.costs import amount_in_unit, one_of
 from dure.errors import DureError, InvalidArgumentError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from decimal import Decimal
 
     from dure.costs import Money, Unit, WindowName
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Fleet", "FleetBudget", "LeaseStore"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RECALL = 1.0  # seconds in which the other hosts give back what they do not use
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -92,6 +97,10 @@ class _Shared:
     start_us: int = -1
     end_us: int | None = None
     leased: int = 0  # of this window, by this host: the account's limit
+    queues: bool = False  # whoever does not fit waits for as long as it may
+    open: bool = True  # a call may wait for room; else there was none anywhere a moment ago
+    since: float | None = None  # when calls began to wait in vain, or were refused
+    asked: bool = False  # this host asked the others for theirs
 
     @property
     def key(self) -> str:
@@ -101,6 +110,16 @@ class _Shared:
     def local(self) -> str:
         """The name of the account's window: no calendar window, whose edges would be renewed."""
         return f"fleet {self.window}"
+
+    @property
+    def whole(self) -> str:
+        """The window of the budget that knows the limit of the whole fleet."""
+        return f"{self.window}{OF_FLEET}"
+
+    @property
+    def edges_us(self) -> list[int]:
+        """One edge: the account goes on in this window until the next slice is leased."""
+        return [] if self.end_us is None else [self.start_us]
 
 
 class Fleet(Closing):
@@ -138,6 +157,7 @@ class Fleet(Closing):
         self._shared: dict[tuple[str, str, str], _Shared] = {}
         self._lock = threading.Lock()
         self._end = threading.Event()
+        self._recall = max(_RECALL, 5 * interval)
         self._alone = Path(account.folder, "fleet.lock").open("a")  # noqa: SIM115 - held until close
         try:
             fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,6 +184,7 @@ class Fleet(Closing):
         unit: Unit = "usd",
         zone: str = "UTC",
         slice: Money | None = None,
+        on_limit: Literal["block", "queue"] = "block",
     ) -> None:
         """Share a budget of `limit` among all hosts that set it; the last limit told is in force.
 
@@ -173,26 +194,31 @@ class Fleet(Closing):
             window: `day`, `week`, `month` or `lifetime`.
             unit: `usd`, `tokens` or `requests`.
             zone: IANA zone of calendar windows.
-            slice: What is leased at a time; None: a hundredth of the limit. Near the limit less.
+            slice: What is leased at a time; None: a hundredth of the limit. Near the limit less,
+                and more for a call that needs more.
+            on_limit: `block`: a call that does not fit waits while other hosts are asked for what
+                they do not use (a second), then it is refused (429). `queue`: it waits for room
+                until its deadline. Larger than the limit of the whole fleet: 400 at once.
 
         Raises:
-            InvalidArgumentError: Bad scope, zone, limit or window.
+            InvalidArgumentError: Bad scope, zone, limit, window or policy.
             UnavailableError: The store cannot be reached.
         """
+        one_of(on_limit, ("block", "queue"), "on_limit")
         most = amount_in_unit(limit, unit, "limit")
-        if most < 0:
-            raise InvalidArgumentError("a limit cannot be negative", argument="limit")
         part = most // 100 if slice is None else amount_in_unit(slice, unit, "slice")
-        shared = _Shared(scope, unit, window, zone, most, max(1, part))
-        with self._lock:
+        queues = on_limit == "queue"
+        shared = _Shared(scope, unit, window, zone, most, max(1, part), queues=queues)
+        with self._lock, self._told_when_lost():
             self._enter(shared)
             self._shared[scope, unit, window] = shared
 
     def need(self, scope: str, amount: Money, *, unit: Unit = "usd", timeout: float = 5.0) -> bool:
         """Wait until this host has `amount` to spend in every shared budget of the scope.
 
-        For a call that was refused: slices that others do not use are called back first, so a False
-        means that the fleet's budget is spent or held, or that the store is down (fail closed).
+        Calls of a client do so by themselves. Slices that others do not use are called back first,
+        so a False means that the fleet's budget is spent or held, or that the store is down (fail
+        closed).
         """
         wanted = amount_in_unit(amount, unit, "amount")
         deadline = threading.Event()
@@ -222,7 +248,7 @@ class Fleet(Closing):
             NotFoundError: Nothing is shared under that scope.
             UnavailableError: The store cannot be reached.
         """
-        with self._lock:
+        with self._lock, self._told_when_lost():
             for shared in self._shared.values():
                 if (shared.scope, shared.unit) != (scope, unit):
                     continue
@@ -245,7 +271,7 @@ class Fleet(Closing):
 
         Only for a host that will not come back: it would spend them a second time.
         """
-        with self._lock:
+        with self._lock, self._told_when_lost():
             for shared in self._shared.values():
                 if (shared.scope, shared.unit) == (scope, unit):
                     part = self._stored().slices(shared.key).get(host, 0)
@@ -259,13 +285,18 @@ class Fleet(Closing):
         self._end.set()
         self._thread.join()
         with self._lock:
-            try:
-                for shared in self._shared.values():
-                    self._give_back(shared, shared.leased)
-            except DureError:
-                pass  # the slices stay charged to this host's name
-            if self._store is not None:
-                self._store.close()
+            for _ in range(2):  # once more with a new connection, which tells what is leased
+                try:
+                    for shared in self._shared.values():
+                        self._give_back(shared)
+                        self._limit_to(shared, shared.leased, open=False)  # nobody leases more
+                    break
+                except UnavailableError:
+                    self._lost()
+                except DureError:
+                    break
+            # else: the slices stay charged to this host's name
+            self._lost()
         self._alone.close()
 
     def _ask_no_more(self, scope: str, unit: str) -> None:
@@ -275,13 +306,13 @@ class Fleet(Closing):
                     try:
                         self._store.ask_back(shared.key, 0)
                     except UnavailableError:
-                        self._store = None
+                        self._lost()
 
     def _have(self, mine: list[_Shared], wanted: int) -> bool:
         try:
             return all([self._lease(shared, wanted) for shared in mine])  # noqa: C419 - ask for each
         except UnavailableError:
-            self._store = None
+            self._lost()
             return False
 
     # The keeper: all below with self._lock held, but `_keep` ------------------------------------
@@ -293,14 +324,41 @@ class Fleet(Closing):
                     for shared in self._shared.values():
                         self._tend(shared)
                 except UnavailableError:
-                    self._store = None  # what is leased can be spent; more is not given
+                    self._lost()  # what is leased can be spent; more is not given
+                    self._refuse_waiters()
                 except DureError:
                     continue  # a full disk: nothing was leased, the next look tries again
+
+    def _lost(self) -> None:
+        """Forget the connection: whether its last request was carried out is not known."""
+        store, self._store = self._store, None
+        if store is not None:
+            with suppress(Exception):
+                store.close()
+
+    @contextmanager
+    def _told_when_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except UnavailableError:
+            self._lost()
+            raise
 
     def _stored(self) -> LeaseStore:
         if self._store is None:
             self._store = self._connect()
+            for shared in self._shared.values():
+                self._take_up(shared, self._store)
         return self._store
+
+    def _take_up(self, shared: _Shared, store: LeaseStore) -> None:
+        """Have what the store says this host has leased: the answer to a lease may be lost.
+
+        The keeper alone leases under the host's name, so what stands there is ours.
+        """
+        leased = store.slices(shared.key).get(self._host, 0)
+        if leased != shared.leased:
+            self._limit_to(shared, leased)
 
     def _window(self, shared: _Shared, now_us: int) -> tuple[int, int | None]:
         if shared.window == "lifetime":
@@ -310,63 +368,134 @@ class Fleet(Closing):
 
     def _enter(self, shared: _Shared) -> None:
         """Begin the running window of `shared` with what this host has leased in it already."""
-        shared.start_us, shared.end_us = self._window(shared, _core.money.wall_us())
         store = self._stored()
+        shared.start_us, shared.end_us = self._window(shared, _core.money.wall_us())
         store.set_limit(shared.key, shared.limit)
-        shared.leased = store.slices(shared.key).get(self._host, 0)
-        self._limit_to(shared, shared.leased)
+        self._limit_whole(shared)
+        self._limit_to(shared, store.slices(shared.key).get(self._host, 0))
         self._lease(shared, min(shared.slice, store.left(shared.key) or 0), ask=False)
 
-    def _limit_to(self, shared: _Shared, amount: int) -> None:
+    def _limit_to(self, shared: _Shared, amount: int, *, open: bool | None = None) -> None:
         """Let the account admit up to `amount` in this window.
 
         The account is told one edge: past the end it goes on in this window, and a new one begins
         only together with the slice that was leased for it.
         """
-        self._account.set_budget(
-            shared.scope,
-            limit=amount,
-            unit=shared.unit,
-            window=shared.local,
-            zone=shared.zone,
-            edges_us=[] if shared.end_us is None else [shared.start_us],
-            rolling_us=0,
-            on_limit="block",
-            alerts=[],
-        )
+        shared.open = shared.open if open is None else open
+        self._set(shared, shared.local, amount, "queue" if shared.open else "block")
         shared.leased = amount
 
-    def _spare(self, shared: _Shared) -> tuple[int, int]:
-        """Return what is used or held of this window's slices, and what is left."""
+    def _limit_whole(self, shared: _Shared) -> None:
+        """Let the account refuse at once what the whole fleet could never admit."""
+        self._set(shared, shared.whole, shared.limit, "block")
+
+    def _set(self, shared: _Shared, window: str, limit: int, on_limit: str) -> None:
+        self._account.set_budget(
+            shared.scope,
+            limit=limit,
+            unit=shared.unit,
+            window=window,
+            zone=shared.zone,
+            edges_us=shared.edges_us,
+            rolling_us=0,
+            on_limit=on_limit,
+            alerts=[],
+        )
+
+    def _state(self, shared: _Shared) -> tuple[int, int, list[int]]:
+        """Return what is used or held of this window's slices, what is left of them, who waits.
+
+        What is left is below zero if a call cost more than was held for it.
+        """
         for state in self._account.budgets(shared.scope):
             if (state["unit"], state["window"]) == (shared.unit, shared.local):
                 taken = state["used"] + state["held"]
-                return taken, max(0, shared.leased - taken)
-        return 0, shared.leased
+                return taken, shared.leased - taken, state["waiting"]
+        return 0, shared.leased, []
 
     def _tend(self, shared: _Shared) -> None:
         now = _core.money.wall_us()
         if shared.end_us is not None and now >= shared.end_us:
-            self._give_back(shared, shared.leased)
+            self._give_back(shared)
             self._enter(shared)
-        _, spare = self._spare(shared)
-        wanted = self._stored().wanted(shared.key)
-        if wanted and spare:
-            given = self._give_back(shared, min(wanted, spare))
-            self._stored().ask_back(shared.key, max(0, wanted - given))
+        store = self._stored()
+        if (limit := store.limit(shared.key)) != shared.limit:  # another host set it
+            shared.limit = limit
+            self._limit_whole(shared)
+        _, spare, waiting = self._state(shared)
+        wanted = store.wanted(shared.key)
+        if waiting:
+            self._serve(shared, waiting)
+            return
+        if shared.asked:  # whoever waited has gone
+            store.ask_back(shared.key, 0)
+            shared.asked, wanted = False, 0
+        self._reopen(shared)
+        if wanted and spare > 0:
+            self._give_back(shared, wanted)  # who asked for it says when that is enough
         elif not wanted and spare < shared.slice // 2:
-            self._lease(shared, shared.slice // 2 + 1, ask=False)
+            left = store.left(shared.key) or 0
+            self._lease(shared, min(shared.slice // 2 + 1, spare + left), ask=False)
+
+    def _serve(self, shared: _Shared, waiting: list[int]) -> None:
+        """Lease room for the calls that wait, for the first at least, or call it back.
+
+        A host that cannot be served gives back what it has: of several that wait the store then has
+        enough for one.
+        """
+        store = self._stored()
+        first, all_of_them = waiting[0], sum(waiting)
+        _, spare, _ = self._state(shared)
+        left = store.left(shared.key) or 0
+        part = min(left, max(all_of_them - spare, min(shared.slice, left // 4)))
+        if spare + left >= first and part > 0 and store.lease(shared.key, self._host, part):
+            self._limit_to(shared, shared.leased + part)
+            store.ask_back(shared.key, 0)
+            shared.since, shared.asked = None, False
+            return
+        if spare >= first:
+            return  # admitted at its next try
+        given = self._give_back(shared)
+        store.ask_back(shared.key, max(1, first - left - given))
+        shared.asked = True
+        self._waited_in_vain(shared)
+
+    def _waited_in_vain(self, shared: _Shared) -> None:
+        """Refuse those that wait once the others had their time to give back."""
+        now = time.monotonic()
+        if shared.since is None:
+            shared.since = now
+        elif not shared.queues and now - shared.since >= self._recall:
+            self._limit_to(shared, shared.leased, open=False)
+            shared.since = now
+
+    def _reopen(self, shared: _Shared) -> None:
+        """Let calls wait again some time after there was no room: there may be by now."""
+        if shared.open:
+            shared.since = None
+        elif shared.since is None or time.monotonic() - shared.since >= self._recall:
+            self._limit_to(shared, shared.leased, open=True)
+            shared.since = None
+
+    def _refuse_waiters(self) -> None:
+        """The store is down: nobody waits for long for what cannot come (fail closed)."""
+        with suppress(DureError):
+            for shared in self._shared.values():
+                if shared.open and self._state(shared)[2]:
+                    self._waited_in_vain(shared)
 
     def _lease(self, shared: _Shared, amount: int, *, ask: bool = True) -> bool:
         """Have `amount` to spend; lease a slice for it, or all that it takes near the limit."""
-        _, spare = self._spare(shared)
-        if spare >= amount:
+        if self._state(shared)[1] >= amount:
             return True
-        store, missing = self._stored(), amount - spare
+        store = self._stored()  # a new connection tells what is leased
+        missing = amount - self._state(shared)[1]
+        if missing <= 0:
+            return True
         left = store.left(shared.key) or 0
-        part = max(missing, min(shared.slice, left // 4))
+        part = min(left, max(missing, min(shared.slice, left // 4)))
         if left >= missing and store.lease(shared.key, self._host, part):
-            self._limit_to(shared, shared.leased + part)
+            self._limit_to(shared, shared.leased + part, open=True)
             if ask:
                 store.ask_back(shared.key, 0)
             return True
@@ -374,18 +503,19 @@ class Fleet(Closing):
             store.ask_back(shared.key, missing - left)
         return False
 
-    def _give_back(self, shared: _Shared, amount: int) -> int:
-        """Give back up to `amount` of what is not spent or held; return how much it was."""
-        taken, spare = self._spare(shared)
-        amount = min(amount, spare)
+    def _give_back(self, shared: _Shared, most: int | None = None) -> int:
+        """Give back what is not spent or held, up to `most`; return how much it was."""
+        store = self._stored()  # first: a new connection tells what is leased
+        _, spare, _ = self._state(shared)
+        amount = spare if most is None else min(most, spare)
         if amount <= 0:
             return 0
         before = shared.leased
         self._limit_to(shared, before - amount)  # from here on nobody spends it
-        taken, _ = self._spare(shared)
+        taken, _, _ = self._state(shared)
         kept = max(taken, shared.leased)  # a call may have come between
         if kept > shared.leased:
             self._limit_to(shared, kept)
         if before > kept:
-            self._stored().give_back(shared.key, self._host, before - kept)
+            store.give_back(shared.key, self._host, before - kept)
         return before - kept

@@ -91,7 +91,8 @@ class _Plan:
     def price(self) -> FixedPrice:
         """Return the hold of a call with a price of its own."""
         assert self.call is not None
-        return FixedPrice(self.view.native().account, self.call, self.model)
+        view = self.view
+        return FixedPrice(view.native().account, self.call, self.model, view.endpoint.key_ids)
 
     def _limits(self) -> Call | None:
         if not self.fixed:

@@ -22,13 +22,14 @@ except ImportError as error:  # pragma: no cover - tested in an environment with
     raise MissingExtraError.of("postgres", "psycopg") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dure.costs import AsyncBudgets, Budgets
     from dure.usage import UsageRow
 
 __all__ = ["Fleet", "FleetBudget", "PostgresLeases", "PostgresSink", "connect"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS dure_budgets (
   key text PRIMARY KEY, most bigint NOT NULL, leased bigint NOT NULL DEFAULT 0,
@@ -145,6 +146,13 @@ def connect(
     return Fleet(budgets.account, lambda: PostgresLeases(dsn), host=host, interval=interval)
 
 
+_SUMMED = ("org", "user", "key", "model", "service")
+_ROLL_UP = """
+CREATE TABLE IF NOT EXISTS {table} (
+  start timestamptz, org text, "user" text, key text, model text, service text, calls bigint,
+  tokens numeric, cost_pico numeric, PRIMARY KEY (start, org, "user", key, model, service));
+"""
+_LEVELS = {"hour": "dure_usage_statistics", "day": "dure_usage_daily"}
 _CALLS = """
 CREATE TABLE IF NOT EXISTS dure_llm_calls (
   host text, epoch bigint, seq bigint, hold_epoch bigint, hold_seq bigint, type text,
@@ -152,43 +160,69 @@ CREATE TABLE IF NOT EXISTS dure_llm_calls (
   "user" text, key text, model text, service text, scopes text[], units jsonb, tokens bigint,
   cost_pico bigint, held_pico bigint, price_version text, flags text[],
   PRIMARY KEY (host, epoch, seq));
+ALTER TABLE dure_llm_calls ADD COLUMN IF NOT EXISTS sent_at timestamptz;
 CREATE OR REPLACE VIEW dure_usage_quarters AS
   SELECT date_bin('15 minutes', reserved_at, 'epoch'::timestamptz) AS start, org, "user", key,
     model, service, count(*) FILTER (WHERE type = 'SETTLE') AS calls, sum(tokens) AS tokens,
     sum(cost_pico::numeric) AS cost_pico
   FROM dure_llm_calls GROUP BY 1, 2, 3, 4, 5, 6;
-"""
+CREATE TABLE IF NOT EXISTS dure_usage_settings (name text PRIMARY KEY, value text);
+""" + "".join(_ROLL_UP.format(table=table) for table in _LEVELS.values())
+_ALONE = "SELECT pg_advisory_xact_lock(8243)"
+_Sums = dict[tuple[object, ...], list[int]]  # start and names -> calls, tokens, pico-dollars
 
 
 class PostgresSink:
-    """A `dure.usage.UsageSink`: rows in `dure_llm_calls`, sums in the view `dure_usage_quarters`.
+    """A `dure.usage.UsageSink`: rows in `dure_llm_calls`, integer sums beside them.
 
-    A row that is there already, by host, epoch and seq, is left as it is: writing twice is
-    harmless.
+    The view `dure_usage_quarters` has quarters of an hour in UTC, the tables
+    `dure_usage_statistics` and `dure_usage_daily` local hours and days. A row that is there
+    already, by host, epoch and seq, is left as it is and counted once: writing twice is harmless.
     """
 
-    def __init__(self, dsn: str, *, host: str) -> None:
-        """Connect and create the table if it is missing.
+    def __init__(self, dsn: str, *, host: str, zone: str | None = None, name: str = "") -> None:
+        """Connect and create the tables if they are missing.
+
+        Args:
+            dsn: As psycopg takes it.
+            host: This host's name, the same after a restart.
+            zone: IANA zone of local hours and days, one for all hosts; None: what the database
+                has, else UTC. Another zone than the database's rebuilds both from the rows.
+            name: Tells several sinks of one book apart.
 
         Raises:
+            InvalidArgumentError: Unknown zone, or no zone data: install tzdata.
             UnavailableError: The server cannot be reached.
         """
+        self.name = name or f"{type(self).__name__} {host}"
         self._host = host
         try:
             self._db = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
             with self._db.transaction():
-                self._db.execute("SELECT pg_advisory_xact_lock(8243)")
+                self._db.execute(_ALONE)
                 self._db.execute(_CALLS)
+                known = self._zone()
+                if known is None or zone not in (None, known):
+                    self._rebuild(zone or "UTC")
         except psycopg.Error as error:
             raise _unavailable(error) from error
 
     def write(self, rows: Sequence[UsageRow]) -> None:
-        """Insert the rows in one transaction."""
-        marks = ", ".join(["%s"] * 22)
-        query = f"INSERT INTO dure_llm_calls VALUES ({marks}) ON CONFLICT DO NOTHING"
+        """Insert the rows and add them to the sums, in one transaction."""
+        marks = ", ".join(["%s"] * 23)
+        query = f"INSERT INTO dure_llm_calls VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING 1"
         try:
             with self._db.transaction(), self._db.cursor() as cursor:
-                cursor.executemany(cast("Any", query), [self._values(row) for row in rows])
+                cursor.execute(_ALONE)  # one zone at a time, and sums without a deadlock
+                cursor.executemany(
+                    cast("Any", query), [self._values(row) for row in rows], returning=True
+                )
+                new = []
+                for row in rows:
+                    if cursor.fetchone() is not None:
+                        new.append(row)
+                    cursor.nextset()
+                self._add([_counted(row) for row in new], self._zone() or "UTC")
         except psycopg.Error as error:
             raise _unavailable(error) from error
 
@@ -196,12 +230,64 @@ class PostgresSink:
         """Close the connection."""
         self._db.close()
 
+    # All below in a transaction -------------------------------------------------------------------
+
+    def _zone(self) -> str | None:
+        found = self._db.execute(
+            "SELECT value FROM dure_usage_settings WHERE name = 'zone'"
+        ).fetchone()
+        return None if found is None else str(found[0])
+
+    def _rebuild(self, zone: str) -> None:
+        for table in _LEVELS.values():
+            self._db.execute(cast("Any", f"DELETE FROM {table}"))
+        quarters = self._db.execute(
+            'SELECT (extract(epoch FROM start) * 1000000)::bigint, org, "user", key, model, '
+            "service, calls, tokens, cost_pico FROM dure_usage_quarters"
+        ).fetchall()
+        self._add(quarters, zone)
+        self._db.execute(
+            "INSERT INTO dure_usage_settings VALUES ('zone', %s) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (zone,),
+        )
+
+    def _add(self, counted: Iterable[tuple[Any, ...]], zone: str) -> None:
+        """Add `(microseconds, names..., calls, tokens, pico)` to local hours and days."""
+        from dure.usage import start_of
+
+        sums: dict[str, _Sums] = {level: {} for level in _LEVELS}
+        for at_us, *rest in counted:
+            names, numbers = rest[: len(_SUMMED)], rest[len(_SUMMED) :]
+            for level, of_level in sums.items():
+                start = _EPOCH + timedelta(microseconds=start_of(level, at_us, zone))
+                sum_ = of_level.setdefault((start, *names), [0, 0, 0])
+                for i, number in enumerate(numbers):
+                    sum_[i] += int(number)
+        for level, table in _LEVELS.items():
+            query = (
+                f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
+                'ON CONFLICT (start, org, "user", key, model, service) DO UPDATE SET '
+                f"calls = {table}.calls + excluded.calls, "
+                f"tokens = {table}.tokens + excluded.tokens, "
+                f"cost_pico = {table}.cost_pico + excluded.cost_pico"
+            )
+            with self._db.cursor() as cursor:
+                values = [[*key, *numbers] for key, numbers in sums[level].items()]
+                cursor.executemany(cast("Any", query), values)
+
     def _values(self, row: UsageRow) -> list[object]:
-        epoch = datetime(1970, 1, 1, tzinfo=UTC)
         values: dict[str, object] = asdict(row)
         for name in ("reserved_us", "done_us"):
-            values[name] = epoch + timedelta(microseconds=cast("int", values[name]))
+            values[name] = _EPOCH + timedelta(microseconds=cast("int", values[name]))
+        values["sent_us"] = _EPOCH + timedelta(microseconds=row.sent_us) if row.sent_us else None
         for name in ("scopes", "flags"):
             values[name] = list(cast("tuple[str, ...]", values[name]))
         values["units"] = json.dumps(values["units"])
         return [self._host, *values.values()]
+
+
+def _counted(row: UsageRow) -> tuple[object, ...]:
+    """Return what a row adds to the sums of its hour and day."""
+    names = (row.org, row.user, row.key, row.model, row.service)
+    return (row.reserved_us, *names, int(row.type == "SETTLE"), row.tokens, row.cost_pico)

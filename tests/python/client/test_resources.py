@@ -203,6 +203,19 @@ def test_a_named_price_counts_for_the_model_in_any_spelling(
     assert refused.value.scope == "model:gpt-4o-mini"
 
 
+def test_a_named_price_counts_for_its_key(server: upstream.Upstream, tmp_path: Path) -> None:
+    client = dure.Client(base_url=server.url, api_key="sk-one", data=tmp_path)
+    key = client.chat.completions.create(**HELLO).dure.key_id
+    client.budgets.set(f"key:{key}", limit="0.05", window="lifetime")
+    image: dict[str, Any] = {"model": "gpt-4o", "prompt": "a hand", "dure": dure.Call(price="0.04")}
+    client.images.generate(**image)
+    with pytest.raises(dure.errors.BudgetExceededError) as refused:
+        client.images.generate(**image)
+    assert refused.value.scope == f"key:{key}"
+    records = [r for r in dure.costs.ledger_records(tmp_path) if r["type"] == "RESERVE"]
+    assert (records[-1]["model"], records[-1]["key_id"]) == ("gpt-4o", key)
+
+
 def test_a_full_disk_sends_nothing_at_a_named_price(tmp_path: Path) -> None:
     """What cannot be written before the call is not sent: the hold is given back."""
     from dure import _core

@@ -71,6 +71,7 @@ class Endpoint {
   // What every request carries, the key's own header last. `key` is a position in keys().
   [[nodiscard]] net::Headers headers(std::size_t key) const;
   [[nodiscard]] const std::string& key_id(std::size_t key) const { return key_ids_[key]; }
+  [[nodiscard]] const std::vector<std::string>& key_ids() const noexcept { return key_ids_; }
   // `text` without any of the keys.
   [[nodiscard]] std::string redact(std::string_view text) const;
   [[nodiscard]] flow::KeyPool& keys() noexcept { return pool_; }

@@ -47,6 +47,7 @@ struct BudgetState {
   std::int64_t left = 0;  // never negative
   std::int64_t window_start_us = 0;
   std::optional<std::int64_t> resets_at_us;  // nullopt: lifetime, or nothing used yet
+  std::vector<std::int64_t> waiting;         // what calls of any process wait for, the first first
 };
 
 }  // namespace dure::money
