@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from dure import _core
-from dure.errors import InvalidArgumentError
-
-__all__ = ["Dollars", "to_dollars", "to_pico"]
+__all__ = ["Dollars", "to_dollars"]
 
 
 class Dollars(Decimal):
@@ -34,18 +31,3 @@ def to_dollars(pico: int) -> Dollars:
     fraction = digits[-12:].rstrip("0")
     text = digits[:-12] + (f".{fraction}" if fraction else "")
     return Dollars(f"-{text}" if pico < 0 else text)
-
-
-def to_pico(amount: str | int | Decimal, argument: str = "amount") -> int:
-    """Return dollars as pico-dollars.
-
-    Raises:
-        InvalidArgumentError: A float, no number, or finer than a pico-dollar.
-    """
-    if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
-        raise InvalidArgumentError(
-            f'{argument} must be a str, int or Decimal of dollars, for example "250.00": '
-            f"a {type(amount).__name__} is not exact",
-            argument=argument,
-        )
-    return _core.money.parse_dollars(str(amount))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from dure import _core
-from dure._dollars import to_pico
 from dure.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -152,8 +151,11 @@ class Overlay:
         for name, dollars in self._mapping(prices, model, "").items():
             if name not in _SHORT:
                 self._wrong(model, str(name), f"{name!r} is none of {', '.join(_SHORT)}")
+            if isinstance(dollars, bool) or not isinstance(dollars, str | int | Decimal):
+                what = f"a {type(dollars).__name__} is not exact"
+                self._wrong(model, name, f'must be dollars, for example "0.15": {what}')
             try:
-                pico = to_pico(dollars, f"{model}.{name}")  # type: ignore[arg-type]
+                pico = _core.money.parse_dollars(str(dollars))
             except InvalidArgumentError as error:
                 self._wrong(model, name, str(error))
             rates.append((_SHORT[name], self._integer(pico, 0, model, name), 1_000_000))

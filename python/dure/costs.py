@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from dure import _core
 from dure._check import refuse, text
-from dure._dollars import to_dollars, to_pico
+from dure._dollars import to_dollars
 from dure._price_files import ImportedPrices, import_prices
 from dure._windows import CALENDAR, OF_FLEET, renew_all, renew_due, window_edges
 from dure.errors import InvalidArgumentError, NotFoundError
@@ -65,6 +65,21 @@ def data_folder() -> str:
 
 
 # Money and time ----------------------------------------------------------------------------------
+
+
+def to_pico(amount: Money, argument: str = "amount") -> int:
+    """Return dollars as pico-dollars.
+
+    Raises:
+        InvalidArgumentError: A float, no number, or finer than a pico-dollar.
+    """
+    if isinstance(amount, bool) or not isinstance(amount, str | int | Decimal):
+        raise InvalidArgumentError(
+            f'{argument} must be a str, int or Decimal of dollars, for example "250.00": '
+            f"a {type(amount).__name__} is not exact",
+            argument=argument,
+        )
+    return _core.money.parse_dollars(str(amount))
 
 
 def to_us(at: datetime | None, argument: str = "at") -> int:
