@@ -119,7 +119,7 @@ std::string difference(FileEnd found, FileEnd told, bool exactly) {
     return "was cut: " + std::string(one ? "record " : "records ") +
            std::to_string(found.records + 1) + (one ? "" : " to " + std::to_string(told.records)) +
            " (" + std::to_string(told.bytes > found.bytes ? told.bytes - found.bytes : 0) +
-           " bytes) are missing at its end";
+           " bytes) " + (one ? "is" : "are") + " missing at its end";
   }
   if (found.records == told.records && found.bytes != told.bytes) {
     return "ends at byte " + std::to_string(found.bytes) + ", but was written to byte " +
