@@ -130,7 +130,7 @@ inline std::string broken_spans(const Encoding& encoding, std::string_view text,
 }
 
 // The same text as an array of code points.
-inline std::string broken_units(const Encoding& encoding, std::string_view text) {
+inline std::string broken_units(const Encoding& encoding, std::string_view text, Dice& dice) {
   std::vector<std::uint32_t> points;
   for (std::size_t at = 0; at < text.size();) {
     const text::CodePoint one = text::decode_at(text, at);
@@ -141,10 +141,11 @@ inline std::string broken_units(const Encoding& encoding, std::string_view text)
   Ids ids;
   Ids wanted;
   encoding.encode_ordinary(text, wanted);
-  if (!encode_units(encoding, units, ids) || ids != wanted) {
+  const std::size_t window = 1 + dice.roll(40);
+  if (!encode_units(encoding, units, ids, window) || ids != wanted) {
     return "an array of code points gives other ids than its UTF-8";
   }
-  if (count_units(encoding, units) != wanted.size()) return "count_units is not the count";
+  if (count_units(encoding, units, window) != wanted.size()) return "count_units is not the count";
   return {};
 }
 
@@ -163,7 +164,7 @@ inline std::string broken(std::string_view input) {
   if (rule.empty()) rule = broken_limits(encoding, bytes, dice);
   if (rule.empty()) rule = broken_feeds(encoding, bytes, dice);
   if (rule.empty() && text::is_valid(bytes)) rule = broken_spans(encoding, bytes, dice);
-  if (rule.empty() && text::is_valid(bytes)) rule = broken_units(encoding, bytes);
+  if (rule.empty() && text::is_valid(bytes)) rule = broken_units(encoding, bytes, dice);
   return rule.empty() ? rule : encoding.name() + ": " + rule;
 }
 
