@@ -63,6 +63,14 @@ class OpenAIClientManager:
                 self._client = import_module("dure.aio").AsyncClient()
             return self._client
 
+    def set_client(self, client: AsyncClient | None) -> None:
+        """Share this client from now on; None: one made from the environment on its first use.
+
+        For an app that opens its client itself, and closes it itself.
+        """
+        with OpenAIClientManager._lock:
+            self._client = client
+
     def get_model_config(self, model_id: str) -> ModelConfig:
         """Return the model that `model_id` means, in any spelling.
 

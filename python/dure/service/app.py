@@ -21,6 +21,7 @@ from dure.aio import AsyncClient, HttpClient
 from dure.calls.settings import data_folder
 from dure.db import schema
 from dure.db.engine import Database, sqlite_url
+from dure.manager import OpenAIClientManager
 from dure.service import api, errors
 from dure.service.auth import service as logins
 from dure.service.auth.gate import Gate
@@ -182,6 +183,8 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         stack.callback(app.state.access_log.close)
         client = AsyncClient(data=data, policy=settings.policies)
         stack.push_async_callback(client.close)
+        OpenAIClientManager().set_client(client)
+        stack.callback(OpenAIClientManager().set_client, None)
         database = database_of(settings)
         stack.push_async_callback(database.close)
         await schema.ensure(database)
