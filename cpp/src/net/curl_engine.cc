@@ -1,10 +1,13 @@
 #include "net/curl_engine.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -14,7 +17,8 @@
 namespace dure::net {
 namespace {
 
-constexpr std::size_t kShardRoom = 16;  // connections; D5
+constexpr std::size_t kShardRoom = 16;  // requests under way; D5
+constexpr long kMostKept = 64;          // connections of a shard, idle ones too
 
 // Before 8.0.0 a handle that is used again keeps a pointer to the last header of its last reply,
 // and a reply whose first header line is folded makes libcurl write there, freed as it is: each
@@ -27,6 +31,17 @@ base::Instant machine_now() noexcept { return base::system_clock().now(); }
 ino_t identity_of(int fd) noexcept {
   struct stat info{};
   return ::fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode) ? info.st_ino : 0;
+}
+
+// What an idle connection says was asked by nobody, and libcurl 7.88 would give it to the next
+// request as its answer: after this it finds the connection dead, whatever still comes.
+void spoil(int fd) noexcept {
+  constexpr int kMostReads = 16;  // what is left unread then dies with the connection
+  std::array<char, 4096> junk;
+  for (int at = 0; at < kMostReads; ++at) {
+    if (::recv(fd, junk.data(), junk.size(), MSG_DONTWAIT) <= 0) break;
+  }
+  ::shutdown(fd, SHUT_RDWR);
 }
 
 }  // namespace
@@ -56,6 +71,7 @@ void CurlEngine::after_turn() {
     if (shard.nudge) nudge(shard);
     if (!shard.timer_set || (shard.timer_at.ns != 0 && shard.timer_at > machine_now())) continue;
     shard.timer_set = false;
+    if (shard.fresh) spoil_speaking(shard);
     int running = 0;
     curl_multi_socket_action(shard.multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect(shard);
@@ -84,15 +100,16 @@ void CurlEngine::ready(std::uint64_t tag, std::uint32_t events) {
   if (place >= sockets_.size()) return;
   Socket& socket = sockets_[place];
   if (socket.wanted == 0 || socket.shard == nullptr) {
-    // An idle connection that the server closed or wrote to: libcurl finds out when it needs it.
     ::epoll_ctl(epoll(), EPOLL_CTL_DEL, fd, nullptr);
     socket.watched = 0;
+    if (is_idle(socket)) spoil(fd);  // the server closed it, or wrote what nobody asked for
     return;
   }
   int mask = 0;
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) mask |= CURL_CSELECT_IN;
   if ((events & (EPOLLOUT | EPOLLERR)) != 0) mask |= CURL_CSELECT_OUT;
   CurlShard& shard = *socket.shard;
+  if (shard.fresh) spoil_speaking(shard);
   int running = 0;
   curl_multi_socket_action(shard.multi, fd, mask, &running);
   collect(shard);
@@ -106,7 +123,11 @@ void CurlEngine::collect(CurlShard& shard) noexcept {
     char* self = nullptr;
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
     Transfer& transfer = *reinterpret_cast<Transfer*>(self);
-    guarded(transfer.id(), [&] { end(transfer, transfer.outcome(code)); });
+    guarded(transfer.id(), [&] {
+      if (!transfer.take_spoiled()) return end(transfer, transfer.outcome(code));
+      leave_shard(transfer);
+      launch(transfer);
+    });
   }
 }
 
@@ -123,9 +144,36 @@ void CurlEngine::nudge(CurlShard& shard) {
   collect(shard);
 }
 
+// A socket that libcurl does not wait for and whose last request has ended. While a transfer is
+// paused on a socket that nobody knows, none is taken for idle.
+bool CurlEngine::is_idle(const Socket& socket) {
+  return socket.identity != 0 && socket.wanted == 0 && socket.shard != nullptr &&
+         socket.shard->blind == 0 && find(socket.user) == nullptr;
+}
+
+void CurlEngine::spoil_speaking(CurlShard& shard) noexcept {
+  shard.fresh = false;
+  std::array<pollfd, kMostKept> idle;
+  nfds_t count = 0;
+  const auto look = [&] {
+    if (count == 0 || ::poll(idle.data(), count, 0) <= 0) return;
+    for (nfds_t at = 0; at < count; ++at) {
+      if (idle[at].revents != 0) spoil(idle[at].fd);
+    }
+  };
+  for (const int fd : shard.sockets) {
+    if (!is_idle(sockets_[static_cast<std::size_t>(fd)])) continue;
+    idle[count++] = {.fd = fd, .events = POLLIN | POLLRDHUP, .revents = 0};
+    if (count < idle.size()) continue;
+    look();
+    count = 0;
+  }
+  look();
+}
+
 // --- libcurl's callbacks ---
 
-int CurlEngine::on_socket(CURL*, curl_socket_t fd, int what, void* shard, void*) noexcept {
+int CurlEngine::on_socket(CURL* easy, curl_socket_t fd, int what, void* shard, void*) noexcept {
   auto& of = *static_cast<CurlShard*>(shard);
   std::uint32_t wanted = 0;
   if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) wanted |= EPOLLIN;
@@ -135,13 +183,25 @@ int CurlEngine::on_socket(CURL*, curl_socket_t fd, int what, void* shard, void*)
   } catch (...) {
     return -1;
   }
+  char* self = nullptr;
+  if (wanted == 0 || curl_easy_getinfo(easy, CURLINFO_PRIVATE, &self) != CURLE_OK) return 0;
+  if (self == nullptr) return 0;
+  auto& user = *reinterpret_cast<Transfer*>(self);
+  of.engine->sockets_[static_cast<std::size_t>(fd)].user = user.id();
+  user.named = true;
+  if (std::exchange(user.blind, false)) --of.blind;
   return 0;
+}
+
+void CurlEngine::paused(Transfer& transfer) noexcept {
+  if (transfer.named || std::exchange(transfer.blind, true)) return;
+  ++transfer.shard->blind;
 }
 
 // An idle connection stays in epoll with what it was last watched for: the next request on it
 // mostly wants the same, which saves two system calls a request.
 void CurlEngine::watch(int fd, CurlShard* shard, std::uint32_t wanted) {
-  if (static_cast<std::size_t>(fd) >= sockets_.size()) opened(fd, 0);
+  if (static_cast<std::size_t>(fd) >= sockets_.size()) opened(fd, nullptr);
   Socket& socket = sockets_[static_cast<std::size_t>(fd)];
   socket.shard = shard;
   socket.wanted = wanted;
@@ -155,10 +215,16 @@ void CurlEngine::watch(int fd, CurlShard* shard, std::uint32_t wanted) {
 }
 
 // A new socket may bear the number of an old one: nothing of the old entry is kept.
-void CurlEngine::opened(int fd, RequestId opener) {
+void CurlEngine::opened(int fd, const Transfer* opener) {
   const auto place = static_cast<std::size_t>(fd);
   if (place >= sockets_.size()) sockets_.resize(place + 64);
-  sockets_[place] = Socket{.identity = identity_of(fd), .opener = opener};
+  Socket socket{.identity = identity_of(fd)};
+  if (opener != nullptr) {
+    socket.shard = opener->shard;
+    socket.opener = socket.user = opener->id();
+    socket.shard->sockets.push_back(fd);
+  }
+  sockets_[place] = socket;
 }
 
 int CurlEngine::on_close_socket(void* engine, curl_socket_t fd) noexcept {
@@ -168,6 +234,7 @@ int CurlEngine::on_close_socket(void* engine, curl_socket_t fd) noexcept {
     // Said aloud: a forked child may hold the same connection open for a moment.
     const Socket socket = std::exchange(self.sockets_[place], Socket{});
     if (socket.watched != 0) ::epoll_ctl(self.epoll(), EPOLL_CTL_DEL, fd, nullptr);
+    if (socket.shard != nullptr) std::erase(socket.shard->sockets, fd);
     const Transfer* const opener = self.find(socket.opener);
     if (opener != nullptr && opener->stage() == Stage::kConnecting) opener->shard->nudge = true;
   }
@@ -202,6 +269,9 @@ void CurlEngine::begin(Submission& submission) {
   if (base::Status wrong = transfer.check(options_); !wrong.ok()) {
     return end(transfer, std::move(wrong));
   }
+  if (transfers_.size() > options_.max_connections + options_.max_queued) {
+    return end(transfer, transfer.queue_full());
+  }
   rearm(transfer);
   queue_.push_back(transfer.id());
 }
@@ -227,6 +297,7 @@ void CurlEngine::admit() {
 void CurlEngine::connect(Transfer& transfer) {
   ++running_;
   transfer.begin_connecting(now());
+  transfer.note_place(options_);
   rearm(transfer);
   int port = 0;
   const std::string host = transfer.name_to_resolve(&port);
@@ -269,7 +340,8 @@ void CurlEngine::addresses_in_use(const Transfer& transfer) {
 
 CurlShard& CurlEngine::shard_with_room(bool guarded) {
   for (const auto& shard : shards_) {
-    if (shard->guarded == guarded && shard->active < kShardRoom) return *shard;
+    const bool fits = shard->guarded == guarded && shard->blind == 0;
+    if (fits && shard->active < kShardRoom) return *shard;
   }
   auto shard = std::make_unique<CurlShard>();
   shard->engine = this;
@@ -282,7 +354,7 @@ CurlShard& CurlEngine::shard_with_room(bool guarded) {
   curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard.get());
   curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, &CurlEngine::on_timer);
   curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard.get());
-  curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, static_cast<long>(kShardRoom));
+  curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS, kMostKept);
   curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
   shards_.push_back(std::move(shard));
   return *shards_.back();
@@ -317,6 +389,7 @@ void CurlEngine::launch(Transfer& transfer) {
     return end(transfer, {base::Code::kOutOfMemory, "no memory for a connection"});
   }
   ++shard.active;
+  shard.fresh = true;
   transfer.shard = &shard;
   const auto known = shard.addresses.find(transfer.name);
   const bool pass = !transfer.name.empty() &&
@@ -332,13 +405,22 @@ void CurlEngine::end(Transfer& transfer, base::Status status) noexcept {
   const auto node = transfers_.extract(transfer.id());  // dies at the end of this call
   timers().disarm(transfer);
   if (transfer.stage() != Stage::kQueued) --running_;
-  CurlShard* const shard = transfer.shard;
   CURL* const easy = transfer.easy();
-  if (easy != nullptr) curl_multi_remove_handle(shard->multi, easy);
+  if (easy != nullptr) curl_multi_remove_handle(transfer.shard->multi, easy);
   transfer.end(std::move(status), now());
+  leave_shard(transfer);
+}
+
+// The handle goes back to its shard, or is freed.
+void CurlEngine::leave_shard(Transfer& transfer) noexcept {
+  CurlShard* const shard = std::exchange(transfer.shard, nullptr);
   if (shard == nullptr) return;
   --shard->active;
+  if (std::exchange(transfer.blind, false)) --shard->blind;
+  transfer.named = false;
+  CURL* const easy = transfer.take_easy();
   if (easy == nullptr) return;
+  curl_multi_remove_handle(shard->multi, easy);  // does nothing if it was
   Transfer::release(easy);
   if (may_be_used_again() && shard->spare.size() < kShardRoom) {
     shard->spare.push_back(easy);

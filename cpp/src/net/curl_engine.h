@@ -31,8 +31,11 @@ struct CurlShard {
   bool guarded = false;
   bool timer_set = false;
   bool nudge = false;        // an address failed: see CurlEngine::nudge
+  bool fresh = false;        // requests were added that libcurl has not looked at
+  std::size_t blind = 0;     // paused transfers whose socket libcurl never named
   base::Instant timer_at;    // on the machine's clock: it is libcurl's own timer
   std::vector<CURL*> spare;  // configured handles, to be used again
+  std::vector<int> sockets;  // that are open, busy and idle ones
   std::unordered_map<std::string, std::uint64_t> addresses;  // "host:port" -> generation known here
 };
 
@@ -43,7 +46,9 @@ class CurlEngine final : public IoThread {
   // Called by transfers and libcurl's callbacks.
   void rearm(Transfer& transfer);
   void fire(Transfer& transfer) noexcept;
-  void opened(int fd, RequestId opener);
+  void opened(int fd, const Transfer* opener);
+  // libcurl pauses `transfer` and stops to watch its socket.
+  static void paused(Transfer& transfer) noexcept;
   [[nodiscard]] const EgressGuard& egress() const noexcept { return options_.egress; }
   void addresses_in_use(const Transfer& transfer);
   static int on_close_socket(void* engine, curl_socket_t fd) noexcept;
@@ -55,8 +60,9 @@ class CurlEngine final : public IoThread {
     std::uint32_t watched = 0;  // what epoll was told
     ino_t identity = 0;         // of the socket itself: a forked child closes no other
     RequestId opener = 0;       // the request it was opened for
+    RequestId user = 0;         // the request that it served last, or serves
   };
-  static int on_socket(CURL*, curl_socket_t fd, int what, void* shard, void*) noexcept;
+  static int on_socket(CURL* easy, curl_socket_t fd, int what, void* shard, void*) noexcept;
   static int on_timer(CURLM*, long timeout_ms, void* shard) noexcept;
 
   base::Status prepare() override;
@@ -74,11 +80,15 @@ class CurlEngine final : public IoThread {
   void close_idle_shards();
   void collect(CurlShard& shard) noexcept;
   void nudge(CurlShard& shard);
+  // Before libcurl chooses connections for new requests: ends idle ones that say something unasked.
+  void spoil_speaking(CurlShard& shard) noexcept;
+  [[nodiscard]] bool is_idle(const Socket& socket);
   void watch(int fd, CurlShard* shard, std::uint32_t wanted);
   void admit();
   void connect(Transfer& transfer);
   void resolved(const std::string& host, const base::Result<Addresses>& result);
   void launch(Transfer& transfer);
+  void leave_shard(Transfer& transfer) noexcept;
   CurlShard& shard_with_room(bool guarded);
   const base::Result<std::string>& trust_store();
   void end(Transfer& transfer, base::Status status) noexcept;

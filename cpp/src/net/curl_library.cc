@@ -44,6 +44,7 @@ struct Functions {
   CURLMcode (*multi_socket_all)(CURLM*, int*);  // by hand: its name is deprecated
   decltype(&curl_slist_append) slist_append;
   decltype(&curl_slist_free_all) slist_free_all;
+  int (*ssl_pending)(const void* ssl);  // OpenSSL's SSL_pending, if libcurl brought it along
 };
 Functions functions;
 
@@ -103,6 +104,8 @@ std::string find_all(void* library) {
   find(library, "curl_multi_socket_all", &functions.multi_socket_all, &missing);
   find(library, "curl_slist_append", &functions.slist_append, &missing);
   find(library, "curl_slist_free_all", &functions.slist_free_all, &missing);
+  functions.ssl_pending =
+      reinterpret_cast<int (*)(const void*)>(::dlsym(library, "SSL_pending"));  // of its needs
   return missing;
 }
 
@@ -156,6 +159,15 @@ base::Status load() {
 unsigned curl_version_number() noexcept {
   static const unsigned number = functions.version_info(CURLVERSION_NOW)->version_num;
   return number;
+}
+
+bool tls_holds_more(CURL* easy) noexcept {
+  curl_tlssessioninfo* session = nullptr;
+  const bool known = functions.ssl_pending != nullptr &&
+                     functions.easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &session) == CURLE_OK &&
+                     session != nullptr && session->backend == CURLSSLBACKEND_OPENSSL &&
+                     session->internals != nullptr;
+  return !known || functions.ssl_pending(session->internals) != 0;
 }
 
 bool curl_erases_what_it_frees() noexcept { return load_curl().ok() && is_private(); }

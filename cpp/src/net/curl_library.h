@@ -6,6 +6,8 @@
 #ifndef DURE_SRC_NET_CURL_LIBRARY_H_
 #define DURE_SRC_NET_CURL_LIBRARY_H_
 
+#include <curl/curl.h>
+
 #include "dure/base/status.h"
 
 namespace dure::net {
@@ -17,6 +19,10 @@ namespace dure::net {
 [[nodiscard]] base::Status load_curl();
 // For example 0x075801: 7.88.1. REQUIRES: load_curl() was ok.
 [[nodiscard]] unsigned curl_version_number() noexcept;
+// The TLS of the connection that `easy` is about to use holds bytes that it has read and nobody has
+// taken: they were sent behind the reply before. True also if its library cannot be asked.
+// REQUIRES: called from `easy`'s pre-request callback.
+[[nodiscard]] bool tls_holds_more(CURL* easy) noexcept;
 
 }  // namespace dure::net
 

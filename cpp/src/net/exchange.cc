@@ -90,6 +90,14 @@ std::string Exchange::host_text() const {
   return url_.port == usual ? url_.host : url_.host + ":" + std::to_string(url_.port);
 }
 
+base::Status Exchange::queue_full() const {
+  base::Status status(base::Code::kQueueFull,
+                      "too many requests wait for a connection: send fewer at once, or come back "
+                      "in a second; nothing of this one was sent");
+  (void)std::move(status).with_retry_after(1.0);
+  return status;
+}
+
 base::Status Exchange::unavailable(std::string_view stage, std::string_view why) const {
   std::string message = host_text() + " accepted nothing: " + std::string(why);
   if (!tried_.empty()) message += "; tried " + tried_;
@@ -115,8 +123,17 @@ base::Status Exchange::cut() const {
 base::Status Exchange::over_body_cap() const {
   return base::Status(base::Code::kUpstream,
                       "the reply passes its cap of " + std::to_string(request_.caps.body) +
-                          " bytes after decompression; raise the cap if this is expected")
+                          " bytes after decompression: read what is larger as a stream, or "
+                          "download it into a file")
       .with("cap", std::string("body"));
+}
+
+base::Status Exchange::unasked_coding() const {
+  return base::Status(base::Code::kUpstream,
+                      "the reply of " + host_text() +
+                          " is compressed although none was asked for; look at the server or proxy "
+                          "in between")
+      .with("host", url_.host);
 }
 
 bool Exchange::next_deadline(base::Instant* at) const noexcept {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "dure/net/transport.h"
 #include "net/io_thread.h"
@@ -39,6 +40,8 @@ class Exchange : public Timer {
   // Looks at everything that can be wrong with the request before a byte of it leaves.
   [[nodiscard]] base::Status check_request();
   void begin_connecting(base::Instant now) noexcept;
+  // Where connections go, for messages: a proxy or a Unix socket in the place of the host.
+  void set_tried(std::string where) { tried_ = std::move(where); }
   // More of a body that is made while it is sent has been taken.
   void note_sending(base::Instant now) noexcept { last_sent_ = now; }
   // The failure if a deadline has passed at `now`; ok otherwise.
@@ -46,11 +49,14 @@ class Exchange : public Timer {
   // When the next deadline of this stage ends; false if there is none.
   [[nodiscard]] bool next_deadline(base::Instant* at) const noexcept;
 
+  // Too many requests wait.
+  [[nodiscard]] base::Status queue_full() const;
   // Nothing was accepted.
   [[nodiscard]] base::Status unavailable(std::string_view stage, std::string_view why) const;
   // The connection ended before the reply was whole; the request had left.
   [[nodiscard]] base::Status cut() const;
   [[nodiscard]] base::Status over_body_cap() const;
+  [[nodiscard]] base::Status unasked_coding() const;
   [[nodiscard]] std::string host_text() const;
 
  protected:

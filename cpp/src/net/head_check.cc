@@ -54,7 +54,7 @@ base::Status HeadCheck::take(std::string_view line) {
   if (!line.ends_with("\r\n")) return malformed("a line does not end in CRLF");
   line.remove_suffix(2);
   if (!is_field_text(line)) return malformed("a control character");
-  if (complete_) return {};
+  if (complete_) return line.empty() ? base::Status() : check_field(line);
   if (status_ == 0) return take_status_line(line);
   return line.empty() ? end_of_head() : take_field(line);
 }
@@ -70,14 +70,18 @@ base::Status HeadCheck::take_status_line(std::string_view line) {
   return {};
 }
 
-base::Status HeadCheck::take_field(std::string_view line) {
+base::Status HeadCheck::check_field(std::string_view line) {
   if (line.front() == ' ' || line.front() == '\t') return malformed("a folded header line");
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return malformed("a header line without colon");
+  if (is_token(line.substr(0, colon))) return {};
+  return malformed("a header name with characters that do not belong there");
+}
+
+base::Status HeadCheck::take_field(std::string_view line) {
+  if (base::Status status = check_field(line); !status.ok()) return status;
+  const std::size_t colon = line.find(':');
   const std::string_view name = line.substr(0, colon);
-  if (!is_token(name)) {
-    return malformed("a header name with characters that do not belong there");
-  }
   const std::string_view value = trim(line.substr(colon + 1));
   if (base::Status status = check_framing(name, value); !status.ok()) return status;
   headers_.add(name, value);

@@ -28,7 +28,8 @@ class HeadCheck {
 
   // Takes one raw line with its line end. Fails with kUpstream.
   base::Status take(std::string_view line);
-  // The final head (not a 1xx one) has come whole; lines that follow are trailers and are dropped.
+  // The final head (not a 1xx one) has come whole; lines that follow are trailers: looked at,
+  // dropped.
   [[nodiscard]] bool complete() const noexcept { return complete_; }
   [[nodiscard]] int status() const noexcept { return status_; }
   [[nodiscard]] const HeaderLines& headers() const noexcept { return headers_; }
@@ -48,6 +49,7 @@ class HeadCheck {
 
  private:
   base::Status take_status_line(std::string_view line);
+  static base::Status check_field(std::string_view line);
   base::Status take_field(std::string_view line);
   base::Status check_framing(std::string_view name, std::string_view value);
   void read_connection(std::string_view value);

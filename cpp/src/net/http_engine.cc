@@ -117,6 +117,9 @@ void HttpEngine::begin(Submission& submission) {
   if (base::Status wrong = exchange.check(options_); !wrong.ok()) {
     return end(exchange, std::move(wrong));
   }
+  if (exchanges_.size() > options_.max_connections + options_.max_queued) {
+    return end(exchange, exchange.queue_full());
+  }
   if (running_ >= options_.max_connections) {
     rearm(exchange);
     queue_.push_back(exchange.id());
@@ -207,8 +210,9 @@ void HttpEngine::place(HttpExchange& exchange) {
 }
 
 void HttpEngine::resolve(HttpExchange& exchange) {
-  if (!options_.unix_socket.empty() || exchange.url().literal) {
-    exchange.set_addresses({exchange.url().host});
+  const bool local = !options_.unix_socket.empty();
+  if (local || exchange.url().literal) {
+    exchange.set_addresses({local ? options_.unix_socket : exchange.url().host});
     return dial(exchange);
   }
   if (names_ == nullptr) {  // here and not before: it refers to the shared engine

@@ -121,11 +121,7 @@ base::Status HttpExchange::receive(std::string_view& bytes, base::Instant now) {
 }
 
 base::Status HttpExchange::take_head(const HeadCheck& head) {
-  if (head.encoded() && !asks_encoding_) {
-    return {base::Code::kUpstream, "the reply of " + host_text() +
-                                       " is compressed although none was asked for; look at the "
-                                       "server or proxy in between"};
-  }
+  if (head.encoded() && !asks_encoding_) return unasked_coding();
   head_given_ = true;
   handler_->on_head(head.status(), HeaderView(head.headers()));
   return {};

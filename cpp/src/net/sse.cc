@@ -20,7 +20,7 @@ SseParser::SseParser(OnEvent on_event, SseCaps caps)
 base::Status SseParser::fail(std::string_view cap, std::uint64_t limit) {
   failed_ = base::Status(base::Code::kUpstream,
                          "the event stream passed its cap: " + std::string(cap) + " > " +
-                             std::to_string(limit) + " bytes; raise the cap if this is expected")
+                             std::to_string(limit) + " bytes; the connection was closed")
                 .with("cap", std::string(cap));
   return failed_;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "net/curl_engine.h"
+#include "net/curl_library.h"
 
 namespace dure::net {
 namespace {
@@ -19,7 +20,8 @@ constexpr std::uint64_t kMostRatio = 100;
 constexpr std::uint64_t kRatioSlack = 1U << 20U;
 
 // A proxy's own name and port; userinfo stays in the URL that libcurl gets and nowhere else.
-base::Status parse_proxy(std::string_view text, std::string* host, int* port, bool* resolves) {
+base::Status parse_proxy(std::string_view text, std::string* host, std::string* place, int* port,
+                         bool* resolves) {
   const auto bad = [] {
     return base::invalid_argument(
         "proxy",
@@ -43,6 +45,7 @@ base::Status parse_proxy(std::string_view text, std::string* host, int* port, bo
   const auto url = parse_url(as_url);
   if (!url) return bad();
   *host = url->literal ? std::string() : url->host;
+  *place = url->host + ":" + std::to_string(url->port);
   *port = url->port;
   *resolves = scheme != "socks4" && scheme != "socks5";
   return {};
@@ -82,9 +85,12 @@ bool is_tls(CURLcode code) noexcept {
 
 }  // namespace
 
-Transfer::~Transfer() {
-  curl_slist_free_all(headers_);
-  curl_slist_free_all(resolve_);
+Transfer::~Transfer() { take_easy(); }
+
+CURL* Transfer::take_easy() noexcept {
+  curl_slist_free_all(std::exchange(headers_, nullptr));
+  curl_slist_free_all(std::exchange(resolve_, nullptr));
+  return std::exchange(easy_, nullptr);
 }
 
 base::Status Transfer::check(const TransportOptions& options) {
@@ -98,7 +104,12 @@ base::Status Transfer::choose_proxy(const TransportOptions& options) {
                ? request_.proxy
                : std::string(options.proxy.choose(url_.scheme, url_.host, url_.port));
   if (proxy_.empty()) return {};
-  return parse_proxy(proxy_, &proxy_host_, &proxy_port_, &proxy_resolves_);
+  return parse_proxy(proxy_, &proxy_host_, &proxy_place_, &proxy_port_, &proxy_resolves_);
+}
+
+void Transfer::note_place(const TransportOptions& options) {
+  if (!options.unix_socket.empty()) set_tried(options.unix_socket);
+  if (!proxy_.empty()) set_tried(proxy_place_);
 }
 
 std::string Transfer::name_to_resolve(int* port) const {
@@ -183,7 +194,8 @@ base::Status Transfer::set_headers() {
   if (!type.text.empty() && !behind.text.empty()) type.text.append("\r\n");
   type.text.append(behind.text);
   if (!type.text.empty()) room = room && add(type.text);
-  if (request_.stream && !has_encoding) room = room && add("Accept-Encoding: identity");
+  asks_identity_ = request_.stream && !has_encoding;
+  if (asks_identity_) room = room && add("Accept-Encoding: identity");
   if (!room) return base::Status(base::Code::kOutOfMemory, "no memory for the headers");
   const bool compressed = !request_.stream && !has_encoding;
   curl_easy_setopt(easy_, CURLOPT_ACCEPT_ENCODING, compressed ? "" : nullptr);
@@ -299,6 +311,10 @@ std::size_t Transfer::take_header(std::string_view line) {
   if (!failure_.ok()) return 0;
   if (timing_.first_byte.ns == 0 && !line.empty()) timing_.first_byte = engine_.now();
   if (head_.complete() && !head_given_) {
+    if (head_.encoded() && asks_identity_) {
+      failure_ = unasked_coding();
+      return 0;
+    }
     head_given_ = true;
     handler_->on_head(head_.status(), HeaderView(head_.headers()));
   }
@@ -319,6 +335,7 @@ std::size_t Transfer::on_write(char* data, std::size_t size, std::size_t count,
 std::size_t Transfer::take_body(std::span<const std::byte> part) {
   if (hold_) {
     paused_ = true;
+    CurlEngine::paused(*this);
     return CURL_WRITEFUNC_PAUSE;
   }
   if (part.empty()) return 0;
@@ -360,13 +377,27 @@ std::size_t Transfer::on_read(char* room, std::size_t size, std::size_t count,
   return got == 0 ? CURL_READFUNC_PAUSE : got;
 }
 
+// Of plain connections the engine knows by itself; what TLS has read, the socket does not show.
+bool Transfer::meets_stray_bytes() const {
+  const bool tls = url_.scheme == "https" || proxy_.starts_with("https");
+  if (!tls) return false;
+  long connects = 1;
+  curl_easy_getinfo(easy_, CURLINFO_NUM_CONNECTS, &connects);
+  return connects == 0 && tls_holds_more(easy_);
+}
+
 int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
   auto& transfer = *static_cast<Transfer*>(self);
+  if (transfer.meets_stray_bytes()) {
+    transfer.spoiled_ = transfer.timing_.sent.ns == 0;
+    return CURL_PREREQFUNC_ABORT;
+  }
   if (!transfer.mark_sent(transfer.engine_.now())) {
     // libcurl found a stale connection and sends again, by itself up to five times: once is enough.
     const bool again =
         transfer.request_.resend && transfer.request_.source == nullptr && !transfer.timing_.resent;
-    transfer.timing_.resent = true;
+    transfer.timing_.resent = transfer.timing_.resent || again;
+    transfer.named = false;
     return again ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   }
   try {
@@ -398,7 +429,7 @@ curl_socket_t Transfer::on_open_socket(void* self, curlsocktype, curl_sockaddr* 
   const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (fd < 0) return CURL_SOCKET_BAD;
   try {
-    transfer.engine_.opened(fd, transfer.id_);
+    transfer.engine_.opened(fd, &transfer);
   } catch (...) {
     ::close(fd);
     return CURL_SOCKET_BAD;
@@ -417,9 +448,11 @@ base::Status Transfer::outcome(CURLcode code) const {
   if (timing_.sent.ns == 0) {
     if (code == CURLE_OUT_OF_MEMORY) return {base::Code::kOutOfMemory, "no memory to connect"};
     if (is_tls(code)) return unavailable("tls", why);
-    const bool by_proxy = code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY ||
-                          (!proxy_.empty() && code != CURLE_COULDNT_CONNECT);
-    if (by_proxy) return unavailable("proxy", "the proxy did not connect us");
+    if (!proxy_.empty()) {
+      const bool refused = code == CURLE_COULDNT_CONNECT;
+      return unavailable("proxy", "the proxy " + proxy_place_ +
+                                      (refused ? " took no connection" : " did not connect us"));
+    }
     if (code == CURLE_COULDNT_RESOLVE_HOST) return unavailable("resolve", why);
     return unavailable("connect", why);
   }

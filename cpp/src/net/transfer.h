@@ -33,9 +33,16 @@ class Transfer final : public Exchange {
   }
   [[nodiscard]] const std::string& proxy() const noexcept { return proxy_; }
   [[nodiscard]] CURL* easy() const noexcept { return easy_; }
+  // Lets go of the handle and of what was made for it.
+  CURL* take_easy() noexcept;
+  // True once: the connection that libcurl chose holds what is no answer to this request. Nothing
+  // was sent, the connection is closed.
+  bool take_spoiled() noexcept { return std::exchange(spoiled_, false); }
 
   // As check_request, and which proxy it goes through.
   base::Status check(const TransportOptions& options);
+  // For messages, once it connects: the proxy or the Unix socket in the place of the host.
+  void note_place(const TransportOptions& options);
   // The name that must be resolved first, or "" (a literal address, or the proxy resolves it).
   [[nodiscard]] std::string name_to_resolve(int* port) const;
   void set_addresses(const Addresses& addresses);
@@ -56,6 +63,8 @@ class Transfer final : public Exchange {
   CurlShard* shard = nullptr;  // where the handle is, if it has been added
   std::string name;            // "host:port" of the addresses passed to it, or ""
   std::uint64_t generation = 0;
+  bool named = false;  // libcurl has named the socket it goes over
+  bool blind = false;  // paused, and libcurl has not; counted by the shard
 
  private:
   static std::size_t on_header(char* data, std::size_t size, std::size_t count,
@@ -70,11 +79,13 @@ class Transfer final : public Exchange {
   bool set_method();
   std::size_t take_header(std::string_view line);
   std::size_t take_body(std::span<const std::byte> part);
+  [[nodiscard]] bool meets_stray_bytes() const;
   [[nodiscard]] bool passes_ratio(std::size_t more) const;
 
   CurlEngine& engine_;
-  std::string proxy_;  // "" for a direct connection
-  std::string proxy_host_;
+  std::string proxy_;        // "" for a direct connection
+  std::string proxy_host_;   // "" if it is a literal address
+  std::string proxy_place_;  // host and port, for messages
   int proxy_port_ = 0;
   bool proxy_resolves_ = false;
   std::string connect_to_;  // the CURLOPT_RESOLVE line
@@ -83,11 +94,13 @@ class Transfer final : public Exchange {
   curl_slist* resolve_ = nullptr;
   char error_[CURL_ERROR_SIZE] = {};
   HeadCheck head_;
-  base::Status failure_;     // set in a callback that then makes libcurl stop
-  bool paused_ = false;      // libcurl has been told so
-  bool starved_ = false;     // likewise, of the body that it sends
-  std::uint64_t given_ = 0;  // bytes of a source
+  base::Status failure_;        // set in a callback that then makes libcurl stop
+  bool paused_ = false;         // libcurl has been told so
+  bool starved_ = false;        // likewise, of the body that it sends
+  std::uint64_t given_ = 0;     // bytes of a source
+  bool asks_identity_ = false;  // a coded reply is refused
   bool no_memory_ = false;
+  bool spoiled_ = false;
 };
 
 }  // namespace dure::net

@@ -27,6 +27,7 @@ struct TransportOptions {
   ProxyRules proxy{};                       // used when Request::proxy is empty
   EgressGuard egress{};                     // what requests with Request::guarded may reach
   std::size_t max_connections = 4096;       // open at once; requests beyond wait in our queue
+  std::size_t max_queued = 65'536;          // that may wait; one more fails with kQueueFull
   base::Duration max_idle = std::chrono::seconds(50);  // an idle connection older is not reused
   LookUp look_up = nullptr;                            // null: the system's resolver
 };

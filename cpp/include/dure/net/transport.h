@@ -36,7 +36,7 @@ enum class Flow : std::uint8_t { kGo, kPause };
 // Called on the I/O thread: no Python, no throw, no blocking. on_end is called exactly once and
 // last. Its status is ok for any complete HTTP reply, whatever the status code says; otherwise
 // kUnavailable if the fault proves that nothing was accepted, kDeadline with detail "stage",
-// kCancelled, kUpstream (caps, malformed reply) or kTruncated (cut after the head came).
+// kQueueFull, kCancelled, kUpstream (caps, malformed reply) or kTruncated (cut after the head).
 class Handler {
  public:
   virtual ~Handler() = default;
