@@ -39,14 +39,15 @@ class Registry {
   }
 
   std::shared_ptr<Client> open(const std::string& data, const py::object& transport,
-                               const py::object& clock, const py::object& random) {
+                               const py::object& clock, const py::object& random,
+                               const std::vector<std::string>& ca_fallbacks) {
     const Key key{data, engine_name(transport),
                   py::isinstance<py::str>(transport) ? nullptr : transport.ptr(), clock.ptr(),
                   random.ptr()};
     for (auto it = entries_.begin(); it != entries_.end(); ++it) {
       if (it->key == key) return it->client;
     }
-    Entry entry{key, make(data, transport, clock, random), transport, clock, random};
+    Entry entry{key, make(data, transport, clock, random, ca_fallbacks), transport, clock, random};
     for (const Entry& other : entries_) {  // another thread was faster while the GIL was free
       if (other.key != key) continue;
       without_gil([&] { entry.client.reset(); });
@@ -71,7 +72,8 @@ class Registry {
   }
 
   static std::shared_ptr<Client> make(const std::string& data, const py::object& transport,
-                                      const py::object& clock, const py::object& random) {
+                                      const py::object& clock, const py::object& random,
+                                      const std::vector<std::string>& ca_fallbacks) {
     client::Services services;
     services.clock = clock.is_none() ? &base::system_clock() : &clock.cast<const base::Clock&>();
     services.random = random.is_none() ? &base::system_random() : &random.cast<base::Random&>();
@@ -90,6 +92,7 @@ class Registry {
       if (native) {
         net::TransportOptions options;
         options.proxy = net::ProxyRules::from_environment();
+        options.ca_fallbacks = ca_fallbacks;
         services.transport = net::make_transport(std::move(options), *services.clock, *engine);
       }
     });
@@ -270,10 +273,11 @@ void bind_client_class(py::module_& room) {
       .def_static(
           "open",
           [](const std::string& data, const py::object& transport, const py::object& clock,
-             const py::object& random) {
-            return Registry::instance().open(data, transport, clock, random);
+             const py::object& random, const std::vector<std::string>& ca_fallbacks) {
+            return Registry::instance().open(data, transport, clock, random, ca_fallbacks);
           },
-          py::arg("data"), py::arg("transport"), py::arg("clock"), py::arg("random"))
+          py::arg("data"), py::arg("transport"), py::arg("clock"), py::arg("random"),
+          py::arg("ca_fallbacks") = std::vector<std::string>{})
       .def(
           "endpoint",
           [](const std::shared_ptr<Client>& self, std::string base_url,

@@ -39,6 +39,12 @@ void parse_attribute(const py::object& error, const base::Status& status, const 
   }
 }
 
+// The parent of a fork goes on with it: the child never takes it apart.
+template <typename T>
+void leave_to_parent(std::shared_ptr<T>& shared) {
+  new std::shared_ptr<T>(std::move(shared));
+}
+
 py::bytes as_bytes(const std::string& text) { return py::bytes(text.data(), text.size()); }
 
 }  // namespace
@@ -118,19 +124,29 @@ bool StreamRing::ended() const {
   return ended_;
 }
 
+Stream::~Stream() {
+  cancel();
+  if (!mark_.inherited()) return;
+  leave_to_parent(ring_);
+  leave_to_parent(call_);
+}
+
 py::object Stream::wait_async() {
+  mark_.require_own();
   auto [future, waiter] = LoopBridge::current().make_future();
   ring_->wait(waiter);
   return future;
 }
 
 void Stream::wait_sync() {
+  mark_.require_own();
   SyncWait wait;
   ring_->wait(wait.waiter());
   wait.get([this] { cancel(); });
 }
 
 py::list Stream::take() {
+  mark_.require_own();
   StreamRing::Taken taken = ring_->take();
   if (taken.resume) without_gil([this] { call_->resume(); });
   py::list out;
@@ -153,16 +169,16 @@ void Stream::throw_end() const {
 }
 
 py::object Stream::reply() const {
-  return ring_->ended() ? py::cast(ring_->outcome()) : py::none();
+  return !mark_.inherited() && ring_->ended() ? py::cast(ring_->outcome()) : py::none();
 }
 
 void Stream::cancel() {
-  if (ring_->ended()) return;
+  if (mark_.inherited() || ring_->ended()) return;
   without_gil([this] { call_->cancel(); });
 }
 
 void Stream::abandon() {
-  if (ring_->ended()) return;
+  if (mark_.inherited() || ring_->ended()) return;
   abandoned_ = true;
   cancel();
 }
@@ -194,7 +210,15 @@ BatchHandle::BatchHandle(std::shared_ptr<client::Client> client, std::vector<fan
   });
 }
 
+BatchHandle::~BatchHandle() {
+  cancel();
+  if (!mark_.inherited()) return;
+  leave_to_parent(gate_);
+  leave_to_parent(batch_);
+}
+
 py::object BatchHandle::wait_async() {
+  mark_.require_own();
   auto [future, waiter] = LoopBridge::current().make_future();
   bool open = false;
   {
@@ -207,6 +231,7 @@ py::object BatchHandle::wait_async() {
 }
 
 bool BatchHandle::wait_sync(double seconds) {
+  mark_.require_own();
   bool open = false;
   without_gil([&] {
     std::unique_lock lock(gate_->mutex);
@@ -214,10 +239,12 @@ bool BatchHandle::wait_sync(double seconds) {
                                   [this] { return gate_->open; });
   });
   check_signals();
+  mark_.require_own();  // a signal's handler may have forked
   return open;
 }
 
 py::list BatchHandle::take() {
+  mark_.require_own();
   py::list out;
   for (client::Outcome& outcome : batch_->take()) {
     out.append(outcome.status.ok() ? py::cast(std::move(outcome)) : call_error(outcome.status));
@@ -226,7 +253,7 @@ py::list BatchHandle::take() {
 }
 
 void BatchHandle::cancel() {
-  if (batch_ == nullptr || batch_->finished()) return;
+  if (mark_.inherited() || batch_ == nullptr || batch_->finished()) return;
   without_gil([this] { batch_->cancel(); });
 }
 

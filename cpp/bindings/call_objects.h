@@ -66,12 +66,14 @@ class StreamRing final : public client::Observer {
   client::Outcome outcome_;  // written before ended_
 };
 
-// A stream as Python holds it; dropping it cancels what still runs. All under the GIL.
+// A stream as Python holds it; dropping it cancels what still runs. In the child of a fork it is
+// the parent's: reading raises UnavailableError at once, and nothing else of it is touched. All
+// under the GIL.
 class Stream {
  public:
   Stream(std::shared_ptr<StreamRing> ring, std::shared_ptr<client::Call> call)
       : ring_(std::move(ring)), call_(std::move(call)) {}
-  ~Stream() { cancel(); }
+  ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -90,18 +92,20 @@ class Stream {
  private:
   [[noreturn]] void throw_end() const;
 
-  const std::shared_ptr<StreamRing> ring_;
-  const std::shared_ptr<client::Call> call_;
+  std::shared_ptr<StreamRing> ring_;
+  std::shared_ptr<client::Call> call_;
+  const ProcessMark mark_;
   bool ended_ = false;
   bool abandoned_ = false;
 };
 
-// A batch as Python holds it; dropping it cancels what still runs. All under the GIL.
+// A batch as Python holds it; dropping it cancels what still runs. After a fork as a Stream. All
+// under the GIL.
 class BatchHandle {
  public:
   BatchHandle(std::shared_ptr<client::Client> client, std::vector<fanout::Item> items,
               std::size_t limit);
-  ~BatchHandle() { cancel(); }
+  ~BatchHandle();
   BatchHandle(const BatchHandle&) = delete;
   BatchHandle& operator=(const BatchHandle&) = delete;
 
@@ -119,6 +123,7 @@ class BatchHandle {
   struct Gate;  // says when the batch is finished
   std::shared_ptr<Gate> gate_;
   std::shared_ptr<fanout::Batch> batch_;
+  const ProcessMark mark_;
 };
 
 void bind_call_objects(py::module_& room);

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <limits>
 #include <span>
 
 #include "dure/net/http_transport.h"
@@ -23,6 +24,9 @@ constexpr base::Duration kStopLimit = std::chrono::seconds(2);
 class ReplyDone final : public PyCompletion {
  public:
   py::object make_result() override {
+    if (status.code() == base::Code::kTruncated) {
+      (void)std::move(status).with("text", std::move(reply.content));
+    }
     if (!status.ok()) throw StatusException(std::move(status));
     return to_python(std::move(reply));
   }
@@ -139,10 +143,12 @@ class HttpCore {
 
   std::shared_ptr<HttpStream> stream(std::string method, std::string url, net::Headers headers,
                                      const py::bytes& body, const Timeouts& timeouts, bool events) {
+    (void)LoopBridge::current();  // before anything is sent: there must be one to wait in
     auto stream = std::make_shared<HttpStream>(transport_, events);
     net::Request request = make_request(std::move(method), std::move(url), std::move(headers),
                                         std::string_view(body), timeouts);
     request.stream = true;
+    request.caps.body = std::numeric_limits<std::uint64_t>::max();  // its reader holds a piece only
     stream->set_id(transport_->submit(std::move(request), stream));
     return stream;
   }
@@ -158,11 +164,14 @@ class HttpCore {
 
 // --- HttpCore.request(method, url, headers, body, timeouts) -> (future, id) ---
 
-std::string_view text_of(PyObject* value) {
+// Never shows the value: it may be a key.
+std::string_view text_of(PyObject* value, std::string_view argument) {
   Py_ssize_t size = 0;
-  const char* const text = PyUnicode_AsUTF8AndSize(value, &size);
-  if (text == nullptr) throw py::error_already_set();
-  return {text, static_cast<std::size_t>(size)};
+  const char* const text = PyUnicode_Check(value) ? PyUnicode_AsUTF8AndSize(value, &size) : nullptr;
+  if (text != nullptr) return {text, static_cast<std::size_t>(size)};
+  PyErr_Clear();
+  throw StatusException(base::invalid_argument(
+      argument, std::string(argument) + " must be text (str) without lone surrogates"));
 }
 
 // A dict or a sequence of pairs.
@@ -172,14 +181,14 @@ net::Headers headers_of(PyObject* given) {
     headers.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(given)));
     PyObject *name = nullptr, *value = nullptr;
     for (Py_ssize_t at = 0; PyDict_Next(given, &at, &name, &value) != 0;) {
-      headers.emplace_back(text_of(name), text_of(value));
+      headers.emplace_back(text_of(name, "headers"), text_of(value, "headers"));
     }
     return headers;
   }
   for (const py::handle pair : py::reinterpret_borrow<py::sequence>(given)) {
     const auto both = py::reinterpret_borrow<py::sequence>(pair);
     const py::object name = both[0], value = both[1];
-    headers.emplace_back(text_of(name.ptr()), text_of(value.ptr()));
+    headers.emplace_back(text_of(name.ptr(), "headers"), text_of(value.ptr(), "headers"));
   }
   return headers;
 }
@@ -213,8 +222,9 @@ py::object request(net::Transport& transport, std::span<PyObject* const> given) 
   if (given.size() != 5) {
     throw py::type_error("request takes method, url, headers, body and timeouts");
   }
-  net::Request made = make_request(std::string(text_of(given[0])), std::string(text_of(given[1])),
-                                   headers_of(given[2]), {}, timeouts_of(given[4]));
+  net::Request made =
+      make_request(std::string(text_of(given[0], "method")), std::string(text_of(given[1], "url")),
+                   headers_of(given[2]), {}, timeouts_of(given[4]));
   set_body(given[3], made);
   auto [future, waiter] = LoopBridge::current().make_future();
   const net::RequestId id =
@@ -248,7 +258,7 @@ PyMethodDef request_method = {
 
 py::object HttpCore::request_function() const {
   const py::capsule self(new TransportPtr(transport_),
-                         [](void* held) { delete static_cast<TransportPtr*>(held); });
+                         [](void* held) { NoGilDelete{}(static_cast<TransportPtr*>(held)); });
   PyObject* const made = PyCFunction_New(&request_method, self.ptr());
   if (made == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(made);
@@ -331,6 +341,7 @@ void HttpStream::on_end(base::Status status, const net::Timing&) noexcept {
 }
 
 py::object HttpStream::take() {
+  mark_.require_own();
   std::deque<Piece> pieces;
   base::Status failure;
   bool ended = false;
@@ -360,6 +371,7 @@ py::object HttpStream::take() {
 }
 
 py::object HttpStream::wait() {
+  mark_.require_own();
   auto [future, waiter] = LoopBridge::current().make_future();
   auto done = std::make_unique<WakeDone>();
   {
@@ -372,6 +384,7 @@ py::object HttpStream::wait() {
 }
 
 py::object HttpStream::head() {
+  mark_.require_own();
   int status = 0;
   net::HeaderLines headers;
   base::Status failure;
@@ -400,9 +413,14 @@ void bind_http_core(py::module_& room) {
       .def("head", &HttpStream::head)
       .def("cancel", &HttpStream::cancel);
   py::class_<HttpCore, std::shared_ptr<HttpCore>>(room, "HttpCore", "One native transport.")
-      .def(py::init<std::string, std::string, std::string, std::string,
-                    const std::optional<std::string>&, std::vector<std::string>,
-                    const std::string&>(),
+      .def(py::init([](std::string ca, std::string certificate, std::string key,
+                       std::string unix_socket, const std::optional<std::string>& proxy,
+                       std::vector<std::string> ca_fallbacks, const std::string& transport) {
+             auto* const core =
+                 new HttpCore(std::move(ca), std::move(certificate), std::move(key),
+                              std::move(unix_socket), proxy, std::move(ca_fallbacks), transport);
+             return std::shared_ptr<HttpCore>(core, NoGilDelete());  // it joins its thread
+           }),
            py::arg("ca"), py::arg("certificate"), py::arg("key"), py::arg("unix_socket"),
            py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport") = "")
       .def_property_readonly("request", &HttpCore::request_function)

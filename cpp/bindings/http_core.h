@@ -23,7 +23,8 @@ namespace dure::bindings {
 namespace py = pybind11;
 
 // The pieces of a streamed reply between the I/O thread, which fills, and one reader, who takes.
-// Above the high-water mark the server is held back. Thread-safe.
+// Above the high-water mark the server is held back. In the child of a fork it is the parent's:
+// take(), wait() and head() throw kUnavailable at once. Thread-safe.
 class HttpStream final : public net::Handler, public std::enable_shared_from_this<HttpStream> {
  public:
   HttpStream(std::weak_ptr<net::Transport> transport, bool events);
@@ -51,6 +52,7 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   void wake() noexcept;
 
   const std::weak_ptr<net::Transport> transport_;
+  const ProcessMark mark_;
   const bool events_;
   std::atomic<net::RequestId> id_{0};  // set right after submit, read by the I/O thread
   std::mutex mutex_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "gil.h"
+
 namespace dure::bindings {
 
 std::size_t BodyPipe::read(std::span<std::byte> room) noexcept {
@@ -57,7 +59,12 @@ void BodyPipe::wait_for_room(const Waiter& waiter) {
   waiter.complete(std::move(wake));
 }
 
+HttpUpload::~HttpUpload() {
+  without_gil([this] { transport_.reset(); });  // the last one joins its thread
+}
+
 py::object HttpUpload::feed(const py::bytes& part) {
+  mark_.require_own();
   pipe_->add(std::string(std::string_view(part)));
   transport_->resume(id_);
   if (pipe_->buffered() <= BodyPipe::kHighWater) return py::none();

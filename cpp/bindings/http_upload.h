@@ -52,6 +52,9 @@ class HttpUpload {
         pipe_(std::move(pipe)),
         id_(id),
         future_(std::move(future)) {}
+  ~HttpUpload();
+  HttpUpload(const HttpUpload&) = delete;
+  HttpUpload& operator=(const HttpUpload&) = delete;
 
   // Hands over the next part; a future to wait for before the next one, or None.
   py::object feed(const py::bytes& part);
@@ -60,7 +63,8 @@ class HttpUpload {
   [[nodiscard]] const py::object& future() const { return future_; }
 
  private:
-  const std::shared_ptr<net::Transport> transport_;
+  std::shared_ptr<net::Transport> transport_;
+  const ProcessMark mark_;
   const std::shared_ptr<BodyPipe> pipe_;
   const net::RequestId id_;
   const py::object future_;  // of the reply

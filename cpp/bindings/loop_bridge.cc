@@ -55,6 +55,9 @@ base::Status inherited() {
       .with("stage", std::string("fork"));
 }
 
+// How often this process is a fork of the one that loaded us. Guarded by the GIL.
+std::uint64_t forks_behind = 0;
+
 void fail_future(const py::object& future, const base::Status& status) {
   if (status.code() == base::Code::kCancelled) {
     future.attr("cancel")();
@@ -88,6 +91,7 @@ class LoopBridges {
   // threads that do not exist here, so nothing of them is used again.
   void abandon_in_child() {
     reset_exit_guard_in_child();
+    ++forks_behind;
     last_ = nullptr;
     for (auto& [loop, bridge] : std::exchange(by_loop_, {})) {
       auto pending = std::exchange(bridge->pending_, {});
@@ -306,6 +310,14 @@ void LoopBridge::resolve(base::Completion& done) {
   }
 }
 
+ProcessMark::ProcessMark() noexcept : generation_(forks_behind) {}
+
+bool ProcessMark::inherited() const noexcept { return generation_ != forks_behind; }
+
+void ProcessMark::require_own() const {
+  if (inherited()) throw StatusException(dure::bindings::inherited());
+}
+
 py::object SyncWait::get(const std::function<void()>& abandon) {
   auto done = slot_->wait_for(base::Duration(0));
   while (done == nullptr) {
@@ -316,9 +328,10 @@ py::object SyncWait::get(const std::function<void()>& abandon) {
     if (done != nullptr) break;
     if (PyErr_CheckSignals() != 0) {
       py::error_already_set raised;
-      abandon();
+      if (!mark_.inherited()) abandon();
       throw raised;
     }
+    mark_.require_own();  // a signal's handler may have forked
   }
   return static_cast<PyCompletion&>(*done).make_result();
 }

@@ -129,16 +129,31 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
   bool usual_futures_ = false;       // the loop makes asyncio's own
 };
 
+// Made when a call begins: knows in which process. Needs no lock; under the GIL.
+class ProcessMark {
+ public:
+  ProcessMark() noexcept;
+  // This process is the child of a fork, and the call is its parent's.
+  [[nodiscard]] bool inherited() const noexcept;
+  // Throws kUnavailable, stage "fork", if inherited.
+  void require_own() const;
+
+ private:
+  const std::uint64_t generation_;
+};
+
 // One wait of a plain thread. GIL released in slices of 50 ms; signals are looked at after each.
 class SyncWait {
  public:
   SyncWait() : slot_(std::make_shared<base::CompletionSlot>()) {}
   [[nodiscard]] Waiter waiter() const { return Waiter(slot_, 0); }
-  // The result. If a signal handler raises (Ctrl-C), calls `abandon` and raises that.
+  // The result. If a signal handler raises (Ctrl-C), calls `abandon` and raises that; in the child
+  // if it forks, kUnavailable.
   py::object get(const std::function<void()>& abandon);
 
  private:
   std::shared_ptr<base::CompletionSlot> slot_;
+  const ProcessMark mark_;
 };
 
 // Registers fork and exit hooks; called once by the module.

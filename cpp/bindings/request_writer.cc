@@ -25,17 +25,21 @@ struct Place {
     if (index >= 0) return above + "[" + std::to_string(index) + "]";
     if (!key) return above;
     const std::string name = name_of(key);
-    const bool is_text = PyUnicode_Check(key.ptr()) != 0;
-    const std::string plain = is_text ? name.substr(1, name.size() - 2) : name;
-    return above.empty() ? plain : above + "." + plain;
+    return above.empty() ? name : above + "." + name;
   }
 
+  // Only text and numbers are shown: the repr of others holds their address, or what they like.
   static std::string name_of(py::handle key) {
-    try {
-      return py::repr(key).cast<std::string>();
-    } catch (py::error_already_set&) {  // nested too deeply, or its __repr__ fails
-      return "<" + py::type::of(key).attr("__name__").cast<std::string>() + ">";
+    PyObject* const raw = key.ptr();
+    if (PyUnicode_Check(raw)) {
+      const auto quoted = py::reinterpret_steal<py::object>(PyUnicode_Type.tp_repr(raw));
+      if (!quoted) throw py::error_already_set();
+      const auto name = quoted.cast<std::string>();
+      return name.substr(1, name.size() - 2);
     }
+    const bool number = PyLong_CheckExact(raw) || PyFloat_CheckExact(raw) || PyBool_Check(raw);
+    if (number) return py::repr(key).cast<std::string>();
+    return "<" + std::string(Py_TYPE(raw)->tp_name) + ">";
   }
 };
 

@@ -252,6 +252,7 @@ class DeadlineError(DureError, TimeoutError):
     default_code = "deadline"
     default_http_status = 504
     stage: str
+    bytes: int  # of the reply, that had come
 
 
 class UnavailableError(DureError, ConnectionError):

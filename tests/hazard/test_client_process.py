@@ -194,6 +194,119 @@ def test_fork_with_calls_in_flight(slow: str, tmp_path: Path) -> None:
     assert out.strip() == "8", "the parent's calls survive a fork"
 
 
+HALF_A_STREAM = """
+        import json, socket, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork beside threads, on purpose
+        from dure.errors import UnavailableError
+        listener = socket.create_server(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        forked = threading.Event()
+        def chunk(text, reason=None):
+            choice = {"index": 0, "delta": {"content": text}, "finish_reason": reason}
+            whole = {"id": "x", "object": "chat.completion.chunk", "created": 1,
+                     "model": "gpt-4o-mini", "choices": [choice]}
+            return b"data: " + json.dumps(whole).encode() + b"\\n\\n"
+        def serve():
+            peer, _ = listener.accept()
+            peer.recv(1 << 16)
+            peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\n\\r\\n")
+            peer.sendall(chunk("one"))
+            forked.wait(20)
+            peer.sendall(chunk("two", "stop") + b"data: [DONE]\\n\\n")
+            peer.close()
+        threading.Thread(target=serve, daemon=True).start()
+        def is_refused(use):
+            signal.alarm(10)
+            try:
+                use()
+            except UnavailableError as error:
+                return error.stage == "fork"
+            return False
+        def parent(child):
+            status = os.waitpid(child, 0)[1]
+            assert os.waitstatus_to_exitcode(status) == 0, status
+            forked.set()
+"""
+
+
+@pytest.mark.forks_busy
+def test_a_stream_of_the_parent_is_refused_in_the_child(slow: str, tmp_path: Path) -> None:
+    code = (
+        HALF_A_STREAM
+        + """
+        client = dure.Client(base_url=url, data=data)
+        stream = client.chat.completions.create(**ask, stream=True)
+        texts = [next(stream).choices[0].delta.content]
+        child = os.fork()
+        if child == 0:
+            ok = is_refused(lambda: next(stream)) and is_refused(lambda: next(stream))
+            stream.close()
+            os._exit(0 if ok else 1)
+        parent(child)
+        texts += [chunk.choices[0].delta.content for chunk in stream]
+        assert texts == ["one", "two"], texts
+        assert dure.verify_ledger(data).ok
+    """
+    )
+    status, _, err = finish(start(code, slow, tmp_path))
+    assert status == 0, err
+
+
+@pytest.mark.forks_busy
+def test_a_batch_of_the_parent_is_refused_in_the_child(slow: str, tmp_path: Path) -> None:
+    code = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from dure.errors import UnavailableError
+        client = dure.Client(base_url=url, data=data)
+        children = []
+        def progress(done, total, unit):
+            if not children:
+                children.append(os.fork())
+                if children[0] == 0:
+                    signal.alarm(20)
+        me = os.getpid()
+        try:
+            answers = client.map([ask] * 4, limit=4, progress=progress)
+        except UnavailableError as error:
+            os._exit(0 if os.getpid() != me and error.stage == "fork" else 1)
+        if os.getpid() != me:
+            os._exit(2)
+        _, status = os.waitpid(children[0], 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        assert not any(isinstance(answer, Exception) for answer in answers)
+        assert dure.verify_ledger(data).ok
+    """
+    status, _, err = finish(start(code, slow, tmp_path))
+    assert status == 0, err
+
+
+@pytest.mark.forks_busy
+def test_a_call_whose_signal_handler_forks_is_refused_in_the_child(
+    slow: str, tmp_path: Path
+) -> None:
+    code = """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from dure.errors import UnavailableError
+        client = dure.Client(base_url=url, data=data)
+        children = []
+        signal.signal(signal.SIGUSR1, lambda *_: children.append(os.fork()))
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
+        try:
+            answer = client.chat.completions.create(**ask)
+        except UnavailableError as error:
+            os._exit(0 if children == [0] and error.stage == "fork" else 1)
+        if children == [0]:
+            os._exit(2)
+        _, status = os.waitpid(children[0], 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        assert answer.usage.completion_tokens > 0
+    """
+    status, _, err = finish(start(code, slow, tmp_path))
+    assert status == 0, err
+
+
 def test_one_client_many_processes_never_overspend(quick: str, tmp_path: Path) -> None:
     """Four processes share one budget; what is settled and held stays within it."""
     setup = dure.Client(base_url=quick, data=tmp_path)

@@ -152,6 +152,52 @@ def test_fork_with_requests_in_flight(stub_url: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.forks_busy
+def test_streams_and_uploads_of_the_parent_are_refused_in_the_child(stub_url: str) -> None:
+    ended = run(
+        """
+        import warnings
+        warnings.simplefilter('ignore', DeprecationWarning)  # 3.12: fork beside threads, on purpose
+
+        def stage_of(call):
+            try:
+                call()
+            except UnavailableError as error:
+                return error.stage
+
+        async def main():
+            async with client.stream('GET', url + '/big') as stream:
+                pieces = stream.__aiter__()
+                got = len(await pieces.__anext__())
+                upload = client._core.upload('POST', url + '/echo', [], 2, (5, 0, 0, 9))
+                upload.feed(b'a')
+                pid = os.fork()
+                if pid == 0:
+                    signal.alarm(10)
+                    native = stream._native
+                    calls = [native.take, native.wait, native.head, lambda: upload.feed(b'b')]
+                    upload.cancel()
+                    native.cancel()
+                    ok = all(stage_of(call) == 'fork' for call in calls)
+                    try:
+                        await pieces.__anext__()
+                    except UnavailableError as error:
+                        os._exit(0 if ok and error.stage == 'fork' else 1)
+                    os._exit(2)
+                assert os.waitpid(pid, 0)[1] == 0
+                upload.feed(b'b')
+                assert (await upload.future).content == b'ab'
+                async for piece in pieces:
+                    got += len(piece)
+                assert got == 8 << 20, got
+
+        asyncio.run(main())
+        """,
+        stub_url,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method: str, stub_url: str) -> None:
     code = f"""

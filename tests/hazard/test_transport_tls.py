@@ -1,7 +1,10 @@
 """TLS is always verified: the right certificate passes, every wrong one is UnavailableError."""
 
 import asyncio
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -142,3 +145,47 @@ async def test_a_new_verified_connection_is_cheap(tmp_path: Path) -> None:
         await asyncio.gather(*(client.request("GET", url) for _ in range(21)))
         assert loop.time() - begin < 1.0
         client.close()
+
+
+BARE = """
+import asyncio, sys, dure
+from dure.aio import HttpClient
+from dure.errors import UnavailableError
+
+async def main():
+    words = [{"role": "user", "content": "x"}]
+    ask = dict(model="gpt-4o-mini", messages=words, max_tokens=1, dure=dure.Call(max_attempts=1))
+    client = dure.AsyncClient(base_url="https://127.0.0.1:1/v1", api_key="k", data=sys.argv[1])
+    calls = [HttpClient().request("GET", "https://127.0.0.1:1/"),
+             client.chat.completions.create(**ask)]
+    for call in calls:
+        try:
+            await call
+        except UnavailableError as error:
+            print(error.stage)
+
+asyncio.run(main())
+"""
+
+
+def test_a_machine_without_authorities_falls_back_to_certifi(tmp_path: Path) -> None:
+    pytest.importorskip("certifi")
+    hide = "for d in /etc/ssl /etc/pki; do [ ! -d $d ] || mount -t tmpfs none $d; done"
+    alone = ["unshare", "--map-root-user", "--mount", "sh", "-ec"]
+    try:
+        able = subprocess.run([*alone, hide], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        able = False
+    if not able:
+        pytest.skip("nothing can be hidden here: no mount namespaces")
+    run = f'{hide}; exec "$0" -c "$1" "$2"'
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SSL_CERT")}
+    ended = subprocess.run(
+        [*alone, run, sys.executable, BARE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environment,
+    )
+    assert ended.stdout.split() == ["connect", "connect"], "trust was found, nobody listened"

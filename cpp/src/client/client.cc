@@ -252,6 +252,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   std::string reply_body_;
   std::string stream_error_;
   bool garbage_ = false;
+  base::Status over_cap_;  // what made it garbage, if it passed a cap
   net::Flow flow_ = net::Flow::kGo;
   std::optional<net::SseParser> sse_;
   std::optional<MessageStream> messages_;  // of the Anthropic wire
@@ -438,6 +439,7 @@ void CallImpl::send() {
   reply_headers_.clear();
   reply_body_.clear();
   stream_error_.clear();
+  over_cap_ = {};
   sse_.reset();
   messages_.reset();
   chunks_.reset();
@@ -495,8 +497,8 @@ net::Flow CallImpl::on_body(std::span<const std::byte> part) {
     return net::Flow::kGo;
   }
   flow_ = net::Flow::kGo;
-  const base::Status status = sse_->feed(part);
-  if (!status.ok()) garbage_ = true;
+  over_cap_ = sse_->feed(part);
+  garbage_ = garbage_ || !over_cap_.ok();
   if (in_flight_ && (garbage_ || !stream_error_.empty())) fault_in_stream();
   if (in_flight_ && done_seen_) end_of_stream();
   return flow_;
@@ -561,9 +563,11 @@ void CallImpl::end_of_reply() {
   if (!facts.usable || prepared_->stream) {
     return failed(
         classify_garbage(),
-        base::Status(base::Code::kUpstream,
-                     plan_.endpoint->host() + " answered " + std::to_string(http_status_) +
-                         " with a body that is no such answer: check base_url"));
+        with_reply(
+            base::Status(base::Code::kUpstream,
+                         plan_.endpoint->host() + " answered " + std::to_string(http_status_) +
+                             " with a body that is no such answer: check base_url"),
+            {}));
   }
   settle(facts.usage, facts.service_tier);
   succeed(std::move(reply_body_));
@@ -596,14 +600,14 @@ ErrorBody CallImpl::without_keys(ErrorBody error) const {
 // An error object or nonsense inside a stream that began well.
 void CallImpl::fault_in_stream() {
   const ErrorBody error = without_keys(read_error(stream_error_));
-  const std::string message = stream_error_.empty()
-                                  ? "the stream holds what is no chunk of an answer"
-                                  : "the provider broke the stream off: " + error.message;
+  std::string message = "the provider broke the stream off: " + error.message;
+  if (stream_error_.empty()) message = "the stream holds what is no chunk of an answer";
+  if (!over_cap_.ok()) message = over_cap_.message();
   const net::RequestId id = request_.load();
   if (saw_events_) {
     broken(base::Status(base::Code::kTruncated, message).with_provider_code(error.code));
   } else {
-    base::Status status(base::Code::kUpstream, message);
+    base::Status status = over_cap_.ok() ? base::Status(base::Code::kUpstream, message) : over_cap_;
     if (!error.code.empty()) (void)std::move(status).with_provider_code(error.code);
     reply_body_ = stream_error_;
     failed(classify_garbage(), with_reply(std::move(status), error));
@@ -642,8 +646,11 @@ void CallImpl::broken(base::Status status) {
       (void)std::move(status).with("usage", usage_json(chunks_->usage()));
     }
   } else if (status.code() == base::Code::kTruncated) {
-    status = base::Status(base::Code::kUpstream, "the connection to " + plan_.endpoint->host() +
-                                                     " broke before the answer was whole");
+    status = with_reply(
+        base::Status(base::Code::kUpstream, "the connection to " + plan_.endpoint->host() +
+                                                " broke before the answer was whole")
+            .with("host", plan_.endpoint->host()),
+        {});
   }
   failed(verdict, std::move(status));
 }
@@ -651,8 +658,9 @@ void CallImpl::broken(base::Status status) {
 base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) const {
   const net::HeaderView headers(reply_headers_);
   (void)std::move(status).with("status_code", std::int64_t{http_status_});
-  (void)std::move(status).with(
-      "body", plan_.endpoint->redact(std::string_view(reply_body_).substr(0, kBodyInError)));
+  // Keys are taken out before it is cut: half a key would not be known for one.
+  const auto begin = std::string_view(reply_body_).substr(0, 2 * kBodyInError);
+  (void)std::move(status).with("body", plan_.endpoint->redact(begin).substr(0, kBodyInError));
   auto id = headers.get("x-request-id");
   if (!id) id = headers.get("request-id");
   if (id) {

@@ -92,7 +92,13 @@ class Membership:
 
 class Client:
     @staticmethod
-    def open(data: str, transport: object, clock: object, random: object) -> Client: ...
+    def open(
+        data: str,
+        transport: object,
+        clock: object,
+        random: object,
+        ca_fallbacks: Sequence[str] = ...,
+    ) -> Client: ...
     def endpoint(
         self,
         base_url: str,

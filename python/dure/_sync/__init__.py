@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 __all__ = list(_HOME)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> object:
     from importlib import import_module
 

@@ -63,6 +63,10 @@ __all__ = list(_HOME)
 __all__ += ["ask", "count", "count_batch", "ingest", "verify_ledger"]  # async only
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> object:
     from importlib import import_module
 

@@ -6,6 +6,7 @@ from os import fspath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dure import _core
+from dure._authorities import certifi_files
 
 if TYPE_CHECKING:
     import asyncio
@@ -79,7 +80,7 @@ class HttpClient:
             key=_path(key),
             unix_socket=_path(uds),
             proxy=proxy,
-            ca_fallbacks=_certifi(),
+            ca_fallbacks=certifi_files(),
             transport=transport or "",
         )
         self._request = self._core.request
@@ -114,6 +115,11 @@ class HttpClient:
             UpstreamError: The reply is malformed, over a cap, or did not come.
             TruncatedStreamError: The reply was cut.
         """
+        if json is None and not isinstance(body, bytes):
+            raise _refused(
+                f"body must be bytes, not {type(body).__name__}: encode text, objects go in json=",
+                "body",
+            )
         plain = self._traceparent is None and (headers is None or type(headers) is dict)
         future, request = self._request(
             method,
@@ -140,6 +146,9 @@ class HttpClient:
     ) -> HttpStream:
         """Begin a request whose reply is read piece by piece: `async with client.stream(...) as s`.
 
+        A stream may be of any length: what has not been read stays with the server. (A whole reply,
+        as `request` gives it, has at most 256 MiB.)
+
         Args:
             method: For example `"POST"`.
             url: `http` or `https`, without user information.
@@ -148,17 +157,15 @@ class HttpClient:
             timeout: As for the client; it replaces the client's.
             events: Read server-sent events instead of raw bytes.
         """
-        return HttpStream(
-            lambda: self._core.stream(
-                method,
-                url,
-                self._headers(headers),
-                body,
-                _timeouts(timeout, self._timeouts),
-                events,
-            ),
-            events,
-        )
+
+        def begin() -> _core.net.HttpStream:
+            pairs = _texts(method, url, self._headers(headers))
+            if not isinstance(body, bytes):
+                raise _refused(f"body must be bytes, not {type(body).__name__}", "body")
+            limits = _timeouts(timeout, self._timeouts)
+            return self._core.stream(method, url, pairs, body, limits, events)
+
+        return HttpStream(begin, events)
 
     async def upload(
         self,
@@ -195,7 +202,8 @@ class HttpClient:
         form = Form(files, fields)
         feeding: asyncio.Task[None] | None = None
         try:
-            pairs = [*self._headers(headers), ("Content-Type", form.content_type)]
+            pairs = _texts(method, url, self._headers(headers))
+            pairs.append(("Content-Type", form.content_type))
             limits = _timeouts(timeout, self._timeouts)
             upload = self._core.upload(method, url, pairs, form.size, limits)
             feeding = asyncio.ensure_future(form.feed(upload))
@@ -224,7 +232,8 @@ class HttpClient:
         """Get a URL into a file and return how many bytes it has.
 
         The file appears, replacing what was there, only when all of it has come; memory stays
-        bounded whatever its size. The network and the file are waited for, never the loop.
+        bounded whatever its size, and there is no limit to it. The network and the file are waited
+        for, never the loop.
 
         Args:
             url: `http` or `https`, without user information.
@@ -271,7 +280,14 @@ class HttpClient:
         """Do as `close`, without blocking the loop."""
         import asyncio
 
-        await asyncio.to_thread(self._core.close)
+        try:
+            asyncio.get_running_loop()
+        except (
+            RuntimeError
+        ):  # another library's loop, say trio's: what failed there is told, not this
+            self._core.close()
+        else:
+            await asyncio.to_thread(self._core.close)
 
     async def __aenter__(self) -> HttpClient:
         """Return itself."""
@@ -354,17 +370,23 @@ def _break_off(feeding: asyncio.Task[None], upload: HttpUpload) -> None:
         upload.cancel()
 
 
+def _refused(message: str, argument: str) -> Exception:
+    from dure.errors import InvalidArgumentError
+
+    return InvalidArgumentError(message, argument=argument)
+
+
+def _texts(method: object, url: object, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Refuse what is no text, without showing it: it may be a key."""
+    named = [("method", method), ("url", url)]
+    for argument, text in [*named, *(("headers", part) for pair in headers for part in pair)]:
+        if not isinstance(text, str) or any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise _refused(f"{argument} must be text (str) without lone surrogates", argument)
+    return headers
+
+
 def _path(path: str | PathLike[str] | None) -> str:
     return "" if path is None else fspath(path)
-
-
-def _certifi() -> list[str]:
-    """Where certifi keeps its authorities, if it is installed; not imported for that."""
-    from importlib.util import find_spec
-
-    spec = find_spec("certifi")
-    places = spec.submodule_search_locations if spec is not None else None
-    return [f"{place}/cacert.pem" for place in places or []]
 
 
 def _timeouts(
@@ -373,19 +395,21 @@ def _timeouts(
     """Seconds of the four limits; 0 stands for none."""
     if timeout is None:
         return default
-    if isinstance(timeout, int | float):
-        limits = (default[0], default[1], default[2], float(timeout))
-    else:
-        limits = (
-            timeout.connect or 0.0,
-            timeout.first_byte or 0.0,
-            timeout.idle or 0.0,
-            timeout.total or 0.0,
-        )
-    if not all(0 <= limit < 1e9 for limit in limits):
-        from dure.errors import InvalidArgumentError
-
-        raise InvalidArgumentError(
-            "a timeout is a number of seconds, not negative", argument="timeout"
+    try:
+        if isinstance(timeout, int | float):
+            limits = (default[0], default[1], default[2], float(timeout))
+        else:
+            limits = (
+                timeout.connect or 0.0,
+                timeout.first_byte or 0.0,
+                timeout.idle or 0.0,
+                timeout.total or 0.0,
+            )
+        sound = all(0 <= limit < 1e9 for limit in limits)
+    except (AttributeError, TypeError, OverflowError):
+        sound = False
+    if not sound:
+        raise _refused(
+            "a timeout is a number of seconds, not negative, or a dure.aio.Timeout", "timeout"
         )
     return limits

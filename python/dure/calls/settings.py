@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from dure._authorities import certifi_files
 from dure._core import client as core
 from dure._core.money import wall_us
 from dure._windows import renew_all
@@ -190,7 +191,7 @@ class View:
         for header in headers:
             for text in header:
                 checked_text(text, "default_headers")
-        native = core.Client.open(str(data_folder(data)), transport, clock, random)
+        native = core.Client.open(str(data_folder(data)), transport, clock, random, certifi_files())
         renew_all(native.account, getattr(clock, "wall_us", wall_us)())
         endpoint = native.endpoint(
             texts["base_url"],

@@ -13,12 +13,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dure._testing import FakeClock as FakeClock
     from dure._testing import FakeRandom as FakeRandom
+    from dure._testing import FakeTransport as FakeTransport
+    from dure.local import HashEmbedder as HashEmbedder
     from dure.testing import upstream as upstream
     from dure.testing.fault_server import FaultServer as FaultServer
 
 _NATIVE = ("FakeClock", "FakeRandom", "FakeTransport")
 
-__all__ = ["FakeClock", "FakeRandom", "FaultServer", "documents"]
+__all__ = [
+    "FakeClock",
+    "FakeRandom",
+    "FakeTransport",
+    "FaultServer",
+    "HashEmbedder",
+    "documents",
+    "upstream",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def documents() -> list[Path]:

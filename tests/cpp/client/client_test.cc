@@ -420,6 +420,8 @@ TEST_F(ClientTest, GarbageWithStatus200IsNoAnswer) {
   const auto heard = start(kChat);
   while (!heard->outcome) pass(until_next());
   EXPECT_EQ(heard->status().code(), base::Code::kUpstream);
+  EXPECT_EQ(std::get<std::int64_t>(*heard->status().detail("status_code")), 200);
+  EXPECT_EQ(std::get<std::string>(*heard->status().detail("body")), "<html>login</html>");
   EXPECT_EQ(heard->record().ambiguous, 2);
 }
 

@@ -36,8 +36,8 @@ class FaultServer(ChildServer):
     Args:
         seed: With the id of a request it decides that request's fate.
         faults: Share of requests per kind (`KINDS`), or one share for all kinds together, or None.
-        tls: Serve HTTPS. Certificates are made by `trustme` (extra `testing`); `ca` names the file
-            that a client must trust. F7 to F10 exist only here.
+        tls: Serve HTTPS. Certificates are made by `trustme` (to be installed beside dure); `ca`
+            names the file that a client must trust. F7 to F10 exist only here.
 
     Attributes:
         url: What a client takes as `base_url`, for requests that reach the server; ends in `/v1`.

@@ -22,9 +22,7 @@ def write(folder: Path) -> Path:
     try:
         import trustme
     except ImportError:
-        raise MissingExtraError(
-            'the TLS faults need trustme: pip install "dure[testing]"'
-        ) from None
+        raise MissingExtraError("the TLS faults need trustme: pip install trustme") from None
 
     authority = trustme.CA()
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
