@@ -818,7 +818,11 @@ TEST_P(TransportTest, CancelAtEachStageEndsOnceAndClosesTheConnection) {
       EXPECT_EQ(one->end.code(), base::Code::kCancelled);
     }
   }
-  const auto resolving = start({.url = "http://-no-such-host.invalid/"});
+  transport = make({.look_up = [](const std::string&) -> base::Result<std::vector<std::string>> {
+    std::this_thread::sleep_for(milliseconds(200));
+    return base::fail(base::Code::kUnavailable, "no such host");
+  }});
+  const auto resolving = start({.url = "http://model.test/"});
   transport->cancel(last_id);
   ASSERT_TRUE(resolving->wait_end());
   EXPECT_EQ(resolving->end.code(), base::Code::kCancelled);
