@@ -110,29 +110,30 @@ base::Result<Graph> Graph::load(GraphData data, std::size_t rows) {
   return Graph(std::move(data));
 }
 
-Candidate Graph::descend(const QueryVector& query, const CodeRows& rows, GraphStats& stats) const {
-  const auto& dot = kernels().dot_u8s8;
-  const auto score = [&](std::uint32_t row) {
-    ++stats.distances;
-    return query.estimate(dot(rows.codes + row * rows.dim, query.code(), rows.dim),
-                          rows.heads[row]);
-  };
+Candidate Graph::descend(const QueryVector& query, const CodeRows& rows, GraphScratch& scratch,
+                         GraphStats& stats) const {
   const std::size_t half = data_.stride / 2;
+  std::vector<std::uint32_t>& fresh = scratch.fresh;
   Candidate best{0, static_cast<std::uint32_t>(data_.entry)};
-  best.score = score(best.row);
+  fresh.assign(1, best.row);
+  score_all(query, rows, fresh, [&best](Candidate one) { best = one; });
+  ++stats.distances;
   for (int level = data_.top_level; level >= 1; --level) {
     for (bool moved = true; moved;) {
       moved = false;
       const std::size_t list = data_.upper_at[best.row] + static_cast<std::size_t>(level) - 1;
       const std::int32_t* links = data_.upper.data() + list * half;
+      fresh.clear();
       for (std::size_t i = 0; i < half && links[i] >= 0; ++i) {
-        const auto row = static_cast<std::uint32_t>(links[i]);
-        const float met = score(row);
-        if (met > best.score) {
-          best = {met, row};
-          moved = true;
-        }
+        fresh.push_back(static_cast<std::uint32_t>(links[i]));
+        fetch_code(rows.codes + std::size_t{fresh.back()} * rows.dim, rows.dim);
       }
+      stats.distances += fresh.size();
+      score_all(query, rows, fresh, [&](Candidate one) {
+        if (one.score <= best.score) return;
+        best = one;
+        moved = true;
+      });
     }
   }
   return best;
@@ -163,7 +164,7 @@ void Graph::walk_all(const QueryVector& query, const CodeRows& rows, std::size_t
     pool.insert(one);
     also(one);
   };
-  const Candidate start = descend(query, rows, stats);
+  const Candidate start = descend(query, rows, scratch, stats);
   (void)scratch.visit(start.row);
   meet(start);
   std::vector<std::uint32_t>& fresh = scratch.fresh;
@@ -229,15 +230,15 @@ void Graph::search_passing(const QueryVector& query, const CodeRows& rows, std::
   Pool walk(ef, found);
   scratch.begin(rows.size);
   std::vector<std::uint32_t>& fresh = scratch.fresh;
-  fresh.clear();
   const auto meet_fresh = [&] {
     for (const std::uint32_t row : fresh) fetch_code(rows.codes + row * rows.dim, rows.dim);
     stats.distances += fresh.size();
     score_all(query, rows, fresh, [&walk](Candidate one) { walk.insert(one); });
     fresh.clear();
   };
-  const Candidate start = descend(query, rows, stats);
+  const Candidate start = descend(query, rows, scratch, stats);
   (void)scratch.visit(start.row);
+  fresh.clear();
   if (bit(passes, start.row)) fresh.push_back(start.row);
   gather_passing(start.row, passes, scratch, fresh);
   add_seeds(passes, rows.size, scratch, fresh);

@@ -106,7 +106,7 @@ class Graph {
                 const Also& also) const;
   void fetch_links(std::uint32_t row) const noexcept;
   [[nodiscard]] Candidate descend(const QueryVector& query, const CodeRows& rows,
-                                  GraphStats& stats) const;
+                                  GraphScratch& scratch, GraphStats& stats) const;
 
   GraphData data_;
 };
