@@ -134,10 +134,19 @@ class Membership {
   std::shared_ptr<Client> client_;
 };
 
+client::Caching caching_of(const std::string& name) {
+  if (name == "off") return client::Caching::kOff;
+  if (name == "memory") return client::Caching::kMemory;
+  if (name == "disk") return client::Caching::kDisk;
+  throw StatusException(base::invalid_argument("cache", "cache must be off, memory or disk"));
+}
+
 CallOptions make_options(std::vector<std::string> scopes, std::string service, int max_attempts,
                          std::optional<std::int64_t> max_cost, bool resend_ambiguous,
                          const std::array<double, 4>& timeouts, bool metered,
-                         std::array<std::vector<std::string>, 3> fallbacks) {
+                         std::array<std::vector<std::string>, 3> fallbacks, std::size_t priority,
+                         const std::string& caching, double cache_for, std::optional<bool> coalesce,
+                         bool hedge) {
   CallOptions options;
   options.scopes = std::move(scopes);
   options.service = std::move(service);
@@ -149,6 +158,11 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
   options.deadlines.first_byte = duration(timeouts[1]);
   options.deadlines.idle = duration(timeouts[2]);
   options.deadlines.total = duration(timeouts[3]);
+  options.priority = priority;
+  options.caching = caching_of(caching);
+  options.cache_for = duration(cache_for);
+  options.coalesce = coalesce;
+  options.hedge = hedge;
   options.fallbacks = {std::move(fallbacks[0]), std::move(fallbacks[1]), std::move(fallbacks[2])};
   return options;
 }
@@ -217,6 +231,19 @@ std::unique_ptr<Stream> stream(const std::shared_ptr<Client>& self,
   return std::make_unique<Stream>(std::move(ring), std::move(call));
 }
 
+// The reply of a success while it comes: its head, then its bytes.
+std::unique_ptr<Stream> open_raw(const std::shared_ptr<Client>& self,
+                                 std::shared_ptr<Endpoint> endpoint, std::string method,
+                                 std::string path, const py::object& body, net::Headers headers,
+                                 const CallOptions& options) {
+  client::Plan plan = make_plan(std::move(endpoint), std::move(method), std::move(path), body,
+                                std::move(headers), options);
+  plan.raw = true;
+  auto ring = std::make_shared<StreamRing>();
+  auto call = without_gil([&] { return self->start(std::move(plan), ring); });
+  return std::make_unique<Stream>(std::move(ring), std::move(call));
+}
+
 // One slot per (body, options); a body that cannot be written is refused in its own slot.
 std::unique_ptr<BatchHandle> batch(const std::shared_ptr<Client>& self,
                                    const std::shared_ptr<Endpoint>& endpoint,
@@ -244,7 +271,24 @@ py::dict counters(const std::shared_ptr<Client>& self) {
   out["ambiguous"] = seen.ambiguous.load();
   out["failures"] = seen.failures.load();
   out["cost_pico"] = seen.cost.load();
+  out["cache_hits"] = seen.cache_hits.load();
+  out["coalesced"] = seen.coalesced.load();
+  out["hedges"] = seen.hedges.load();
+  out["saved_pico"] = seen.saved.load();
   return out;
+}
+
+void set_rate(Client& self, const std::string& name, double per_minute, double burst) {
+  const auto status = value_or_throw(self.rates())->set(name, {per_minute, burst});
+  if (!status.ok()) throw StatusException(status);
+}
+
+// (per minute, burst, left now), or None.
+py::object read_rate(Client& self, const std::string& name) {
+  flow::SharedRates& rates = *value_or_throw(self.rates());
+  const flow::SharedRate rate = rates.read(name);
+  if (rate.per_minute == 0) return py::none();
+  return py::make_tuple(rate.per_minute, rate.burst, rates.left(name));
 }
 
 // float32[n, dim] in the order of the inputs.
@@ -300,11 +344,16 @@ void bind_client_class(py::module_& room) {
            py::arg("body"), py::arg("headers"), py::arg("options"))
       .def("stream", &stream, py::arg("endpoint"), py::arg("path"), py::arg("body"),
            py::arg("headers"), py::arg("options"))
+      .def("open_raw", &open_raw, py::arg("endpoint"), py::arg("method"), py::arg("path"),
+           py::arg("body"), py::arg("headers"), py::arg("options"))
       .def("batch", &batch, py::arg("endpoint"), py::arg("path"), py::arg("bodies"),
            py::arg("options"), py::arg("limit"))
       .def("join",
            [](const std::shared_ptr<Client>& self) { return std::make_unique<Membership>(self); })
       .def("counters", &counters)
+      .def("forget_answers", [](Client& self) { without_gil([&] { self.forget_answers(); }); })
+      .def("set_rate", &set_rate, py::arg("name"), py::arg("per_minute"), py::arg("burst"))
+      .def("read_rate", &read_rate, py::arg("name"))
       .def_property_readonly("data",
                              [](const Client& self) { return self.services().account->folder(); })
       .def_property_readonly("account", [](const Client& self) { return self.services().account; });
@@ -321,7 +370,9 @@ void bind_client(py::module_& core) {
       .def(py::init(&make_options), py::arg("scopes"), py::arg("service"), py::arg("max_attempts"),
            py::arg("max_cost"), py::arg("resend_ambiguous"), py::arg("timeouts"),
            py::arg("metered") = true,
-           py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{});
+           py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{},
+           py::arg("priority") = 0, py::arg("caching") = "off", py::arg("cache_for") = 86400.0,
+           py::arg("coalesce") = py::none(), py::arg("hedge") = false);
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
       .def_property_readonly("host", &Endpoint::host)

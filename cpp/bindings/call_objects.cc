@@ -69,6 +69,22 @@ void ReplyObserver::on_done(client::Outcome outcome) noexcept {
   waiter_.complete(std::make_unique<ReplyDone>(std::move(outcome)));
 }
 
+void StreamRing::on_head(int status, const net::HeaderLines& headers) noexcept {
+  Waiter waiter;
+  {
+    const std::lock_guard lock(mutex_);
+    head_ = Head{status, headers};
+    head_is_new_ = true;
+    waiter = std::exchange(waiter_, {});
+  }
+  wake(std::move(waiter));
+}
+
+std::optional<StreamRing::Head> StreamRing::head() const {
+  const std::lock_guard lock(mutex_);
+  return head_;
+}
+
 net::Flow StreamRing::on_event(std::string_view json) noexcept {
   Waiter waiter;
   bool full = false;
@@ -101,7 +117,7 @@ void StreamRing::wake(Waiter waiter) noexcept {
 void StreamRing::wait(const Waiter& waiter) {
   {
     const std::lock_guard lock(mutex_);
-    if (pieces_.empty() && !ended_) {
+    if (pieces_.empty() && !ended_ && !head_is_new_) {
       waiter_ = waiter;
       return;
     }
@@ -114,6 +130,7 @@ StreamRing::Taken StreamRing::take() {
   Taken taken;
   taken.pieces.swap(pieces_);
   taken.ended = ended_;
+  head_is_new_ = false;
   taken.resume = std::exchange(paused_, false);
   bytes_ = 0;
   return taken;
@@ -170,6 +187,12 @@ void Stream::throw_end() const {
 
 py::object Stream::reply() const {
   return !mark_.inherited() && ring_->ended() ? py::cast(ring_->outcome()) : py::none();
+}
+
+py::object Stream::head() const {
+  const auto head = ring_->head();
+  if (!head) return py::none();
+  return py::make_tuple(head->status, header_list(head->headers));
 }
 
 void Stream::cancel() {
@@ -269,6 +292,10 @@ void bind_call_objects(py::module_& room) {
       .def_readonly("ambiguous", &Record::ambiguous)
       .def_readonly("input_tokens", &Record::input_tokens)
       .def_readonly("output_tokens", &Record::output_tokens)
+      .def_readonly("cached", &Record::cached)
+      .def_readonly("coalesced", &Record::coalesced)
+      .def_readonly("hedged", &Record::hedged)
+      .def_readonly("saved_pico", &Record::saved)
       .def_property_readonly("flags",
                              [](const Record& record) {
                                std::vector<std::string> names;
@@ -303,6 +330,7 @@ void bind_call_objects(py::module_& room) {
       .def("cancel", &Stream::cancel)
       .def("abandon", &Stream::abandon)
       .def_property_readonly("ended", &Stream::ended)
+      .def_property_readonly("head", &Stream::head)
       .def_property_readonly("reply", &Stream::reply);
   py::class_<BatchHandle>(room, "Batch", "Many calls under way.")
       .def("wait_async", &BatchHandle::wait_async)

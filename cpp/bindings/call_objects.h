@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,10 +40,12 @@ class StreamRing final : public client::Observer {
  public:
   static constexpr std::size_t kHighWater = 256U << 10U;  // bytes
 
+  void on_head(int status, const net::HeaderLines& headers) noexcept override;
   net::Flow on_event(std::string_view json) noexcept override;
   void on_done(client::Outcome outcome) noexcept override;
 
-  // Wakes `waiter` when a piece is there or the stream has ended; at once if so already.
+  // Wakes `waiter` when a head that nobody took, or a piece is there, or the stream has ended; at
+  // once if so already.
   void wait(const Waiter& waiter);
   struct Taken {
     std::deque<std::string> pieces;
@@ -50,6 +53,12 @@ class StreamRing final : public client::Observer {
     bool resume = false;  // the producer was paused: call Call::resume
   };
   [[nodiscard]] Taken take();
+  struct Head {
+    int status = 0;
+    net::HeaderLines headers;
+  };
+  // Of a raw call; nullopt: none has come.
+  [[nodiscard]] std::optional<Head> head() const;
   // REQUIRES: take() said ended.
   [[nodiscard]] const client::Outcome& outcome() const { return outcome_; }
   [[nodiscard]] bool ended() const;
@@ -62,6 +71,8 @@ class StreamRing final : public client::Observer {
   std::size_t bytes_ DURE_GUARDED_BY(mutex_) = 0;
   bool paused_ DURE_GUARDED_BY(mutex_) = false;
   bool ended_ DURE_GUARDED_BY(mutex_) = false;
+  bool head_is_new_ DURE_GUARDED_BY(mutex_) = false;
+  std::optional<Head> head_ DURE_GUARDED_BY(mutex_);
   Waiter waiter_ DURE_GUARDED_BY(mutex_);
   client::Outcome outcome_;  // written before ended_
 };
@@ -85,6 +96,8 @@ class Stream {
   [[nodiscard]] bool ended() const { return ended_; }
   // None until the stream has ended.
   [[nodiscard]] py::object reply() const;
+  // (status, headers) of a raw call's success; None before it came.
+  [[nodiscard]] py::object head() const;
   void cancel();
   // Cancels because the client was closed: a reader who still comes is told so.
   void abandon();

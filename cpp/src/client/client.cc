@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
 #include <utility>
 
+#include "client/answers.h"
+#include "client/hedged_call.h"
+#include "client/policy_finder.h"
 #include "client/progress_pace.h"
+#include "client/task.h"
 #include "dure/client/anthropic.h"
 #include "dure/client/call_budget.h"
 #include "dure/client/classify.h"
@@ -18,53 +23,6 @@ namespace {
 
 constexpr base::Duration kLongestHint = std::chrono::seconds(120);
 constexpr std::size_t kBodyInError = 4096;  // bytes of a provider's body that an error carries
-
-// Runs a function on the I/O thread; says so if the transport stopped before.
-template <typename Run, typename Drop>
-class Task final : public net::Work {
- public:
-  Task(Run run, Drop drop) : run_(std::move(run)), drop_(std::move(drop)) {}
-  ~Task() override {
-    if (!ran_) drop_();
-  }
-  Task(const Task&) = delete;
-  Task& operator=(const Task&) = delete;
-  void run() noexcept override {
-    ran_ = true;
-    run_();
-  }
-
- private:
-  Run run_;
-  Drop drop_;
-  bool ran_ = false;
-};
-
-// Any model of the catalogue, or those that the service's policy allows.
-class PolicyFinder final : public ModelFinder {
- public:
-  explicit PolicyFinder(std::string_view service)
-      : service_(service), policies_(policy::active()) {}
-  [[nodiscard]] base::Result<const catalog::Model*> find(std::string_view name) const override {
-    if (!service_.empty()) return policies_->validate(name, service_);
-    if (name.empty()) {
-      return base::fail(base::invalid_argument("body", "model is missing: name one, or a service")
-                            .with("path", std::string("model")));
-    }
-    return policies_->catalog().find(name);
-  }
-
- private:
-  std::string_view service_;
-  std::shared_ptr<const policy::PolicyBook> policies_;
-};
-
-std::string hex16(std::uint64_t value) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string out(16, '0');
-  for (std::size_t i = 16; i-- > 0; value >>= 4U) out[i] = kHex[value & 15U];
-  return out;
-}
 
 bool is_event_stream(net::HeaderView headers) {
   const auto type = headers.get("content-type");
@@ -163,12 +121,31 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   };
 
   [[nodiscard]] base::Instant now() const { return services_.clock->now(); }
+  // A second copy of a call that is late.
+  [[nodiscard]] bool is_copy() const noexcept { return plan_.copy; }
   void post(void (CallImpl::*step)(), base::Instant at);
   void stopped();
 
   void begin();
+  // Each of these three: false if the call waits, or has ended.
+  [[nodiscard]] bool take_slot();
   [[nodiscard]] bool take_key();
-  [[nodiscard]] base::Status admit();
+  [[nodiscard]] bool admit();
+  [[nodiscard]] bool wait_for_key(base::Duration wait);
+  [[nodiscard]] bool take_rates(std::int64_t tokens);
+  [[nodiscard]] bool wait_for_rate(const flow::SharedRates::Taken& taken);
+  [[nodiscard]] std::vector<std::string> rate_names() const;
+  void give_rates_back(std::int64_t tokens, bool request);
+  [[nodiscard]] std::string_view party() const;  // who shares the queue fairly with others
+  void wait_in_queue(std::uint64_t place);
+  void on_slot();
+  void release_slot(flow::FairQueue::End end);
+  void tell_breaker(flow::Breaker::Result result);
+  void wait_for(base::Duration wait);
+  [[nodiscard]] std::vector<std::string> all_scopes() const;
+  [[nodiscard]] base::Status reserve(const money::Bound& bound);
+  // What the peer's slot, its breaker and its balance learn from an attempt that ended.
+  void learn(const Verdict& verdict);
   // After a refusal: true if the call waits in the queue of a budget.
   [[nodiscard]] bool wait_for_room(const base::Status& refusal);
   void look_for_room();
@@ -180,10 +157,16 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void count_ambiguous();
   void on_head(int status, net::HeaderView headers);
   net::Flow on_body(std::span<const std::byte> part);
-  void on_event(std::string_view data);
+  void on_event(const net::SseEvent& event);
   void take_event(std::string_view data);
+  [[nodiscard]] net::Flow pass_on(std::string_view data);
+  // Something of the answer has reached the caller: it is never sent again.
+  [[nodiscard]] bool begun() const noexcept { return saw_events_ || passed_on_; }
+  // The reply of a raw plan goes on as it is: no other wire's shape is to be put in its place.
+  [[nodiscard]] bool passes_body() const;
   void on_chunk(const ChatAssembler::Event& event, std::string_view data);
   void note_progress();
+  void note_first();
   void on_end(base::Status status);
 
   void end_of_reply();
@@ -222,7 +205,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   std::atomic<bool> cancelled_{false};
 
   // I/O thread only.
-  CallBudget budget_;
+  const std::shared_ptr<CallBudget> budget_;
   Record record_;
   money::Reservation hold_;
   money::ReservationId hold_id_;
@@ -232,8 +215,14 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   bool in_flight_ = false;
   bool finished_ = false;
   bool resent_stale_ = false;
-  std::uint64_t ticket_ = 0;        // our place in the queue of a budget
-  std::uint64_t room_changes_ = 0;  // the account's, before we last tried
+  bool has_slot_ = false;  // of the endpoint's queue
+  base::Instant slot_since_;
+  std::uint64_t place_ = 0;                  // in that queue
+  std::optional<flow::Breaker::Pass> pass_;  // of the key's breaker, not told yet
+  std::int64_t rated_tokens_ = -1;           // taken from the rates; -1: nothing was
+  money::Pico held_ = 0;                     // of the call's own budget
+  std::uint64_t ticket_ = 0;                 // our place in the queue of a budget
+  std::uint64_t room_changes_ = 0;           // the account's, before we last tried
   base::Instant tried_at_;
   bool other_quota_ =
       false;  // a fallback: providers rate each model apart, so no key sleeps for it
@@ -245,8 +234,11 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   std::size_t received_bytes_ = 0;
   ProgressPace pace_;
   bool saw_events_ = false;  // output came: never sent again
+  bool passed_on_ = false;   // the head of a raw reply was told
+  std::string event_type_;   // of the event that is read
   bool stale_ = false;       // it broke on a kept connection before its first byte
   base::WallTime sent_at_;
+  base::Instant sent_since_;
   int http_status_ = 0;
   net::HeaderLines reply_headers_;
   std::string reply_body_;
@@ -267,9 +259,12 @@ CallImpl::CallImpl(std::shared_ptr<Client> client, Plan plan, base::Result<Prepa
       prepared_(std::move(prepared)),
       observer_(std::move(observer)),
       started_(services_.clock->now()),
-      budget_(plan_.options.max_attempts, started_ + plan_.options.deadlines.total,
-              plan_.options.max_cost) {
-  record_.call_id = hex16(services_.random->next());
+      budget_(plan_.budget != nullptr
+                  ? plan_.budget
+                  : std::make_shared<CallBudget>(plan_.options.max_attempts,
+                                                 started_ + plan_.options.deadlines.total,
+                                                 plan_.options.max_cost)) {
+  record_.call_id = plan_.call_id.empty() ? new_call_id(*services_.random) : plan_.call_id;
   if (prepared_) {
     record_.model = prepared_->canonical;
     record_.input_tokens = prepared_->input_tokens;
@@ -280,8 +275,7 @@ void CallImpl::post(void (CallImpl::*step)(), base::Instant at) {
   auto self = shared_from_this();
   auto run = [self, step] { ((*self).*step)(); };
   auto drop = [self] { self->stopped(); };
-  services_.transport->run_at(
-      at, std::make_shared<Task<decltype(run), decltype(drop)>>(std::move(run), std::move(drop)));
+  services_.transport->run_at(at, make_task(std::move(run), std::move(drop)));
 }
 
 void CallImpl::stopped() {
@@ -319,59 +313,164 @@ void CallImpl::begin() {
     go_on_with(std::move(*next));
   }
   if (cancelled_) return finish(base::Status(base::Code::kCancelled, "cancelled"));
-  if (budget_.time_left(now()).count() == 0) {
+  if (budget_->time_left(now()).count() == 0) {
     return finish(base::Status(base::Code::kDeadline,
                                "time ran out before the request could be sent: raise deadline=")
                       .with("stage", std::string("queue")));
   }
-  if (!take_key()) return;
-  if (base::Status status = admit(); !status.ok()) {
-    if (!wait_for_room(status)) finish(std::move(status));
-    return;
+  if (take_slot() && take_key() && admit()) send();
+}
+
+std::string_view CallImpl::party() const {
+  for (const std::string_view scope : plan_.options.scopes) {
+    if (scope.starts_with("org:")) return scope;
   }
-  send();
+  return {};
+}
+
+bool CallImpl::take_slot() {
+  if (has_slot_) return true;
+  flow::FairQueue::Ask ask;
+  ask.party = party();
+  ask.priority = plan_.options.priority;
+  ask.cost = static_cast<double>(prepared_->input_tokens +
+                                 prepared_->choices * prepared_->max_output_tokens);
+  ask.patience = budget_->time_left(now());
+  const auto entry = plan_.endpoint->queue().enter(
+      ask, [self = shared_from_this()] { self->post(&CallImpl::on_slot, self->now()); });
+  if (entry.answer == flow::FairQueue::Answer::kGo) {
+    has_slot_ = true;
+    slot_since_ = now();
+  } else if (entry.answer == flow::FairQueue::Answer::kWaits) {
+    wait_in_queue(entry.ticket);
+  } else {
+    finish(base::Status(base::Code::kQueueFull, "more calls wait for " + plan_.endpoint->host() +
+                                                    " than it can take in time: come back later")
+               .with_retry_after(std::max(0.001, in_seconds(entry.wait))));
+  }
+  return has_slot_;
+}
+
+// A place is given up when time runs out. The timer keeps no call that ended before.
+void CallImpl::wait_in_queue(std::uint64_t place) {
+  place_ = place;
+  auto weak = weak_from_this();
+  auto run = [weak] {
+    if (const auto self = weak.lock(); self && self->place_ != 0) self->begin();
+  };
+  auto drop = [weak] {
+    if (const auto self = weak.lock()) self->stopped();
+  };
+  services_.transport->run_at(budget_->deadline(), make_task(std::move(run), std::move(drop)));
+}
+
+void CallImpl::on_slot() {
+  place_ = 0;
+  has_slot_ = true;
+  slot_since_ = now();
+  if (finished_) return release_slot(flow::FairQueue::End::kOther);
+  begin();
+}
+
+void CallImpl::release_slot(flow::FairQueue::End end) {
+  if (!std::exchange(has_slot_, false)) return;
+  plan_.endpoint->queue().release(slot_since_, end);
+}
+
+void CallImpl::tell_breaker(flow::Breaker::Result result) {
+  if (!pass_) return;
+  plan_.endpoint->breaker(key_).tell(*pass_, result);
+  pass_.reset();
+}
+
+// Later again, and nobody is kept from going before.
+void CallImpl::wait_for(base::Duration wait) {
+  tell_breaker(flow::Breaker::Result::kUnknown);
+  release_slot(flow::FairQueue::End::kOther);
+  post(&CallImpl::begin, now() + wait);
+}
+
+void CallImpl::learn(const Verdict& verdict) {
+  using Result = flow::Breaker::Result;
+  using End = flow::FairQueue::End;
+  switch (verdict.failure) {
+    case Failure::kRateLimit:
+      tell_breaker(Result::kUnknown);
+      return release_slot(End::kOverload);
+    case Failure::kSentTimeout:
+    case Failure::kOverloaded:
+      tell_breaker(Result::kFailed);
+      return release_slot(End::kOverload);
+    case Failure::kCancelled:
+    case Failure::kLocal:
+    case Failure::kTlsVerify:
+      tell_breaker(Result::kUnknown);
+      return release_slot(End::kOther);
+    default:
+      tell_breaker(verdict.feeds_retry_budget ? Result::kFailed : Result::kWorked);
+      return release_slot(End::kOther);
+  }
 }
 
 bool CallImpl::wait_for_room(const base::Status& refusal) {
   const auto* ticket = refusal.detail("ticket");
   if (ticket == nullptr) return false;
+  tell_breaker(flow::Breaker::Result::kUnknown);
+  release_slot(flow::FairQueue::End::kOther);
   ticket_ = static_cast<std::uint64_t>(std::get<std::int64_t>(*ticket));
   tried_at_ = now();
-  if (budget_.time_left(now()) <= kRoomLook) return false;
+  if (budget_->time_left(now()) <= kRoomLook) return false;
   post(&CallImpl::look_for_room, now() + kRoomLook);
   return true;
 }
 
 void CallImpl::look_for_room() {
   if (finished_) return;
-  const bool out_of_time = budget_.time_left(now()) <= kRoomLook;  // told by the last refusal
+  const bool out_of_time = budget_->time_left(now()) <= kRoomLook;  // told by the last refusal
   const bool changed = services_.account->room_changes() != room_changes_;
   if (changed || cancelled_ || out_of_time || now() - tried_at_ >= kRoomTry) return begin();
   post(&CallImpl::look_for_room, now() + kRoomLook);
 }
 
-// False: the call waits for a key, or has ended for want of one.
 bool CallImpl::take_key() {
-  const auto choice = plan_.endpoint->keys().take();
-  if (!choice) {
-    finish(base::Status(base::Code::kUnavailable,
-                        "every API key was refused by the provider: check them and make a new "
-                        "client")
-               .with("host", plan_.endpoint->host())
-               .with("stage", std::string("key")));
-    return false;
+  base::Duration open{0};
+  for (std::size_t left = plan_.endpoint->key_count(); left > 0; --left) {
+    const auto choice = plan_.endpoint->keys().take();
+    if (!choice) {
+      finish(base::Status(base::Code::kUnavailable,
+                          "every API key was refused by the provider: check them and make a new "
+                          "client")
+                 .with("host", plan_.endpoint->host())
+                 .with("stage", std::string("key")));
+      return false;
+    }
+    if (choice->wait.count() != 0 && !other_quota_) return wait_for_key(choice->wait);
+    const auto pass = plan_.endpoint->breaker(choice->key).ask();
+    if (pass.go) {
+      key_ = choice->key;
+      pass_ = pass;
+      record_.key_id = plan_.endpoint->key_id(key_);
+      return true;
+    }
+    open = open.count() == 0 ? pass.wait : std::min(open, pass.wait);
   }
-  if (choice->wait.count() == 0 || other_quota_) {
-    key_ = choice->key;
-    record_.key_id = plan_.endpoint->key_id(key_);
-    return true;
-  }
-  if (choice->wait > kLongestHint || choice->wait >= budget_.time_left(now())) {
+  finish(base::Status(base::Code::kUnavailable,
+                      plan_.endpoint->host() +
+                          " failed too often just now and is not asked: come back later")
+             .with("host", plan_.endpoint->host())
+             .with("stage", std::string("breaker"))
+             .with_provider_code("circuit_open")
+             .with_retry_after(std::max(0.001, in_seconds(open))));
+  return false;
+}
+
+bool CallImpl::wait_for_key(base::Duration wait) {
+  if (wait > kLongestHint || wait >= budget_->time_left(now())) {
     finish(base::Status(base::Code::kRateLimited, "every API key is over its rate: come back later")
-               .with_retry_after(in_seconds(choice->wait)));
-    return false;
+               .with_retry_after(in_seconds(wait)));
+  } else {
+    wait_for(flow::after_hint(wait, *services_.random));
   }
-  post(&CallImpl::begin, now() + flow::after_hint(choice->wait, *services_.random));
   return false;
 }
 
@@ -380,7 +479,7 @@ base::Result<money::Bound> CallImpl::bound() const {
   money::BoundQuery query;
   query.price = {
       .model = prepared_->canonical, .at = wall, .service_tier = prepared_->service_tier};
-  query.deadline = {wall.us + budget_.time_left(now()).count() / 1000};
+  query.deadline = {wall.us + budget_->time_left(now()).count() / 1000};
   query.input_tokens = prepared_->input_tokens;
   query.input_kind = prepared_->input_kind;
   query.choices = prepared_->choices;
@@ -390,31 +489,112 @@ base::Result<money::Bound> CallImpl::bound() const {
   return money::upper_bound(*services_.prices, query);
 }
 
-base::Status CallImpl::admit() {
-  if (prepared_->operation == Operation::kUnmetered) return {};
+bool CallImpl::admit() {
+  if (prepared_->operation == Operation::kUnmetered) return take_rates(0);
   const auto most = bound();
-  if (!most) return most.error();
-  if (!budget_.affords(most->pico)) {
+  if (!most) {
+    finish(most.error());
+    return false;
+  }
+  if (!take_rates(most->tokens)) return false;
+  base::Status status = reserve(*most);
+  if (status.ok()) return true;
+  give_rates_back(rated_tokens_, true);
+  if (!wait_for_room(status)) finish(std::move(status));
+  return false;
+}
+
+std::vector<std::string> CallImpl::all_scopes() const {
+  std::vector<std::string> scopes = plan_.options.scopes;
+  if (!prepared_->canonical.empty()) scopes.push_back("model:" + prepared_->canonical);
+  scopes.push_back("key:" + record_.key_id);
+  return scopes;
+}
+
+// One request and so many tokens of every rate there is, or none.
+bool CallImpl::take_rates(std::int64_t tokens) {
+  rated_tokens_ = -1;
+  const auto rates = client_->rates();
+  if (!rates) {
+    finish(rates.error());
+    return false;
+  }
+  if (!(*rates)->any()) return true;
+  const std::vector<std::string> names = rate_names();
+  std::vector<flow::SharedRates::Ask> asks;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const double n = i % 2 == 0 ? 1.0 : static_cast<double>(tokens);
+    if (n > 0) asks.push_back({names[i], n});
+  }
+  const auto taken = (*rates)->take(asks);
+  if (taken.never) {
+    finish(base::invalid_argument("rate", "the call may use " + std::to_string(tokens) +
+                                              " tokens, more than the rate " +
+                                              std::string(taken.over) +
+                                              " ever takes at once: lower max_tokens")
+               .with_provider_code("request_exceeds_rate"));
+    return false;
+  }
+  if (taken.wait.count() > 0) return wait_for_rate(taken);
+  rated_tokens_ = tokens;
+  return true;
+}
+
+bool CallImpl::wait_for_rate(const flow::SharedRates::Taken& taken) {
+  if (taken.wait >= budget_->time_left(now())) {
+    finish(base::Status(base::Code::kRateLimited,
+                        "the rate " + std::string(taken.over) + " is used up: come back later")
+               .with_retry_after(in_seconds(taken.wait)));
+  } else {
+    wait_for(taken.wait);
+  }
+  return false;
+}
+
+// Requests and tokens of each scope, in turn.
+std::vector<std::string> CallImpl::rate_names() const {
+  std::vector<std::string> names;
+  for (const std::string& scope : all_scopes()) {
+    names.push_back(scope + " rpm");
+    names.push_back(scope + " tpm");
+  }
+  return names;
+}
+
+// Below zero: more were used than were taken.
+void CallImpl::give_rates_back(std::int64_t tokens, bool request) {
+  if (std::exchange(rated_tokens_, -1) < 0) return;
+  const auto rates = client_->rates();
+  if (!rates) return;
+  const std::vector<std::string> names = rate_names();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i % 2 == 1) (*rates)->give_back(names[i], static_cast<double>(tokens));
+    if (i % 2 == 0 && request) (*rates)->give_back(names[i], 1);
+  }
+}
+
+base::Status CallImpl::reserve(const money::Bound& most) {
+  if (!budget_->affords(most.pico)) {
     return base::Status(base::Code::kBudgetExceeded,
-                        "the call may cost $" + money::format_dollars(most->pico) +
+                        "the call may cost $" + money::format_dollars(most.pico) +
                             ", its max_cost leaves $" +
-                            money::format_dollars(budget_.money_left()) +
+                            money::format_dollars(budget_->money_left()) +
                             ": lower max_tokens or raise max_cost")
         .with("scope", std::string("call"))
-        .with("left_units", budget_.money_left());
+        .with("left_units", budget_->money_left());
   }
-  std::vector<std::string> scopes = plan_.options.scopes;
-  scopes.push_back("model:" + prepared_->canonical);
-  scopes.push_back("key:" + record_.key_id);
+  const std::vector<std::string> scopes = all_scopes();
   money::ReserveRequest request;
   request.scopes = scopes;
-  request.bound = *most;
-  request.call = {.model = prepared_->canonical,
-                  .service = plan_.options.service,
-                  .call_id = record_.call_id,
-                  .key_id = record_.key_id,
-                  .attempt = static_cast<std::uint16_t>(budget_.used() + 1)};
-  request.lease = budget_.time_left(now()) + std::chrono::minutes(1);
+  request.bound = most;
+  request.call = {
+      .model = prepared_->canonical,
+      .service = plan_.options.service,
+      .call_id = record_.call_id,
+      .key_id = record_.key_id,
+      .attempt = static_cast<std::uint16_t>(budget_->used() + 1),
+      .flags = static_cast<money::Flags>(is_copy() ? money::Flag::kHedge : money::Flag{})};
+  request.lease = budget_->time_left(now()) + std::chrono::minutes(1);
   request.may_wait = true;
   request.ticket = ticket_;
   room_changes_ = services_.account->room_changes();
@@ -423,16 +603,19 @@ base::Status CallImpl::admit() {
   ticket_ = 0;
   hold_ = std::move(*hold);
   hold_id_ = hold_.id();
+  held_ = most.pico;
+  budget_->hold(held_);
   return {};
 }
 
 void CallImpl::send() {
-  budget_.take_attempt();
+  budget_->take_attempt();
   ++attempt_;
   ++record_.attempts;
   ++client_->counters().attempts;
   in_flight_ = true;
-  sent_ = done_seen_ = garbage_ = saw_events_ = false;
+  sent_since_ = now();
+  sent_ = done_seen_ = garbage_ = saw_events_ = passed_on_ = false;
   http_status_ = 0;
   received_bytes_ = 0;
   pace_ = {};
@@ -448,8 +631,8 @@ void CallImpl::send() {
   request.method = plan_.method;
   request.url = plan_.endpoint->url(plan_.path, prepared_->model);
   request.headers = plan_.endpoint->headers(key_);
-  request.headers.emplace_back("X-Client-Request-Id",
-                               record_.call_id + "-" + std::to_string(attempt_));
+  request.headers.emplace_back(
+      "X-Client-Request-Id", record_.call_id + (is_copy() ? "-h" : "-") + std::to_string(attempt_));
   for (const auto& header : plan_.headers) put_header(request.headers, header);
   const bool shrunk = hold_.open() && hold_.admission().shrunk;
   request.body = shrunk ? with_output_limit(prepared_->body, hold_.admission().max_output_tokens)
@@ -457,9 +640,12 @@ void CallImpl::send() {
   request.stream = prepared_->stream;
   // What is held is sent again by us alone: each try has a hold of its own.
   request.resend = plan_.options.resend_ambiguous && !hold_.open();
+  if (plan_.raw && prepared_->operation == Operation::kUnmetered) {
+    request.caps.body = std::numeric_limits<std::uint64_t>::max();  // nothing of it is kept
+  }
   request.proxy = plan_.endpoint->proxy();
   request.deadlines = plan_.options.deadlines;
-  request.deadlines.total = budget_.time_left(now());
+  request.deadlines.total = budget_->time_left(now());
   const auto attempt = std::make_shared<Attempt>(shared_from_this(), attempt_);
   request_ = services_.transport->submit(std::move(request), attempt);
 }
@@ -483,18 +669,30 @@ void CallImpl::on_head(int status, net::HeaderView headers) {
   http_status_ = status;
   reply_headers_ = headers.lines();
   const bool success = status >= 200 && status < 300;
+  if (success && plan_.raw) {
+    passed_on_ = true;
+    observer_->on_head(status, reply_headers_);
+  }
   if (!success || !prepared_->stream || !is_event_stream(headers)) return;
-  chunks_.emplace(plan_.whole, prepared_->operation);
+  chunks_.emplace(plan_.whole || plan_.keep_whole, prepared_->operation);
   if (plan_.endpoint->wire() == Wire::kAnthropic) {
     messages_.emplace(services_.clock->wall().us / 1'000'000);
   }
-  sse_.emplace([this](const net::SseEvent& event) { on_event(event.data); });
+  sse_.emplace([this](const net::SseEvent& event) { on_event(event); });
+}
+
+bool CallImpl::passes_body() const {
+  const bool translated =
+      plan_.endpoint->wire() == Wire::kAnthropic && prepared_->operation == Operation::kChat;
+  return passed_on_ && !translated;
 }
 
 net::Flow CallImpl::on_body(std::span<const std::byte> part) {
   if (!sse_) {
-    reply_body_.append(reinterpret_cast<const char*>(part.data()), part.size());
-    return net::Flow::kGo;
+    const std::string_view bytes(reinterpret_cast<const char*>(part.data()), part.size());
+    // What passes on is kept only where usage is read from it: memory stays bounded.
+    if (!passes_body() || prepared_->operation != Operation::kUnmetered) reply_body_ += bytes;
+    return passes_body() ? observer_->on_event(bytes) : net::Flow::kGo;
   }
   flow_ = net::Flow::kGo;
   over_cap_ = sse_->feed(part);
@@ -504,9 +702,12 @@ net::Flow CallImpl::on_body(std::span<const std::byte> part) {
   return flow_;
 }
 
-void CallImpl::on_event(std::string_view data) {
-  if (!messages_) return take_event(data);
-  for (const std::string& chunk : messages_->feed(data)) take_event(chunk);
+void CallImpl::on_event(const net::SseEvent& event) {
+  if (!messages_) {
+    if (plan_.raw) event_type_ = event.type;
+    return take_event(event.data);
+  }
+  for (const std::string& chunk : messages_->feed(event.data)) take_event(chunk);
 }
 
 void CallImpl::take_event(std::string_view data) {
@@ -529,11 +730,30 @@ void CallImpl::on_chunk(const ChatAssembler::Event& event, std::string_view data
     return;
   }
   saw_events_ = true;
-  if (record_.first_event.count() == 0) record_.first_event = now() - started_;
+  if (record_.first_event.count() == 0) {
+    record_.first_event = now() - started_;
+    note_first();
+  }
   received_bytes_ += event.text.size();
   note_progress();
+  if (plan_.keep_whole && event.kind == Kind::kUsageOnly) return observer_->on_usage_event(data);
   if (plan_.whole || (event.kind == Kind::kUsageOnly && prepared_->hide_usage)) return;
-  if (observer_->on_event(data) == net::Flow::kPause) flow_ = net::Flow::kPause;
+  if (pass_on(data) == net::Flow::kPause) flow_ = net::Flow::kPause;
+}
+
+net::Flow CallImpl::pass_on(std::string_view data) {
+  if (!plan_.raw) return observer_->on_event(data);
+  std::string frame;
+  if (!event_type_.empty() && event_type_ != "message") frame = "event: " + event_type_ + "\n";
+  frame.append("data: ").append(data);
+  std::replace(frame.end() - static_cast<std::ptrdiff_t>(data.size()), frame.end(), '\n', ' ');
+  return observer_->on_event(frame.append("\n\n"));
+}
+
+// How long a first answer takes here: what a copy is measured by.
+void CallImpl::note_first() {
+  if (prepared_->operation == Operation::kUnmetered) return;
+  plan_.endpoint->hedging(prepared_->canonical).on_first(now() - sent_since_);
 }
 
 // For the ledger of a process that dies: a count that the text surely reaches.
@@ -570,7 +790,8 @@ void CallImpl::end_of_reply() {
             {}));
   }
   settle(facts.usage, facts.service_tier);
-  succeed(std::move(reply_body_));
+  if (passed_on_ && !passes_body()) (void)observer_->on_event(reply_body_);
+  succeed(plan_.raw ? std::string{} : std::move(reply_body_));
 }
 
 void CallImpl::end_of_stream() {
@@ -586,7 +807,8 @@ void CallImpl::end_of_stream() {
                                                         "there is no answer in it"));
   }
   settle(chunks_->usage(), chunks_->service_tier());
-  succeed(plan_.whole ? chunks_->whole() : std::string{});
+  if (plan_.raw && done_seen_) (void)observer_->on_event("data: [DONE]\n\n");
+  succeed(plan_.whole || plan_.keep_whole ? chunks_->whole() : std::string{});
 }
 
 // A provider may echo the key anywhere in its error.
@@ -637,12 +859,13 @@ void CallImpl::refused() {
 
 // The transfer did not complete, or ended too early.
 void CallImpl::broken(base::Status status) {
-  const Verdict verdict = classify_end(status, sent_, saw_events_);
+  const Verdict verdict = classify_end(status, sent_, begun());
   if (verdict.failure == Failure::kStreamInterrupted && status.code() != base::Code::kDeadline) {
     const std::string code = status.provider_code();
-    status = base::Status(base::Code::kTruncated, status.message()).with("text", chunks_->text());
+    status = base::Status(base::Code::kTruncated, status.message())
+                 .with("text", chunks_ ? chunks_->text() : std::string{});
     if (!code.empty()) (void)std::move(status).with_provider_code(code);
-    if (chunks_->usage().reported()) {
+    if (chunks_ && chunks_->usage().reported()) {
       (void)std::move(status).with("usage", usage_json(chunks_->usage()));
     }
   } else if (status.code() == base::Code::kTruncated) {
@@ -675,6 +898,7 @@ base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) c
 
 void CallImpl::failed(const Verdict& verdict, base::Status status) {
   in_flight_ = false;
+  learn(verdict);
   ++failures_;
   flow::KeyPool& keys = plan_.endpoint->keys();
   if (verdict.parks_key && keys.usable() > 1) keys.park(key_);
@@ -706,8 +930,8 @@ void CallImpl::failed(const Verdict& verdict, base::Status status) {
 // The request for the model that takes over; nullopt: there is none, or nothing left to call with.
 std::optional<Prepared> CallImpl::replacement(const Verdict& verdict, const base::Status& status) {
   const bool ambiguous = verdict.resend == Resend::kAmbiguous;
-  if (cancelled_ || saw_events_ || !budget_.has_attempt() ||
-      budget_.time_left(now()).count() == 0 || (ambiguous && !plan_.options.resend_ambiguous)) {
+  if (cancelled_ || begun() || !budget_->has_attempt() || budget_->time_left(now()).count() == 0 ||
+      (ambiguous && !plan_.options.resend_ambiguous)) {
     return std::nullopt;
   }
   Fallbacks& fallbacks = plan_.options.fallbacks;
@@ -748,17 +972,17 @@ void CallImpl::go_on_with(Prepared prepared) {
 // of attempts: once a call. Its hold is charged as possible spend like that of any other.
 bool CallImpl::replaces_stale(const Verdict& verdict) {
   const bool may = stale_ && !resent_stale_ && verdict.resend == Resend::kAmbiguous &&
-                   plan_.options.resend_ambiguous && !cancelled_ && !saw_events_;
+                   plan_.options.resend_ambiguous && !cancelled_ && !begun();
   if (!may) return false;
   resent_stale_ = true;
-  budget_.give_back_attempt();
+  budget_->give_back_attempt();
   return true;
 }
 
 // How long to wait before the next attempt; nullopt: there is none.
 std::optional<base::Duration> CallImpl::resend_after(const Verdict& verdict) {
   const bool in_budget = !verdict.feeds_retry_budget || plan_.endpoint->retries().on_failure();
-  if (cancelled_ || saw_events_ || !budget_.has_attempt() || !in_budget) return std::nullopt;
+  if (cancelled_ || begun() || !budget_->has_attempt() || !in_budget) return std::nullopt;
   if (verdict.resend == Resend::kAmbiguous && !plan_.options.resend_ambiguous) return std::nullopt;
   if (verdict.other_key && plan_.endpoint->keys().another_awake(key_)) return base::Duration{0};
   if (verdict.resend == Resend::kNever) return std::nullopt;
@@ -766,12 +990,15 @@ std::optional<base::Duration> CallImpl::resend_after(const Verdict& verdict) {
   const base::Duration wait =
       verdict.hint ? flow::after_hint(*verdict.hint, *services_.random)
                    : flow::full_jitter(services_.backoff, failures_ - 1, *services_.random);
-  if (wait >= budget_.time_left(now())) return std::nullopt;
+  if (wait >= budget_->time_left(now())) return std::nullopt;
   return wait;
 }
 
 void CallImpl::succeed(std::string body) {
   in_flight_ = false;
+  tell_breaker(flow::Breaker::Result::kWorked);
+  release_slot(flow::FairQueue::End::kOk);
+  if (record_.first_event.count() == 0) note_first();
   plan_.endpoint->retries().on_success();
   reply_body_ = std::move(body);
   finish({});
@@ -782,6 +1009,9 @@ void CallImpl::finish(base::Status status) {
   finished_ = true;
   in_flight_ = false;
   if (hold_.open()) settle_lost();
+  tell_breaker(flow::Breaker::Result::kUnknown);
+  if (place_ != 0 && plan_.endpoint->queue().leave(place_)) place_ = 0;  // else a slot comes
+  release_slot(flow::FairQueue::End::kOther);
   if (ticket_ != 0) services_.account->leave_queue(ticket_);
   if (!status.ok()) ++client_->counters().failures;
   record_.latency = now() - started_;
@@ -838,11 +1068,13 @@ void CallImpl::settle_possible() {
 }
 
 void CallImpl::note_settlement() {
+  budget_->drop(std::exchange(held_, 0));
   const auto settled = services_.account->settlement(hold_id_);
+  give_rates_back(rated_tokens_ - (settled ? settled->tokens : 0), !sent_);
   if (!settled) return;  // void: nothing was spent
   record_.cost += settled->pico;
   record_.flags = static_cast<money::Flags>(record_.flags | settled->flags);
-  budget_.spend(settled->pico);
+  budget_->spend(settled->pico);
   client_->counters().cost += settled->pico;
 }
 
@@ -853,6 +1085,10 @@ std::int64_t CallImpl::received_tokens() const {
 }
 
 }  // namespace
+
+Client::Client(Services services)
+    : services_(std::move(services)),
+      answers_(std::make_shared<Answers>(services_.account->folder())) {}
 
 std::shared_ptr<Client> Client::create(Services services) {
   return std::shared_ptr<Client>(new Client(std::move(services)));
@@ -868,8 +1104,32 @@ void Client::leave() {
   if (--users_ == 0) services_.transport->keep_idle(false);
 }
 
+void Client::keep_answer(const flow::CacheKey& key, const Kept& kept, const CallOptions& options) {
+  answers_->keep(key, kept, options, services_.clock->wall());
+}
+
+void Client::forget_answers() { answers_->forget(); }
+
+base::Result<flow::SharedRates*> Client::rates() {
+  if (flow::SharedRates* const known = rates_.load(std::memory_order_acquire)) return known;
+  const std::lock_guard lock(mutex_);
+  if (rates_kept_ == nullptr) {
+    auto opened = flow::SharedRates::open(base::system_files(),
+                                          services_.account->folder() + "/rates", *services_.clock);
+    if (!opened) return base::fail(std::move(opened.error()));
+    rates_kept_ = std::move(*opened);
+    rates_.store(rates_kept_.get(), std::memory_order_release);
+  }
+  return rates_kept_.get();
+}
+
 std::shared_ptr<Call> Client::start(Plan plan, std::shared_ptr<Observer> observer) {
   ++counters_.calls;
+  if (auto shared = answers_->serve(shared_from_this(), plan, observer)) return shared;
+  return start_hedged(shared_from_this(), std::move(plan), std::move(observer));
+}
+
+std::shared_ptr<Call> Client::start_alone(Plan plan, std::shared_ptr<Observer> observer) {
   auto prepared = understand(plan);
   auto call = std::make_shared<CallImpl>(shared_from_this(), std::move(plan), std::move(prepared),
                                          std::move(observer));

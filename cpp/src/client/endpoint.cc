@@ -72,7 +72,8 @@ void add_missing(net::Headers& headers, std::string_view name, std::string value
 
 }  // namespace
 
-Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& clock)
+Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& clock,
+                   base::Random& random)
     : base_url_(std::move(config.base_url)),
       host_(std::move(host)),
       proxy_(std::move(config.proxy)),
@@ -81,11 +82,15 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
       query_(std::move(config.query)),
       deployments_(std::move(config.deployments)),
       common_(std::move(config.default_headers)),
-      pool_(std::max<std::size_t>(1, config.keys.size()), clock) {
+      pool_(std::max<std::size_t>(1, config.keys.size()), clock),
+      queue_(clock) {
   while (base_url_.ends_with('/')) base_url_.pop_back();
   for (std::string& key : config.keys) keys_.emplace_back(std::move(key));
   if (keys_.empty()) keys_.emplace_back();
-  for (const base::Secret& key : keys_) key_ids_.push_back(key.id());
+  for (const base::Secret& key : keys_) {
+    key_ids_.push_back(key.id());
+    breakers_.push_back(std::make_unique<flow::Breaker>(clock, random));
+  }
   add_missing(common_, "User-Agent", "dure/" + std::string(base::version()));
   add_missing(common_, "Content-Type", "application/json");
   if (!config.organization.empty()) {
@@ -97,10 +102,11 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
 }
 
 base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
-                                                         const base::Clock& clock) {
+                                                         const base::Clock& clock,
+                                                         base::Random& random) {
   std::string host = host_of(config.base_url);
   DURE_RETURN_IF_ERROR(check(config, host));
-  return std::shared_ptr<Endpoint>(new Endpoint(std::move(config), std::move(host), clock));
+  return std::shared_ptr<Endpoint>(new Endpoint(std::move(config), std::move(host), clock, random));
 }
 
 net::Headers Endpoint::headers(std::size_t key) const {
@@ -138,6 +144,11 @@ std::string Endpoint::url(std::string_view path, std::string_view model) const {
   return out;
 }
 
+flow::Hedging& Endpoint::hedging(const std::string& model) {
+  const std::lock_guard lock(hedging_mutex_);
+  return hedging_[model];  // references of a map's values stay
+}
+
 std::string Endpoint::redact(std::string_view text) const {
   std::string out(text);
   for (const base::Secret& key : keys_) out = key.redact(out);
@@ -169,7 +180,7 @@ base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& c
   const std::string digest = base::hex(name.finish());
   const std::lock_guard lock(mutex_);
   if (auto known = endpoints_[digest].lock()) return known;
-  auto made = Endpoint::create(config, *services_.clock);
+  auto made = Endpoint::create(config, *services_.clock, *services_.random);
   if (!made) {
     endpoints_.erase(digest);
     return made;

@@ -49,37 +49,47 @@ std::size_t Batch::done() const {
 }
 
 // Starts what may start now. Calls and callbacks happen outside the lock.
+// A call that ends while it is started asks for the next one: the loop that runs already takes it.
 void Batch::fill() {
-  while (true) {
-    std::size_t index = 0;
-    Item item;
-    bool cancelled = false;
-    {
-      const std::lock_guard lock(mutex_);
-      if (next_ == total_ || running_ >= limit_) return;
-      index = next_++;
-      item = std::move(items_[index]);
-      cancelled = cancelled_;
-      ++running_;
-    }
-    if (cancelled) item.refused = base::Status(base::Code::kCancelled, "cancelled");
-    if (!item.refused.ok()) {
-      client::Outcome outcome;
-      outcome.status = std::move(item.refused);
-      end(index, std::move(outcome));
-      continue;
-    }
-    item.plan.whole = true;
-    auto call =
-        client_->start(std::move(item.plan), std::make_shared<Slot>(shared_from_this(), index));
-    bool stop = false;
-    {
-      const std::lock_guard lock(mutex_);
-      if (!ended_[index]) calls_[index] = call;
-      stop = cancelled_;
-    }
-    if (stop) call->cancel();
+  thread_local const Batch* filling = nullptr;
+  if (filling == this) return;
+  const Batch* const outer = std::exchange(filling, this);
+  while (start_next()) {
   }
+  filling = outer;
+}
+
+// False: nothing may be started now.
+bool Batch::start_next() {
+  std::size_t index = 0;
+  Item item;
+  bool cancelled = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (next_ == total_ || running_ >= limit_) return false;
+    index = next_++;
+    item = std::move(items_[index]);
+    cancelled = cancelled_;
+    ++running_;
+  }
+  if (cancelled) item.refused = base::Status(base::Code::kCancelled, "cancelled");
+  if (!item.refused.ok()) {
+    client::Outcome outcome;
+    outcome.status = std::move(item.refused);
+    end(index, std::move(outcome));
+    return true;
+  }
+  item.plan.whole = true;
+  auto call =
+      client_->start(std::move(item.plan), std::make_shared<Slot>(shared_from_this(), index));
+  bool stop = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ended_[index]) calls_[index] = call;
+    stop = cancelled_;
+  }
+  if (stop) call->cancel();
+  return true;
 }
 
 void Batch::end(std::size_t index, client::Outcome outcome) {

@@ -18,6 +18,7 @@ _HOME = {
     "AzureClient": "dure._sync.azure",
     "Client": "dure._sync.client",
     "Stream": "dure._sync.streams",
+    "Cache": "dure.calls",
     "Call": "dure.calls",
     "Timeout": "dure.calls",
     "encode": "dure._sync.shortcuts",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dure._sync.shortcuts import generate as generate
     from dure._sync.shortcuts import stream as stream
     from dure._sync.streams import Stream as Stream
+    from dure.calls import Cache as Cache
     from dure.calls import Call as Call
     from dure.calls import Timeout as Timeout
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dure.calls.pieces import Opening
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,7 +21,7 @@ TICK = 0.1  # seconds; signals are looked at after each
 
 
 def call(
-    native: core.Client,
+    native: core.Client | Opening,
     endpoint: core.Endpoint,
     method: str,
     path: str,
@@ -28,7 +30,19 @@ def call(
     options: core.Options,
 ) -> core.Reply:
     """Make one call and wait for its end; Ctrl-C cancels it, and it is settled."""
+    if isinstance(native, Opening):
+        return opened(native, endpoint, method, path, body, headers, options)
     return native.call_sync(endpoint, method, path, body, headers, options)
+
+
+def opened(native: Opening, *arguments: Any) -> core.Reply:  # noqa: ANN401
+    """Begin one call and wait for its reply's head; Ctrl-C cancels it, and it is settled."""
+    stream = native.open(*arguments)
+    reply: Any = None  # as a core.Reply, its body to come
+    while (reply := native.came(stream)) is None:
+        stream.wait_sync()
+    came: core.Reply = reply
+    return came
 
 
 def wait_stream(stream: core.Stream) -> None:

@@ -38,9 +38,12 @@ if TYPE_CHECKING:
         Moderations,
         Responses,
     )
+    from dure._sync.staged import StagedCompletion
     from dure._sync.structured import ChatStream
-    from dure.calls import Call, Timeout
+    from dure.calls import Cache, Call, Timeout
     from dure.calls.answers import ParsedChatCompletion
+    from dure.calls.checks import Check
+    from dure.calls.rates import Rates
     from dure.calls.schemas import Schema
     from dure.costs import Budgets
 
@@ -219,6 +222,35 @@ class Completions(Resource):
         given = {**options, "messages": messages, "model": model}
         return parse(self, response_format, given)
 
+    def staged(
+        self,
+        *,
+        messages: Iterable[Any],
+        stages: Sequence[Mapping[str, Any]],
+        check: Check,
+        **options: Any,  # noqa: ANN401 - as `create`
+    ) -> StagedCompletion:
+        """Ask stage after stage until an answer passes a check, within the limits of one call.
+
+        The economical model goes first; the next one is asked, and paid, only if its answer was
+        cut or does not pass. The same model twice asks anew.
+
+        Args:
+            messages: As the API takes them.
+            stages: What each stage adds to the options, for example `{"model": "gpt-4o-mini",
+                "max_tokens": 200}`; `"tell": True` shows it the last answer and what is wrong.
+            check: A class with `model_validate_json`, a compiled pattern that must be found, or a
+                function of the text that gives None, or why it does not pass;
+                `dure.prompts.in_script` and `in_language` make such.
+            **options: As `create`, for all stages.
+
+        Raises:
+            UpstreamError: no answer passed (`.code` check_failed); and as `create`.
+        """
+        from dure._sync.staged import staged
+
+        return staged(self, stages, check, {**options, "messages": messages})
+
     def stream(self, **options: Any) -> ChatStream:  # noqa: ANN401 - as `create`
         """Return a stream with events: `with client.chat.completions.stream(...) as s`."""
         from dure._sync.structured import ChatStream
@@ -340,6 +372,7 @@ class Client(Resource, Closing):
         proxy: str | None = None,
         policy: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         data: str | os.PathLike[str] | None = None,
+        cache: Cache | bool | None = None,
         transport: object = None,
         clock: object = None,
         random: object = None,
@@ -362,6 +395,8 @@ class Client(Resource, Closing):
             proxy: URL; else what the environment says.
             policy: Policies of services, as `models.load_policies` takes them.
             data: Data folder; else `DURE_DATA`, else the user's.
+            cache: True, or a `dure._sync.Cache`: answers are kept for those who ask just the same
+                again. `dure.Call(cache=)` says otherwise for one call.
             transport: A native handle of `dure.testing`; or `"a"` or `"b"`, which forces an engine.
             clock: A native handle of `dure.testing`.
             random: A native handle of `dure.testing`.
@@ -390,6 +425,7 @@ class Client(Resource, Closing):
                 clock=clock,
                 random=random,
                 wire=wire_for(dialect, base_url),
+                cache=cache,
             )
         )
 
@@ -478,9 +514,29 @@ class Client(Resource, Closing):
         """Sums of the shared native client since its start.
 
         `calls attempts retries ambiguous failures cost_pico`: `ambiguous` are resends after a
-        failure that the provider may have billed.
+        failure that the provider may have billed. `cache_hits coalesced saved_pico`: calls that
+        were not made, and what they would have cost; `hedges`: second copies sent.
         """
         return self._view.core.counters()
+
+    @property
+    def rates(self) -> Rates:
+        """Requests and tokens a minute, for all processes of this host on the data folder.
+
+        Raises:
+            UnavailableError: this client is closed.
+        """
+        from dure.calls.rates import Rates
+
+        return Rates(self._view.native())
+
+    def clear_cache(self) -> None:
+        """Forget the answers that were kept, in memory and in the data folder.
+
+        Raises:
+            UnavailableError: this client is closed.
+        """
+        self._view.native().forget_answers()
 
     def with_options(
         self, *, timeout: float | Timeout | None = None, max_retries: int | None = None

@@ -11,6 +11,8 @@ from dure.errors import UnsupportedError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from dure._sync.pieces import StreamedAnswer
+
 __all__ = ["Raw", "Streaming", "Wrapped"]
 
 
@@ -26,7 +28,7 @@ class Wrapped:
 
     @property
     def with_streaming_response(self) -> Streaming:
-        """The same methods as context managers."""
+        """The same methods as context managers, whose body is read while it comes."""
         return Streaming(self)
 
 
@@ -64,17 +66,18 @@ class Raw:
 class Streaming:
     """The same as a context manager: `with ....with_streaming_response.create() as reply`.
 
-    The body has come when the block begins: its pieces bound the reader's memory, not the client's.
+    The block begins when the reply's head has come. The body comes as it is read: a reader that
+    waits makes the provider wait, so memory stays bounded however long the body is.
     """
 
     def __init__(self, resource: object) -> None:
         self._resource = resource
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the resource's own method
-        method = getattr(self._resource, name)
+        getattr(self._resource, name)  # what is not there is refused here
 
         def call(*args: Any, **options: Any) -> Later:  # noqa: ANN401
-            return Later(method, name, args, options)
+            return Later(self._resource, name, args, options)
 
         return call
 
@@ -82,11 +85,15 @@ class Streaming:
 class Later:
     """A call that is made when the block is entered."""
 
-    def __init__(self, method: Any, name: str, args: Any, options: Any) -> None:  # noqa: ANN401
-        self._method, self._name, self._args, self._options = method, name, args, options
+    def __init__(self, resource: Any, name: str, args: Any, options: Any) -> None:  # noqa: ANN401
+        self._resource, self._name, self._args, self._options = resource, name, args, options
+        self._answer: StreamedAnswer | None = None
 
-    def __enter__(self) -> RawAnswer:
-        return raw_of(self._method(*self._args, **self._options), self._name)
+    def __enter__(self) -> StreamedAnswer:
+        from dure._sync.pieces import begin
+
+        self._answer = begin(self._resource, self._name, self._args, self._options)
+        return self._answer
 
     def __exit__(
         self,
@@ -94,4 +101,5 @@ class Later:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        return None
+        if self._answer is not None:
+            self._answer.close()

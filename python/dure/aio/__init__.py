@@ -17,6 +17,7 @@ _HOME = {
     "AsyncAzureClient": "dure.aio.azure",
     "AsyncClient": "dure.aio.client",
     "AsyncStream": "dure.aio.streams",
+    "Cache": "dure.calls",
     "Call": "dure.calls",
     "HttpClient": "dure.aio._http",  # async only
     "HttpEvent": "dure.aio._http",  # async only
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from dure.aio.shortcuts import generate as generate
     from dure.aio.shortcuts import stream as stream
     from dure.aio.streams import AsyncStream as AsyncStream
+    from dure.calls import Cache as Cache
     from dure.calls import Call as Call
     from dure.calls import Timeout as Timeout
     from dure.costs import averify_ledger as verify_ledger  # async only

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from dure.calls.pieces import Opening
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 
@@ -17,7 +19,7 @@ TICK = 0.1  # seconds between two reports of progress
 
 
 async def call(
-    native: core.Client,
+    native: core.Client | Opening,
     endpoint: core.Endpoint,
     method: str,
     path: str,
@@ -26,12 +28,24 @@ async def call(
     options: core.Options,
 ) -> core.Reply:
     """Make one call and wait for its end; a cancel is settled natively."""
+    if isinstance(native, Opening):
+        return await opened(native, endpoint, method, path, body, headers, options)
     future, ticket = native.call_async(endpoint, method, path, body, headers, options)
     try:
         return await future
     except asyncio.CancelledError:
         native.cancel_async(ticket)
         raise
+
+
+async def opened(native: Opening, *arguments: Any) -> core.Reply:  # noqa: ANN401
+    """Begin one call and wait for its reply's head; a cancel is settled natively."""
+    stream = native.open(*arguments)
+    reply: Any = None  # as a core.Reply, its body to come
+    while (reply := native.came(stream)) is None:
+        await stream.wait_async()
+    came: core.Reply = reply
+    return came
 
 
 async def wait_stream(stream: core.Stream) -> None:

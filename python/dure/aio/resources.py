@@ -8,11 +8,19 @@ from urllib.parse import quote
 from dure.aio import _bridge as bridge
 from dure.aio.streams import AsyncStream
 from dure.aio.wrappers import AsyncWrapped
-from dure.calls.answers import Answer, BinaryAnswer, FixedFacts, Response, ResponseStreamEvent
+from dure.calls.answers import (
+    Answer,
+    BinaryAnswer,
+    FixedFacts,
+    Response,
+    ResponseStreamEvent,
+    TextAnswer,
+)
 from dure.calls.fixed_price import FixedPrice, unpriced, without_price
 from dure.calls.multipart import multipart
 from dure.calls.parameters import OF_CALL, check_names
 from dure.calls.paths import is_free, is_metered
+from dure.calls.pieces import ComingReply
 from dure.calls.settings import View, body_of, headers_of, path_of
 
 if TYPE_CHECKING:
@@ -280,6 +288,8 @@ class AsyncTranslations(Group):
 def spoken(request: Request, sent: tuple[core.Reply, int | None]) -> Any:  # noqa: ANN401
     """Return the text of a plain format, else the object."""
     if request.parameters.get("response_format") in {"text", "srt", "vtt"}:
+        if isinstance(sent[0], ComingReply):
+            return billed(TextAnswer, sent)
         return sent[0].body.decode("utf-8", "replace")
     return billed(Answer, sent)
 

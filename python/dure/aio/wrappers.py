@@ -10,6 +10,8 @@ from dure.errors import UnsupportedError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from dure.aio.pieces import AsyncStreamedAnswer
+
 __all__ = ["AsyncRaw", "AsyncStreaming", "AsyncWrapped"]
 
 
@@ -25,7 +27,7 @@ class AsyncWrapped:
 
     @property
     def with_streaming_response(self) -> AsyncStreaming:
-        """The same methods as context managers."""
+        """The same methods as context managers, whose body is read while it comes."""
         return AsyncStreaming(self)
 
 
@@ -63,17 +65,18 @@ class AsyncRaw:
 class AsyncStreaming:
     """The same as a context manager: `async with ....with_streaming_response.create() as reply`.
 
-    The body has come when the block begins: its pieces bound the reader's memory, not the client's.
+    The block begins when the reply's head has come. The body comes as it is read: a reader that
+    waits makes the provider wait, so memory stays bounded however long the body is.
     """
 
     def __init__(self, resource: object) -> None:
         self._resource = resource
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the resource's own method
-        method = getattr(self._resource, name)
+        getattr(self._resource, name)  # what is not there is refused here
 
         def call(*args: Any, **options: Any) -> AsyncLater:  # noqa: ANN401
-            return AsyncLater(method, name, args, options)
+            return AsyncLater(self._resource, name, args, options)
 
         return call
 
@@ -81,11 +84,15 @@ class AsyncStreaming:
 class AsyncLater:
     """A call that is made when the block is entered."""
 
-    def __init__(self, method: Any, name: str, args: Any, options: Any) -> None:  # noqa: ANN401
-        self._method, self._name, self._args, self._options = method, name, args, options
+    def __init__(self, resource: Any, name: str, args: Any, options: Any) -> None:  # noqa: ANN401
+        self._resource, self._name, self._args, self._options = resource, name, args, options
+        self._answer: AsyncStreamedAnswer | None = None
 
-    async def __aenter__(self) -> RawAnswer:
-        return raw_of(await self._method(*self._args, **self._options), self._name)
+    async def __aenter__(self) -> AsyncStreamedAnswer:
+        from dure.aio.pieces import begin
+
+        self._answer = await begin(self._resource, self._name, self._args, self._options)
+        return self._answer
 
     async def __aexit__(
         self,
@@ -93,4 +100,5 @@ class AsyncLater:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        return None
+        if self._answer is not None:
+            await self._answer.close()

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dure.errors import InvalidArgumentError, UnsupportedError
+from dure.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ["Call", "Timeout", "pico_of_dollars"]
+__all__ = ["Cache", "Call", "Timeout", "pico_of_dollars"]
 
 PRIORITIES = ("interactive", "batch")
 RESENDS = ("all", "proven")
@@ -49,6 +49,42 @@ class Timeout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """How answers are kept for those who ask exactly the same again.
+
+    The organisation (without one, the provider's key), the provider, the model and every parameter
+    are part of the question; only how the answer travels (`stream`) is not.
+
+    Attributes:
+        ttl: Seconds for which an answer is given again.
+        disk: Kept in the data folder too (SQLite, mode 0600): for its other processes, and for
+            later ones.
+    """
+
+    ttl: float = 86400.0
+    disk: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ttl, bool) or not 0 < self.ttl < 1e9:
+            raise InvalidArgumentError("ttl must be seconds above zero", argument="cache")
+
+    @staticmethod
+    def of(given: Cache | bool | None) -> Cache | None:
+        """Return the settings that a `cache=` means; None: nothing is kept.
+
+        Raises:
+            InvalidArgumentError: it is neither a bool nor a `Cache`.
+        """
+        if given is None or given is False:
+            return None
+        if given is True:
+            return Cache()
+        if not isinstance(given, Cache):
+            raise InvalidArgumentError("cache must be True, False or a Cache", argument="cache")
+        return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """Who calls and what the call may cost; one budget for all its attempts.
 
@@ -61,13 +97,18 @@ class Call:
         deadline: Seconds for the whole call, waits and resends included.
         max_attempts: Requests sent at most.
         max_cost: Dollars that all attempts together may cost at most.
-        priority: `interactive` or `batch`; kept for the waiting line, which has one class so far.
+        priority: `interactive`, or `batch`: when the provider takes no more at once, it waits for
+            all others, but not for ever.
         fallbacks: Models that take over, in order, when the one asked is down, overloaded or over
             its rate; or a dict of lists: `general`, `context_window` (the prompt was too long) and
             `content_policy` (it was filtered). All share the limits of the call.
         resend: `all`, or `proven`: never after a failure that the provider may have billed.
-        hedge: A second copy of a slow call; not supported yet.
-        cache: Exact cache; not supported yet.
+        hedge: A second copy is sent when the first answer is later than that of 95 in 100 calls:
+            whoever answers first is heard, both are paid. Never with tools.
+        cache: True: an answer that was given before to exactly the same question is given again,
+            and this one is kept; False: not; None: as the client says.
+        coalesce: Whether those who ask the same at the same time share one call; None: where the
+            answer is meant to be the same (embeddings, temperature 0, a seed) or is kept.
         metered: False: no model is looked up, nothing is priced, held or recorded. For a server
             whose models cost nothing, and for what the provider bills later.
         price: Dollars that this one call costs, for what has no price in the book (an image, a
@@ -75,7 +116,6 @@ class Call:
 
     Raises:
         InvalidArgumentError: a value is out of range.
-        UnsupportedError: `hedge` or `cache` is asked for.
     """
 
     org: str | None = None
@@ -90,7 +130,8 @@ class Call:
     fallbacks: Sequence[str] | Mapping[str, Sequence[str]] = ()
     resend: str = "all"
     hedge: bool = False
-    cache: bool | None = None
+    cache: Cache | bool | None = None
+    coalesce: bool | None = None
     metered: bool = True
     price: str | int | Decimal | None = None
 
@@ -106,11 +147,10 @@ class Call:
         pico_of_dollars(self.max_cost, argument="max_cost")
         pico_of_dollars(self.price, argument="price")
         self.fallback_lists()
-        for name in ("hedge", "cache"):
-            if getattr(self, name):
-                raise UnsupportedError(
-                    f"{name}= is not supported yet: leave it out", backend="client", flag=name
-                )
+        Cache.of(self.cache)
+        for name in ("hedge", "coalesce"):
+            if getattr(self, name) not in (True, False, None):
+                raise InvalidArgumentError(f"{name} must be True or False", argument=name)
 
     def fallback_lists(self) -> tuple[list[str], list[str], list[str]]:
         """Return the models that take over: in general, for long prompts, for filtered ones.

@@ -21,6 +21,7 @@ __all__ = [
     "RawAnswer",
     "Response",
     "ResponseStreamEvent",
+    "TextAnswer",
 ]
 
 
@@ -221,6 +222,16 @@ class BinaryAnswer(RawReply):
         return self
 
 
+class TextAnswer(RawReply):
+    """Plain text: subtitles, or speech written down."""
+
+    __slots__ = ()
+
+    def raw(self) -> RawReply:
+        """Return status, headers and bytes as they came."""
+        return self
+
+
 class RawAnswer(RawReply):
     """Status, headers and bytes of an answer, and by `.parse()` the answer itself."""
 
@@ -248,7 +259,7 @@ class RawAnswer(RawReply):
 
     def parse(self) -> Any:  # noqa: ANN401 - the method's own kind of answer
         """Return the answer as the method gives it without `with_raw_response`."""
-        return self._parsed
+        return self._parsed.text if isinstance(self._parsed, TextAnswer) else self._parsed
 
     def read(self) -> bytes:
         """Return the body's bytes."""

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dure._core import client as core
+from dure.calls.pieces import ComingReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,10 @@ class Facts:
         retries: Attempts beyond the first.
         possible_spend_attempts: Resends after a failure that the provider may have billed.
         key_id: Tells keys apart and says nothing about them.
-        cached: The answer came from a cache.
+        cached: The answer was kept from an earlier call.
+        coalesced: Another caller's call at the same time served this one too.
+        hedged: A second copy was sent; the cost is that of both.
+        saved_pico: What an answer that was kept or shared would have cost.
         estimated: The provider reported no usage: tokens seen were counted.
         latency: Seconds from start to end.
         first_event: Seconds from start to the first piece of a stream, else 0.
@@ -115,7 +119,29 @@ class Facts:
     @property
     def cached(self) -> bool:
         """The answer came from a cache."""
-        return "cached" in self._record.flags
+        return self._record.cached
+
+    @property
+    def coalesced(self) -> bool:
+        """Another caller's call at the same time served this one too."""
+        return self._record.coalesced
+
+    @property
+    def hedged(self) -> bool:
+        """A second copy was sent; the cost is that of both."""
+        return self._record.hedged
+
+    @property
+    def saved_pico(self) -> int:
+        """What an answer that was kept or shared would have cost, in pico-dollars."""
+        return self._record.saved_pico
+
+    @property
+    def saved_usd(self) -> Decimal:
+        """The same in dollars."""
+        from dure._dollars import to_dollars
+
+        return to_dollars(self._record.saved_pico)
 
     @property
     def estimated(self) -> bool:
@@ -363,13 +389,15 @@ class ChatCompletionChunk(WireObject):
 class CreateEmbeddingResponse(LazyReply):
     """Embeddings in the order of the inputs: `.data[i].embedding`, or `.vectors` at once."""
 
-    __slots__ = ("_inputs", "_vectors")
+    __slots__ = ("_as_sent", "_inputs", "_vectors")
 
     def __init__(self, reply: core.Reply, inputs: int, *, as_sent: bool) -> None:
         super().__init__(reply)
         self._inputs = inputs
+        self._as_sent = as_sent
         self._vectors: NDArray[float32] | None = None
-        if not as_sent:  # checked now, so that a bad reply fails the call and not its reader
+        # checked now, so that a bad reply fails the call and not its reader
+        if not as_sent and not isinstance(reply, ComingReply):
             self._vectors = core.read_vectors(reply.body, inputs)
 
     @property
@@ -381,9 +409,9 @@ class CreateEmbeddingResponse(LazyReply):
 
     def _read(self) -> dict[str, Any]:
         data = super()._read()
-        if self._vectors is not None:
+        if not self._as_sent:
             data["data"].sort(key=lambda item: item["index"])
-            for item, vector in zip(data["data"], self._vectors.tolist(), strict=True):
+            for item, vector in zip(data["data"], self.vectors.tolist(), strict=True):
                 item["embedding"] = vector
         return data
 

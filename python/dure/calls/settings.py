@@ -13,7 +13,7 @@ from dure._authorities import certifi_files
 from dure._core import client as core
 from dure._core.money import wall_us
 from dure._windows import renew_all
-from dure.calls import Call, Timeout, pico_of_dollars
+from dure.calls import PRIORITIES, Cache, Call, Timeout, pico_of_dollars
 from dure.calls.wires import OPENAI, Wire, encoded
 from dure.errors import InvalidArgumentError, UnavailableError
 
@@ -90,6 +90,7 @@ class View:
         "_membership",
         "_plain",
         "_streams",
+        "cache",
         "core",
         "endpoint",
         "max_retries",
@@ -105,12 +106,14 @@ class View:
         timeout: Timeout,
         max_retries: int,
         wire: Wire = OPENAI,
+        cache: Cache | None = None,
     ) -> None:
         self.core = native
         self.endpoint = endpoint
         self.timeout = timeout
         self.max_retries = max_retries
         self.wire = wire
+        self.cache = cache
         self._plain = self._options(None, timeout)
         self._membership = native.join()
         self._closed = False
@@ -167,6 +170,7 @@ class View:
         random: object,
         default_query: Mapping[str, object] | None = None,
         wire: Wire = OPENAI,
+        cache: Cache | bool | None = None,
     ) -> View:
         """Check the settings and join the native client of the data folder.
 
@@ -206,7 +210,12 @@ class View:
             dict(wire.deployments),
         )
         return cls(
-            native, endpoint, timeout=timeout_of(timeout), max_retries=max_retries, wire=wire
+            native,
+            endpoint,
+            timeout=timeout_of(timeout),
+            max_retries=max_retries,
+            wire=wire,
+            cache=Cache.of(cache),
         )
 
     def with_options(self, *, timeout: float | Timeout | None, max_retries: int | None) -> View:
@@ -221,6 +230,7 @@ class View:
             timeout=self.timeout if timeout is None else timeout_of(timeout),
             max_retries=self.max_retries if max_retries is None else max_retries,
             wire=self.wire,
+            cache=self.cache,
         )
 
     def options(
@@ -249,6 +259,25 @@ class View:
             ),
             call is None or call.metered,
             call.fallback_lists() if call else NO_FALLBACKS,
+            PRIORITIES.index(call.priority) if call else 0,
+            *self._sharing(call),
+        )
+
+    def _sharing(self, call: Call | None) -> tuple[str, float, bool | None, bool]:
+        """Return where answers are kept and for how long, who shares calls, whether to hedge."""
+        given = call.cache if call else None
+        if isinstance(given, Cache):
+            cache: Cache | None = given
+        elif given is False:
+            cache = None
+        else:
+            cache = self.cache or Cache.of(given)
+        where = "off" if cache is None else "disk" if cache.disk else "memory"
+        return (
+            where,
+            cache.ttl if cache else 1.0,
+            call.coalesce if call else None,
+            bool(call and call.hedge),
         )
 
 

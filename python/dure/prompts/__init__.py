@@ -7,13 +7,27 @@ and the system message says that nothing in there is an instruction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dure.errors import InvalidArgumentError
 
 from .fence import Found, Source, open_context, place_of, read_context
+from .languages import in_language, in_script
 
-__all__ = ["SYSTEM", "Found", "Source", "compress", "distinct", "fit", "question_and_sources"]
+__all__ = [
+    "SYSTEM",
+    "Compression",
+    "Found",
+    "Source",
+    "compress",
+    "compress_if_cheaper",
+    "distinct",
+    "fit",
+    "in_language",
+    "in_script",
+    "question_and_sources",
+]
 
 SYSTEM = (
     "Answer the question from the sources in the context, in the question's language, and cite "
@@ -83,6 +97,85 @@ def compress(messages: Sequence[Message], *, model: str, max_tokens: int) -> lis
         kept = step(kept, lambda m: count(m) <= max_tokens)
     _require_fit(count(kept), max_tokens, "what may not be left out")
     return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """What compressing came to: the messages to send, and both prices of their input.
+
+    Attributes:
+        messages: The shorter ones, or those given if shorter ones cost no less.
+        tokens_before: Of the messages given.
+        tokens_after: Of the messages to send.
+        cost_before_pico: Input cost in pico-dollars, with the cached prefix at its own price.
+        cost_after_pico: Likewise of the messages to send.
+    """
+
+    messages: list[Message]
+    tokens_before: int
+    tokens_after: int
+    cost_before_pico: int
+    cost_after_pico: int
+
+
+def compress_if_cheaper(
+    messages: Sequence[Message], *, model: str, max_tokens: int, cached_tokens: int = 0
+) -> Compression:
+    """Compress as `compress` does, and only if the input then costs less.
+
+    A provider's prompt cache bills an unchanged beginning at a fraction of its price: what is
+    shortened early in the prompt makes the rest expensive again.
+
+    Args:
+        messages: To be shortened.
+        model: Decides tokens and prices.
+        max_tokens: As for `compress`.
+        cached_tokens: How many tokens of the beginning the provider has in its cache, for example
+            `usage.prompt_tokens_details.cached_tokens` of the turn before.
+
+    Raises:
+        InvalidArgumentError: as `compress`; `cached_tokens` is negative.
+        UnknownPriceError: the model has no price.
+    """
+    if cached_tokens < 0:
+        raise InvalidArgumentError("cached_tokens must be 0 or more", argument="cached_tokens")
+    count = _counter(model)
+    given = [dict(message) for message in messages]
+    short = compress(given, model=model, max_tokens=max_tokens)
+    same = 0
+    while same < min(len(given), len(short)) and given[same] == short[same]:
+        same += 1
+    before, after = count(given), count(short)
+    kept = min(cached_tokens, count(given[:same]) if same else 0)
+    price = _input_price(model)
+    cost_before = price(before, min(cached_tokens, before))
+    cost_after = price(after, min(kept, after))
+    if cost_after >= cost_before:
+        short, after, cost_after = given, before, cost_before
+    return Compression(
+        messages=short,
+        tokens_before=before,
+        tokens_after=after,
+        cost_before_pico=cost_before,
+        cost_after_pico=cost_after,
+    )
+
+
+def _input_price(model: str) -> Callable[[int, int], int]:
+    from dure.costs import PriceBook
+
+    book = PriceBook()
+
+    def price(tokens: int, cached: int) -> int:
+        details = {"cached_tokens": cached}
+        usage = {
+            "prompt_tokens": tokens,
+            "completion_tokens": 0,
+            "prompt_tokens_details": details,
+        }
+        return int(book.cost(usage, model=model).pico)
+
+    return price
 
 
 def question_and_sources(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[Source]]:

@@ -608,17 +608,134 @@ TEST_F(ClientTest, StoppedTransportFailsWhatWaits) {
   EXPECT_EQ(heard->status().code(), base::Code::kUnavailable);
 }
 
+TEST_F(ClientTest, AnOutageOfAMinuteCostsFewAttemptsAndEnds) {
+  constexpr int kCalls = 600;
+  std::vector<std::shared_ptr<Heard>> heard;
+  for (int i = 0; i < kCalls; ++i) {
+    heard.push_back(start(kChat));
+    for (int look = 0; look < 4; ++look) {  // answers at once, resends when they are due
+      while (net_->open() > 0) {
+        net_->reply(refusal(503));
+        net_->pump();
+      }
+      pass(25ms);
+    }
+  }
+  EXPECT_LE(net_->requests().size(), kCalls * 1.2);
+  int refused_here = 0;
+  for (const auto& one : heard) {
+    ASSERT_TRUE(one->outcome);
+    EXPECT_EQ(one->status().code(), base::Code::kUnavailable);
+    if (one->status().provider_code() != "circuit_open") continue;
+    ++refused_here;
+    EXPECT_EQ(one->record().attempts, 0);
+    EXPECT_GT(one->status().retry_after().value_or(0), 0);
+  }
+  EXPECT_GT(refused_here, kCalls / 2);
+  pass(90s);
+  net_->reply(ok());
+  EXPECT_TRUE(start(kChat)->status().ok()) << "one probe, and it is closed";
+  net_->reply(ok());
+  EXPECT_TRUE(start(kChat)->status().ok());
+}
+
+TEST_F(ClientTest, RatesAreTakenSettledAndWaitedForExactly) {
+  auto* const rates = client_->rates().value();
+  ASSERT_TRUE(rates->set("org:a rpm", {.per_minute = 60, .burst = 1}).ok());
+  ASSERT_TRUE(rates->set("org:a tpm", {.per_minute = 6000, .burst = 100}).ok());
+  CallOptions options;
+  options.scopes = {"org:a"};
+  net_->reply(ok());
+  EXPECT_TRUE(start(kChat, options)->status().ok());
+  EXPECT_NEAR(rates->left("org:a tpm"), 90, 0.01) << "ten tokens were used, not the whole bound";
+  const auto second = start(kChat, options);
+  EXPECT_FALSE(second->outcome);
+  EXPECT_EQ(net_->requests().size(), 1U);
+  net_->reply(ok());
+  pass(1s - 1ns);
+  EXPECT_EQ(net_->requests().size(), 1U);
+  pass(1ns);
+  ASSERT_TRUE(second->outcome);
+  EXPECT_TRUE(second->status().ok());
+
+  options.deadlines.total = 500ms;
+  const auto hasty = start(kChat, options);
+  EXPECT_EQ(hasty->status().code(), base::Code::kRateLimited);
+  EXPECT_DOUBLE_EQ(hasty->status().retry_after().value_or(0), 1.0);
+  ASSERT_TRUE(rates->set("org:a tpm", {.per_minute = 6000, .burst = 10}).ok());
+  const auto large = start(kChat, options);
+  EXPECT_EQ(large->status().provider_code(), "request_exceeds_rate");
+  EXPECT_FALSE(large->status().retry_after());
+}
+
+TEST_F(ClientTest, ARefusedCallBurnsNoRate) {
+  auto* const rates = client_->rates().value();
+  ASSERT_TRUE(rates->set("org:a rpm", {.per_minute = 60, .burst = 3}).ok());
+  CallOptions options;
+  options.scopes = {"org:a"};
+  options.max_cost = 1;
+  EXPECT_EQ(start(kChat, options)->status().code(), base::Code::kBudgetExceeded);
+  options.max_cost.reset();
+  net_->reply(no_connection());
+  options.max_attempts = 1;
+  EXPECT_EQ(start(kChat, options)->status().code(), base::Code::kUnavailable);
+  EXPECT_DOUBLE_EQ(rates->left("org:a rpm"), 3) << "neither was sent";
+}
+
+TEST_F(ClientTest, OverloadNarrowsAndInteractiveCallsGoFirst) {
+  for (int i = 0; i < 3; ++i) net_->reply(refusal(429, {{"Retry-After", "300"}}));
+  CallOptions once;
+  once.max_attempts = 1;
+  endpoint_ = client_->endpoint({.base_url = "http://127.0.0.1/v2", .keys = {}}).value();
+  const auto refused = start(kChat, once);
+  EXPECT_EQ(refused->status().code(), base::Code::kRateLimited);
+  EXPECT_LT(endpoint_->queue().limit(), 16);
+}
+
+TEST_F(ClientTest, WhatWaitsInTheQueueCanBeCancelledAndTimesOut) {
+  flow::FairQueue& queue = endpoint_->queue();
+  std::vector<base::Instant> taken;
+  while (queue.enter({.party = "x"}, [] {}).answer == flow::FairQueue::Answer::kGo) {
+    taken.push_back(clock_.now());
+  }
+  CallOptions options;
+  options.deadlines.total = 2s;
+  const auto late = start(kChat, options);
+  const auto late_call = call_;
+  const auto cancelled = start(kChat, options);
+  EXPECT_FALSE(late->outcome);
+  call_->cancel();
+  ASSERT_TRUE(cancelled->outcome);
+  EXPECT_EQ(cancelled->status().code(), base::Code::kCancelled);
+  pass(2s);
+  ASSERT_TRUE(late->outcome);
+  EXPECT_EQ(late->status().code(), base::Code::kDeadline);
+  CallOptions batch;
+  batch.priority = 1;
+  const auto second = start(kChat, batch);
+  const auto first = start(kChat);
+  net_->reply(ok());
+  queue.release(taken.back(), flow::FairQueue::End::kOther);  // the stranger who waits
+  queue.release(taken.back(), flow::FairQueue::End::kOther);
+  EXPECT_TRUE(first->outcome);
+  EXPECT_FALSE(second->outcome) << "a slot is free again, but the answer has not come";
+  net_->reply(ok());
+  net_->pump();
+  EXPECT_TRUE(second->outcome);
+}
+
 TEST(Endpoint, RefusesWhatCannotWork) {
   testing::FakeClock clock;
+  testing::FakeRandom random(1);
   for (const char* url : {"", "ftp://x", "http://", "https://user@host/v1", "https://h/v1?a=b",
                           "javascript:alert(1)", "https://a b/"}) {
-    EXPECT_FALSE(Endpoint::create({.base_url = url, .keys = {"k"}}, clock)) << url;
+    EXPECT_FALSE(Endpoint::create({.base_url = url, .keys = {"k"}}, clock, random)) << url;
   }
-  EXPECT_FALSE(Endpoint::create({.base_url = "https://api.openai.com/v1"}, clock));
+  EXPECT_FALSE(Endpoint::create({.base_url = "https://api.openai.com/v1"}, clock, random));
   EXPECT_FALSE(
-      Endpoint::create({.base_url = "https://api.openai.com/v1", .keys = {"a\nb"}}, clock));
+      Endpoint::create({.base_url = "https://api.openai.com/v1", .keys = {"a\nb"}}, clock, random));
   for (const char* url : {"http://localhost:1/v1", "http://127.0.0.1:8000", "http://[::1]:9/v1/"}) {
-    const auto endpoint = Endpoint::create({.base_url = url}, clock);
+    const auto endpoint = Endpoint::create({.base_url = url}, clock, random);
     ASSERT_TRUE(endpoint) << url;
     EXPECT_FALSE(net::HeaderView((*endpoint)->headers(0)).get("authorization"));
   }

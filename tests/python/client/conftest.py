@@ -9,6 +9,8 @@ import dure
 import pytest
 from dure._testing import FakeClock, FakeRandom, FakeTransport
 
+from tests.canary import CANARY
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -90,5 +92,6 @@ class Scripted:
 
 
 @pytest.fixture
-def scripted(tmp_path: Path) -> Scripted:
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     return Scripted(tmp_path)

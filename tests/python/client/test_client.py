@@ -233,8 +233,9 @@ def test_call_checks_itself() -> None:
     ):
         with pytest.raises(errors.InvalidArgumentError):
             dure.Call(**wrong)
-    with pytest.raises(errors.UnsupportedError):
-        dure.Call(hedge=True)
+    for unfit in ({"cache": "yes"}, {"hedge": "yes"}, {"coalesce": 2}):
+        with pytest.raises(errors.InvalidArgumentError):
+            dure.Call(**unfit)
     assert calls.pico_of_dollars("0.02", argument="x") == 20_000_000_000
 
 

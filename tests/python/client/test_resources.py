@@ -353,7 +353,7 @@ async def test_raw_and_streaming_forms(aclient: dure.AsyncClient, client: dure.C
         file=io.BytesIO(b"one\ntwo"), purpose="batch"
     ) as reply:
         assert reply.status_code == 200
-        made = reply.parse()
+        made = await reply.parse()
     content = client.files.with_raw_response.content(made.id)
     assert list(content.iter_lines()) == ["one", "two"]
     with pytest.raises(dure.errors.UnsupportedError, match="stream"):

@@ -25,3 +25,16 @@ def test_resources(index: int, environment: Path, capsys: pytest.CaptureFixture[
     report = dure.verify_ledger(environment)
     assert report.ok
     assert report.open_holds == 0
+
+
+@pytest.mark.parametrize("page", ["traffic", "stages"])
+def test_traffic_and_stages(
+    page: str, environment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code in blocks(page):
+        assert len(code.splitlines()) <= 22
+        exec(compile(code, f"{page}.md", "exec"), {})
+        assert capsys.readouterr().out
+    report = dure.verify_ledger(environment)
+    assert report.ok
+    assert report.open_holds == 0

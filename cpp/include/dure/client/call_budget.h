@@ -1,7 +1,7 @@
 // dure/client/call_budget.h - the one allowance of a whole call: tries, time, money.
 //
-// Retries, key rotations and, later, fallbacks, stages and hedges all draw on it, so limits never
-// multiply. What is refused locally, before a byte leaves, costs no attempt.
+// Retries, key rotations, fallbacks, stages and hedges all draw on it, so limits never multiply.
+// What is refused locally, before a byte leaves, costs no attempt.
 //
 // One thread at a time.
 #ifndef DURE_CLIENT_CALL_BUDGET_H_
@@ -33,12 +33,15 @@ class CallBudget {
 
   // Whether one more hold of `hold` stays within the call's own cost cap.
   [[nodiscard]] bool affords(money::Pico hold) const noexcept {
-    return !money_ || hold <= *money_ - std::min(spent_, *money_);
+    return !money_ || hold <= *money_ - std::min(spent_ + held_, *money_);
   }
+  // Attempts under way beside each other: what one may cost is not there for the other.
+  void hold(money::Pico pico) noexcept { held_ += pico; }
+  void drop(money::Pico pico) noexcept { held_ -= pico; }
   void spend(money::Pico pico) noexcept { spent_ += pico; }
   [[nodiscard]] money::Pico spent() const noexcept { return spent_; }
   [[nodiscard]] money::Pico money_left() const noexcept {
-    return money_ ? std::max<money::Pico>(0, *money_ - spent_) : 0;
+    return money_ ? std::max<money::Pico>(0, *money_ - spent_ - held_) : 0;
   }
 
  private:
@@ -47,6 +50,7 @@ class CallBudget {
   const std::optional<money::Pico> money_;
   int used_ = 0;
   money::Pico spent_ = 0;
+  money::Pico held_ = 0;
 };
 
 }  // namespace dure::client

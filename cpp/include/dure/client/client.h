@@ -32,12 +32,19 @@
 #include "dure/catalog/prices.h"
 #include "dure/client/dialect.h"
 #include "dure/flow/backoff.h"
+#include "dure/flow/breaker.h"
+#include "dure/flow/cache.h"
+#include "dure/flow/fair_queue.h"
+#include "dure/flow/hedge.h"
 #include "dure/flow/key_pool.h"
 #include "dure/flow/retry_budget.h"
+#include "dure/flow/shared_rates.h"
 #include "dure/money/account.h"
 #include "dure/net/transport.h"
 
 namespace dure::client {
+
+class CallBudget;
 
 struct EndpointConfig {
   std::string base_url;                // "https://api.openai.com/v1"
@@ -59,8 +66,10 @@ class Endpoint {
  public:
   // Fails with kInvalidArgument: no http(s) URL, user info or query in it, a header, key or query
   // with a line break, no key although the host is not this machine.
+  // `clock` and `random` outlive the endpoint.
   [[nodiscard]] static base::Result<std::shared_ptr<Endpoint>> create(EndpointConfig config,
-                                                                      const base::Clock& clock);
+                                                                      const base::Clock& clock,
+                                                                      base::Random& random);
 
   [[nodiscard]] const std::string& base_url() const noexcept { return base_url_; }
   [[nodiscard]] const std::string& host() const noexcept { return host_; }
@@ -72,13 +81,19 @@ class Endpoint {
   [[nodiscard]] net::Headers headers(std::size_t key) const;
   [[nodiscard]] const std::string& key_id(std::size_t key) const { return key_ids_[key]; }
   [[nodiscard]] const std::vector<std::string>& key_ids() const noexcept { return key_ids_; }
+  [[nodiscard]] std::size_t key_count() const noexcept { return keys_.size(); }
   // `text` without any of the keys.
   [[nodiscard]] std::string redact(std::string_view text) const;
   [[nodiscard]] flow::KeyPool& keys() noexcept { return pool_; }
   [[nodiscard]] flow::RetryBudget& retries() noexcept { return retries_; }
+  // Who may send now, and who is next.
+  [[nodiscard]] flow::FairQueue& queue() noexcept { return queue_; }
+  [[nodiscard]] flow::Breaker& breaker(std::size_t key) { return *breakers_[key]; }
+  // What is known of the first answers of a model here.
+  [[nodiscard]] flow::Hedging& hedging(const std::string& model);
 
  private:
-  Endpoint(EndpointConfig config, std::string host, const base::Clock& clock);
+  Endpoint(EndpointConfig config, std::string host, const base::Clock& clock, base::Random& random);
 
   std::string base_url_;
   std::string host_;
@@ -93,6 +108,10 @@ class Endpoint {
   std::vector<std::string> key_ids_;
   flow::KeyPool pool_;
   flow::RetryBudget retries_;
+  flow::FairQueue queue_;
+  std::vector<std::unique_ptr<flow::Breaker>> breakers_;  // one a key
+  std::mutex hedging_mutex_;
+  std::unordered_map<std::string, flow::Hedging> hedging_ DURE_GUARDED_BY(hedging_mutex_);
 };
 
 // Models that take over, in order, by what the first one failed of. Each is checked as the first
@@ -106,6 +125,9 @@ struct Fallbacks {
   }
 };
 
+// Where answers are kept for those who ask the same again.
+enum class Caching : std::uint8_t { kOff, kMemory, kDisk };
+
 struct CallOptions {
   std::vector<std::string> scopes;  // "org:acme", "user:7": budgets that must all pass
   std::string service;              // policy of this service; empty: any model of the catalogue
@@ -115,6 +137,13 @@ struct CallOptions {
   bool metered = true;       // false: no model is looked up, nothing is priced or held
   net::Deadlines deadlines;  // total: of the whole call, resends and waits included
   Fallbacks fallbacks = {};
+  std::size_t priority = 0;  // class in the queue: 0 interactive, 1 batch
+  Caching caching = Caching::kOff;
+  base::Duration cache_for = std::chrono::hours(24);
+  // Whether those who ask the same at the same time share one call; nullopt: where the answer is
+  // meant to be the same (embeddings, temperature 0, a seed) or is cached.
+  std::optional<bool> coalesce = std::nullopt;
+  bool hedge = false;  // a second copy when the first answer is late
 };
 
 // What to do. A value.
@@ -126,6 +155,16 @@ struct Plan {
   net::Headers headers;
   CallOptions options;
   bool whole = false;  // a streamed answer comes as one body, no events
+  // The reply of a success is passed on while it comes, by on_head and on_event; `body` of the
+  // outcome stays empty. Nothing is resent once the head has come.
+  bool raw = false;
+  // Of calls that serve several askers: the body of a stream's outcome is the whole answer, and a
+  // hidden chunk of usage is told.
+  bool keep_whole = false;
+  // Of calls beside each other: one is the copy; the id of both, the budget that both draw on.
+  bool copy = false;
+  std::string call_id = {};
+  std::shared_ptr<CallBudget> budget = nullptr;
 };
 
 // What a call came to, success or not.
@@ -141,6 +180,10 @@ struct Record {
   std::int64_t output_tokens = 0;
   base::Duration latency{0};      // from start to end
   base::Duration first_event{0};  // from start; zero: none came
+  bool cached = false;            // no call was made: the answer was kept
+  bool coalesced = false;         // no call was made: another one's answer serves
+  bool hedged = false;            // a second copy was sent
+  money::Pico saved = 0;          // what the call would have cost
 };
 
 struct Outcome {
@@ -151,12 +194,18 @@ struct Outcome {
   Record record;
 };
 
-// On the I/O thread: no blocking, no throw.
+// On the I/O thread, or inside Client::start if no call is needed, or inside Call::cancel: no
+// blocking, no throw.
 class Observer {
  public:
   virtual ~Observer() = default;
-  // One chunk of a stream as JSON, borrowed. kPause: no more until Call::resume.
+  // The head of a success; only of a raw plan, before anything else.
+  virtual void on_head(int /*status*/, const net::HeaderLines& /*headers*/) noexcept {}
+  // One chunk of a stream as JSON, borrowed; of a raw plan the next bytes of the body, an event of
+  // a stream whole and framed. kPause: no more until Call::resume.
   virtual net::Flow on_event(std::string_view json) noexcept = 0;
+  // The chunk that has nothing but usage, where the plan keeps the whole.
+  virtual void on_usage_event(std::string_view /*json*/) noexcept {}
   // Once, last.
   virtual void on_done(Outcome outcome) noexcept = 0;
 };
@@ -187,7 +236,14 @@ struct Counters {
   std::atomic<std::int64_t> ambiguous{0};
   std::atomic<std::int64_t> failures{0};
   std::atomic<std::int64_t> cost{0};  // pico-dollars settled
+  std::atomic<std::int64_t> cache_hits{0};
+  std::atomic<std::int64_t> coalesced{0};
+  std::atomic<std::int64_t> hedges{0};
+  std::atomic<std::int64_t> saved{0};  // pico-dollars that hits and followers did not cost
 };
+
+struct Kept;    // client/question.h: an answer as it is kept
+class Answers;  // client/answers.h: what is kept, and what is under way for several
 
 class Client : public std::enable_shared_from_this<Client> {
  public:
@@ -196,6 +252,16 @@ class Client : public std::enable_shared_from_this<Client> {
   // Understands and counts in the calling thread (time grows with the prompt), all else happens on
   // the I/O thread. Every failure, also of understanding, comes through on_done.
   std::shared_ptr<Call> start(Plan plan, std::shared_ptr<Observer> observer);
+
+  // As start, without looking for an answer that is kept, for one that comes, or for a copy.
+  std::shared_ptr<Call> start_alone(Plan plan, std::shared_ptr<Observer> observer);
+
+  // Keeps an answer for those who ask the same later.
+  void keep_answer(const flow::CacheKey& key, const Kept& kept, const CallOptions& options);
+  // What was kept is forgotten, in memory and on disk.
+  void forget_answers();
+  // Rates of this host's processes on the data folder. Fails as flow::SharedRates::open.
+  [[nodiscard]] base::Result<flow::SharedRates*> rates();
 
   // The one Endpoint of this client for `config`, so that what was learned is shared.
   [[nodiscard]] base::Result<std::shared_ptr<Endpoint>> endpoint(const EndpointConfig& config);
@@ -208,10 +274,13 @@ class Client : public std::enable_shared_from_this<Client> {
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
 
  private:
-  explicit Client(Services services) : services_(std::move(services)) {}
+  explicit Client(Services services);
 
   const Services services_;
   Counters counters_;
+  const std::shared_ptr<Answers> answers_;
+  std::atomic<flow::SharedRates*> rates_{nullptr};
+  std::unique_ptr<flow::SharedRates> rates_kept_ DURE_GUARDED_BY(mutex_);
   std::mutex mutex_;
   std::unordered_map<std::string, std::weak_ptr<Endpoint>> endpoints_ DURE_GUARDED_BY(mutex_);
   std::size_t users_ DURE_GUARDED_BY(mutex_) = 0;

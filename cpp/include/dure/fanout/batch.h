@@ -45,6 +45,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
   Batch(std::shared_ptr<client::Client> client, std::vector<Item> items, std::size_t limit,
         std::function<void()> on_done);
   void fill();
+  bool start_next();
   void end(std::size_t index, client::Outcome outcome);
 
   const std::shared_ptr<client::Client> client_;
