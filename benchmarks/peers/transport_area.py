@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TOOLS = Path(sys.executable).parent  # scripts/bench compiles them there
 FLOOR = "raw epoll floor"
-PACKAGES = ("pycurl", "aiohttp", "openai")
+PACKAGES = ("pycurl", "aiohttp", "openai", "litellm")
 Samples = dict[str, list[dict[str, Any]]]
 
 

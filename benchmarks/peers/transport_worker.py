@@ -133,6 +133,71 @@ async def dure_calls(
             return await drive(call, concurrency, total)
 
 
+async def dure_governed(
+    url: str, concurrency: int, total: int, *, engine: str | None = None
+) -> dict[str, Any]:
+    """All that a call can be asked to do: policy, budgets, rates, queue, hold, ledger."""
+    import dure
+
+    with tempfile.TemporaryDirectory() as data:
+        async with dure.AsyncClient(
+            base_url=f"{url}/v1", api_key="sk-bench", data=data, transport=engine
+        ) as client:
+            for scope in ("org:acme", "user:7"):
+                await client.budgets.set(scope, limit="1000000", window="month")
+                client.rates.set(scope, rpm=1e9, tpm=1e12)
+            limits = dure.Call(org="acme", user="7", service="StrategyBuilder")
+
+            async def call() -> int:
+                reply = await client.chat.completions.create(**BODY, dure=limits)
+                return int(reply.usage.prompt_tokens)
+
+            return await drive(call, concurrency, total)
+
+
+async def dure_burst(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    """Wall time of `total` requests, at most `concurrency` under way."""
+    import dure
+
+    with tempfile.TemporaryDirectory() as data:
+        async with dure.AsyncClient(base_url=f"{url}/v1", api_key="sk-bench", data=data) as client:
+            await client.map([BODY] * concurrency, limit=concurrency)
+            start = time.perf_counter()
+            replies = await client.map([BODY] * total, limit=concurrency)
+            spent = time.perf_counter() - start
+            answers = {int(reply.usage.prompt_tokens) for reply in replies}  # type: ignore[union-attr]
+            return {"rps": total / spent, "answers": sorted(answers)}
+
+
+async def openai_burst(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    async with openai_client(url, on_aiohttp=False) as client:
+        gate = asyncio.Semaphore(concurrency)
+
+        async def call() -> int:
+            async with gate:
+                reply = await client.chat.completions.create(**BODY)
+            return int(reply.usage.prompt_tokens)
+
+        await asyncio.gather(*(call() for _ in range(concurrency)))
+        start = time.perf_counter()
+        answers = set(await asyncio.gather(*(call() for _ in range(total))))
+        return {"rps": total / (time.perf_counter() - start), "answers": sorted(answers)}
+
+
+async def litellm_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    import litellm
+
+    litellm.suppress_debug_info = True
+
+    async def call() -> int:
+        reply = await litellm.acompletion(
+            **{**BODY, "model": f"openai/{BODY['model']}"}, api_base=f"{url}/v1", api_key="sk-bench"
+        )
+        return int(reply.usage.prompt_tokens)
+
+    return await drive(call, concurrency, total)
+
+
 async def dure_map(url: str, concurrency: int, total: int) -> dict[str, Any]:
     import dure
 
@@ -282,6 +347,9 @@ CLIENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, Any]]
     "dure HttpClient bytes, engine a": partial(dure_http, parse=False, engine="a"),
     "dure HttpClient json": partial(dure_http, parse=True),
     "dure HttpClient json, engine a": partial(dure_http, parse=True, engine="a"),
+    "dure governed": dure_governed,
+    "dure governed, engine a": partial(dure_governed, engine="a"),
+    "dure burst": dure_burst,
     "dure memory": dure_memory,
     "dure memory, engine a": partial(dure_memory, engine="a"),
     "dure map": dure_map,
@@ -290,7 +358,9 @@ CLIENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, Any]]
     "dure chunks": dure_chunks,
     "aiohttp": aiohttp_calls,
     "aiohttp lines": aiohttp_lines,
+    "litellm": litellm_calls,
     "openai": partial(openai_calls, on_aiohttp=False),
+    "openai burst": openai_burst,
     "openai on aiohttp": partial(openai_calls, on_aiohttp=True),
     "openai chunks": openai_chunks,
     "pycurl": pycurl_calls,
