@@ -5,7 +5,7 @@ Written by hand; all else in this package is generated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from dure.calls.pieces import Opening
 
@@ -38,11 +38,9 @@ def call(
 def opened(native: Opening, *arguments: Any) -> core.Reply:  # noqa: ANN401
     """Begin one call and wait for its reply's head; Ctrl-C cancels it, and it is settled."""
     stream = native.open(*arguments)
-    reply: Any = None  # as a core.Reply, its body to come
     while (reply := native.came(stream)) is None:
         stream.wait_sync()
-    came: core.Reply = reply
-    return came
+    return cast("core.Reply", reply)  # as one, its body to come
 
 
 def wait_stream(stream: core.Stream) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dure.calls.pieces import Opening
 
@@ -41,11 +41,9 @@ async def call(
 async def opened(native: Opening, *arguments: Any) -> core.Reply:  # noqa: ANN401
     """Begin one call and wait for its reply's head; a cancel is settled natively."""
     stream = native.open(*arguments)
-    reply: Any = None  # as a core.Reply, its body to come
     while (reply := native.came(stream)) is None:
         await stream.wait_async()
-    came: core.Reply = reply
-    return came
+    return cast("core.Reply", reply)  # as one, its body to come
 
 
 async def wait_stream(stream: core.Stream) -> None:
