@@ -8,7 +8,7 @@ namespace dure::flow {
 FairQueue::Entry FairQueue::enter(const Ask& ask, std::function<void()> wake) {
   const std::lock_guard lock(mutex_);
   if (in_use_ < limit_.limit() && places_.empty()) {
-    ++in_use_;
+    limit_.on_use(++in_use_);
     return {};
   }
   const base::Duration wait = expected_wait();
@@ -41,7 +41,8 @@ void FairQueue::release(base::Instant began, End end) {
     const std::lock_guard lock(mutex_);
     const base::Instant now = clock_.now();
     const auto held = static_cast<double>((now - began).count());
-    service_ns_ = service_ns_ == 0 ? held : service_ns_ * 0.9 + held * 0.1;
+    held_ = std::min(100.0, held_ + 1);
+    service_ns_ += (held - service_ns_) / held_;
     if (end == End::kOk) limit_.on_success(in_use_);
     if (end == End::kOverload) limit_.on_overload(in_use_, began, now);
     --in_use_;
@@ -108,7 +109,7 @@ void FairQueue::wake_next(std::vector<std::function<void()>>& woken) {
     virtual_time_ = std::max(virtual_time_, node.mapped().start);
     arrivals_[priority].erase(node.mapped().ticket);
     places_.erase(node.mapped().ticket);
-    ++in_use_;
+    limit_.on_use(++in_use_);
     woken.push_back(std::move(node.mapped().wake));
     return;
   }

@@ -107,10 +107,11 @@ TEST(AdaptiveLimit, GrowsWhileUsedAndShrinksOnceForABurst) {
   EXPECT_EQ(limit.limit(), 10) << "less than half was used";
   for (int i = 0; i < 5; ++i) limit.on_success(8);
   EXPECT_EQ(limit.limit(), 12);
+  limit.on_use(10);
   const base::Instant began = clock.now();
   clock.advance(1s);
-  for (int i = 0; i < 12; ++i) limit.on_overload(10, began, clock.now());
-  EXPECT_EQ(limit.limit(), 9) << "a tenth of the ten in use, once for all that began before";
+  for (int i = 0; i < 12; ++i) limit.on_overload(1, began, clock.now());
+  EXPECT_EQ(limit.limit(), 9) << "a tenth of the ten that were in use, once for all that began before";
   const base::Instant later = clock.now() + 1ms;
   clock.advance(1s);
   limit.on_overload(1, later, clock.now());

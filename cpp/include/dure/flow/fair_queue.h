@@ -92,7 +92,8 @@ class FairQueue {
   AdaptiveLimit limit_ DURE_GUARDED_BY(mutex_);
   int in_use_ DURE_GUARDED_BY(mutex_) = 0;
   double virtual_time_ DURE_GUARDED_BY(mutex_) = 0;
-  double service_ns_ DURE_GUARDED_BY(mutex_) = 0;  // how long a slot is held, smoothed
+  double service_ns_ DURE_GUARDED_BY(mutex_) = 0;  // how long a slot is held, over a hundred
+  double held_ DURE_GUARDED_BY(mutex_) = 0;        // slots that were, at most a hundred
   std::uint64_t last_ticket_ DURE_GUARDED_BY(mutex_) = 0;
   std::array<Line, kClasses> lines_ DURE_GUARDED_BY(mutex_);
   std::array<std::map<std::uint64_t, std::pair<double, std::uint64_t>>, kClasses> arrivals_
