@@ -111,7 +111,8 @@ TEST(AdaptiveLimit, GrowsWhileUsedAndShrinksOnceForABurst) {
   const base::Instant began = clock.now();
   clock.advance(1s);
   for (int i = 0; i < 12; ++i) limit.on_overload(1, began, clock.now());
-  EXPECT_EQ(limit.limit(), 9) << "a tenth of the ten that were in use, once for all that began before";
+  EXPECT_EQ(limit.limit(), 9)
+      << "a tenth of the ten that were in use, once for all that began before";
   const base::Instant later = clock.now() + 1ms;
   clock.advance(1s);
   limit.on_overload(1, later, clock.now());
