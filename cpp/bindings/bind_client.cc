@@ -327,16 +327,18 @@ void bind_client_class(py::module_& room) {
           [](const std::shared_ptr<Client>& self, std::string base_url,
              std::vector<std::string> keys, std::string organization, std::string project,
              net::Headers headers, std::string proxy, const std::string& wire, bool bearer,
-             std::string query, std::map<std::string, std::string> deployments) {
-            return value_or_throw(
-                self->endpoint({std::move(base_url), std::move(keys), std::move(organization),
-                                std::move(project), std::move(headers), std::move(proxy),
-                                wire_of(wire), bearer, std::move(query), std::move(deployments)}));
+             std::string query, std::map<std::string, std::string> deployments,
+             std::vector<std::string> also) {
+            return value_or_throw(self->endpoint(
+                {std::move(base_url), std::move(keys), std::move(organization), std::move(project),
+                 std::move(headers), std::move(proxy), wire_of(wire), bearer, std::move(query),
+                 std::move(deployments), std::move(also)}));
           },
           py::arg("base_url"), py::arg("keys"), py::arg("organization"), py::arg("project"),
           py::arg("headers"), py::arg("proxy"), py::arg("wire") = "openai",
           py::arg("bearer") = false, py::arg("query") = "",
-          py::arg("deployments") = std::map<std::string, std::string>{})
+          py::arg("deployments") = std::map<std::string, std::string>{},
+          py::arg("also") = std::vector<std::string>{})
       .def("call_async", &call_async, py::arg("endpoint"), py::arg("method"), py::arg("path"),
            py::arg("body"), py::arg("headers"), py::arg("options"))
       .def("cancel_async", &cancel_async, py::arg("ticket"))

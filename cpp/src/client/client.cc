@@ -128,6 +128,9 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
 
   void begin();
   // Each of these three: false if the call waits, or has ended.
+  void choose_member();
+  void leave_member(std::optional<base::Duration> first);
+  [[nodiscard]] bool another_member() const;
   [[nodiscard]] bool take_slot();
   [[nodiscard]] bool take_key();
   [[nodiscard]] bool admit();
@@ -215,6 +218,9 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   bool in_flight_ = false;
   bool finished_ = false;
   bool resent_stale_ = false;
+  const std::shared_ptr<Endpoint> front_;  // as the plan names it; plan_.endpoint: who is asked
+  std::optional<std::size_t> member_;      // of the front's, while it is asked
+  std::optional<std::size_t> failed_member_;
   bool has_slot_ = false;  // of the endpoint's queue
   base::Instant slot_since_;
   std::uint64_t place_ = 0;                  // in that queue
@@ -263,7 +269,8 @@ CallImpl::CallImpl(std::shared_ptr<Client> client, Plan plan, base::Result<Prepa
                   ? plan_.budget
                   : std::make_shared<CallBudget>(plan_.options.max_attempts,
                                                  started_ + plan_.options.deadlines.total,
-                                                 plan_.options.max_cost)) {
+                                                 plan_.options.max_cost)),
+      front_(plan_.endpoint) {
   record_.call_id = plan_.call_id.empty() ? new_call_id(*services_.random) : plan_.call_id;
   if (prepared_) {
     record_.model = prepared_->canonical;
@@ -318,7 +325,24 @@ void CallImpl::begin() {
                                "time ran out before the request could be sent: raise deadline=")
                       .with("stage", std::string("queue")));
   }
+  choose_member();
   if (take_slot() && take_key() && admit()) send();
+}
+
+// Where this attempt goes, if the endpoint has several addresses. Whoever holds a slot has chosen.
+void CallImpl::choose_member() {
+  if (front_->members().empty() || has_slot_) return;
+  leave_member(std::nullopt);
+  member_ = front_->choose_member(failed_member_);
+  front_->balancer().begin(*member_);
+  plan_.endpoint = front_->members()[*member_];
+}
+
+// `first`: how long its first answer took.
+void CallImpl::leave_member(std::optional<base::Duration> first) {
+  if (!member_) return;
+  front_->balancer().end(*member_, first);
+  member_.reset();
 }
 
 std::string_view CallImpl::party() const {
@@ -752,8 +776,9 @@ net::Flow CallImpl::pass_on(std::string_view data) {
 
 // How long a first answer takes here: what a copy is measured by.
 void CallImpl::note_first() {
+  leave_member(now() - sent_since_);
   if (prepared_->operation == Operation::kUnmetered) return;
-  plan_.endpoint->hedging(prepared_->canonical).on_first(now() - sent_since_);
+  front_->hedging(prepared_->canonical).on_first(now() - sent_since_);
 }
 
 // For the ledger of a process that dies: a count that the text surely reaches.
@@ -899,6 +924,8 @@ base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) c
 void CallImpl::failed(const Verdict& verdict, base::Status status) {
   in_flight_ = false;
   learn(verdict);
+  failed_member_ = member_;
+  leave_member(std::nullopt);
   ++failures_;
   flow::KeyPool& keys = plan_.endpoint->keys();
   if (verdict.parks_key && keys.usable() > 1) keys.park(key_);
@@ -979,12 +1006,23 @@ bool CallImpl::replaces_stale(const Verdict& verdict) {
   return true;
 }
 
+// Another address than the one that failed may be asked at once.
+bool CallImpl::another_member() const {
+  const auto& members = front_->members();
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    if (i != failed_member_ && members[i]->may_be_asked()) return true;
+  }
+  return false;
+}
+
 // How long to wait before the next attempt; nullopt: there is none.
 std::optional<base::Duration> CallImpl::resend_after(const Verdict& verdict) {
-  const bool in_budget = !verdict.feeds_retry_budget || plan_.endpoint->retries().on_failure();
+  const bool in_budget =
+      !verdict.feeds_retry_budget || plan_.endpoint->retries().on_failure() || another_member();
   if (cancelled_ || begun() || !budget_->has_attempt() || !in_budget) return std::nullopt;
   if (verdict.resend == Resend::kAmbiguous && !plan_.options.resend_ambiguous) return std::nullopt;
   if (verdict.other_key && plan_.endpoint->keys().another_awake(key_)) return base::Duration{0};
+  if (verdict.resend != Resend::kNever && another_member()) return base::Duration{0};
   if (verdict.resend == Resend::kNever) return std::nullopt;
   if (verdict.hint && *verdict.hint > kLongestHint) return std::nullopt;
   const base::Duration wait =
@@ -1012,6 +1050,7 @@ void CallImpl::finish(base::Status status) {
   tell_breaker(flow::Breaker::Result::kUnknown);
   if (place_ != 0 && plan_.endpoint->queue().leave(place_)) place_ = 0;  // else a slot comes
   release_slot(flow::FairQueue::End::kOther);
+  leave_member(std::nullopt);
   if (ticket_ != 0) services_.account->leave_queue(ticket_);
   if (!status.ok()) ++client_->counters().failures;
   record_.latency = now() - started_;

@@ -144,6 +144,20 @@ std::string Endpoint::url(std::string_view path, std::string_view model) const {
   return out;
 }
 
+bool Endpoint::may_be_asked() const {
+  return std::any_of(breakers_.begin(), breakers_.end(), [](const auto& breaker) {
+    return breaker->state() != flow::Breaker::State::kOpen;
+  });
+}
+
+std::size_t Endpoint::choose_member(std::optional<std::size_t> but) {
+  std::vector<std::size_t> usable;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    if (i != but && members_[i]->may_be_asked()) usable.push_back(i);
+  }
+  return balancer_->choose(usable).value_or(but.value_or(0));
+}
+
 flow::Hedging& Endpoint::hedging(const std::string& model) {
   const std::lock_guard lock(hedging_mutex_);
   return hedging_[model];  // references of a map's values stay
@@ -155,7 +169,7 @@ std::string Endpoint::redact(std::string_view text) const {
   return out;
 }
 
-base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& config) {
+base::Result<std::shared_ptr<Endpoint>> Client::one_endpoint(const EndpointConfig& config) {
   base::Sha256 name;
   const auto add = [&name](std::string_view text) {
     name.update(std::to_string(text.size()) + ":");
@@ -172,6 +186,7 @@ base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& c
     add(deployment);
   }
   for (const std::string& key : config.keys) add(key);
+  for (const std::string& url : config.also) add(url);
   add("headers");
   for (const auto& [key, value] : config.default_headers) {
     add(key);
@@ -188,6 +203,27 @@ base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& c
   std::erase_if(endpoints_, [](const auto& entry) { return entry.second.expired(); });
   endpoints_[digest] = *made;
   return made;
+}
+
+base::Result<std::shared_ptr<Endpoint>> Client::endpoint(const EndpointConfig& config) {
+  auto front = one_endpoint(config);
+  if (!front || config.also.empty()) return front;
+  std::vector<std::shared_ptr<Endpoint>> members;
+  EndpointConfig each = config;
+  each.also.clear();
+  for (std::size_t i = 0; i <= config.also.size(); ++i) {
+    if (i > 0) each.base_url = config.also[i - 1];
+    auto member = one_endpoint(each);
+    if (!member) return member;
+    members.push_back(std::move(*member));
+  }
+  const std::lock_guard lock(mutex_);
+  if ((*front)->members_.empty()) {
+    (*front)->balancer_ = std::make_unique<flow::Balancer>(std::vector<double>(members.size(), 1.0),
+                                                           *services_.clock, *services_.random);
+    (*front)->members_ = std::move(members);
+  }
+  return front;
 }
 
 }  // namespace dure::client

@@ -126,6 +126,7 @@ class Client:
         bearer: bool = False,
         query: str = "",
         deployments: Mapping[str, str] = ...,
+        also: Sequence[str] = ...,
     ) -> Endpoint: ...
     def call_async(
         self,

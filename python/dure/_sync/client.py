@@ -361,7 +361,7 @@ class Client(Resource, Closing):
         self,
         *,
         api_key: str | Sequence[str] | None = None,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         organization: str | None = None,
         project: str | None = None,
         timeout: float | Timeout | None = 600.0,
@@ -382,7 +382,9 @@ class Client(Resource, Closing):
         Args:
             api_key: One key or several that take turns; else `OPENAI_API_KEY`. None is needed for
                 a server on this machine.
-            base_url: Else `OPENAI_BASE_URL`, else OpenAI's public address.
+            base_url: Else `OPENAI_BASE_URL`, else OpenAI's public address. A list of addresses
+                that serve the same: each attempt goes to the better of two of them, by latency
+                and load; one that fails is left alone for a while.
             organization: Else `OPENAI_ORG_ID`.
             project: Else `OPENAI_PROJECT_ID`.
             timeout: Seconds for a whole call, or a `Timeout`; None: no limit.

@@ -64,6 +64,22 @@ def keys_of(api_key: str | Sequence[str] | None, variable: str = "OPENAI_API_KEY
     return [key for key in keys if key]
 
 
+def addresses_of(base_url: str | Sequence[str] | None, wire: Wire) -> list[str]:
+    """Return where requests go: one address, or several that serve the same.
+
+    Raises:
+        InvalidArgumentError: the list is empty, or holds what is no text.
+    """
+    if base_url is None or isinstance(base_url, str):
+        return [wire.address(base_url)]
+    given = list(base_url)
+    for url in given:
+        checked_text(url, "base_url")
+    if not given:
+        raise InvalidArgumentError("base_url must name an address", argument="base_url")
+    return [wire.address(url) for url in given]
+
+
 def checked_text(value: object, argument: str) -> None:
     """Refuse what native code cannot take; the value, which may be secret, is not shown.
 
@@ -157,7 +173,7 @@ class View:
         cls,
         *,
         api_key: str | Sequence[str] | None,
-        base_url: str | None,
+        base_url: str | Sequence[str] | None,
         organization: str | None,
         project: str | None,
         timeout: float | Timeout | None,
@@ -183,8 +199,9 @@ class View:
             raise InvalidArgumentError("max_retries must be 0 to 99", argument="max_retries")
         keys = keys_of(api_key, wire.key_variable)
         ours = os.environ if wire.name == "openai" else {}
+        addresses = addresses_of(base_url, wire)
         texts = {
-            "base_url": wire.address(base_url),
+            "base_url": addresses[0],
             "organization": organization or ours.get("OPENAI_ORG_ID") or "",
             "project": project or ours.get("OPENAI_PROJECT_ID") or "",
             "proxy": proxy or "",
@@ -208,6 +225,7 @@ class View:
             wire.bearer,
             encoded(default_query),
             dict(wire.deployments),
+            addresses[1:],
         )
         return cls(
             native,

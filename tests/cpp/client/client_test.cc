@@ -724,6 +724,55 @@ TEST_F(ClientTest, WhatWaitsInTheQueueCanBeCancelledAndTimesOut) {
   EXPECT_TRUE(second->outcome);
 }
 
+TEST_F(ClientTest, SeveralAddressesShareTheLoadAndTakeOverAtOnce) {
+  endpoint_ = client_
+                  ->endpoint({.base_url = "http://127.0.0.1/a",
+                              .keys = {"sk-one"},
+                              .also = {"http://127.0.0.1/b", "http://127.0.0.1/c"}})
+                  .value();
+  const auto asked = [this](std::size_t from, std::string_view place) {
+    int count = 0;
+    const auto requests = net_->requests();
+    for (std::size_t i = from; i < requests.size(); ++i) {
+      if (requests[i].url.find(place) != std::string::npos) ++count;
+    }
+    return count;
+  };
+  net_->reply(refusal(503, {{"Retry-After", "60"}}));
+  net_->reply(ok());
+  const auto heard = start(kChat);
+  ASSERT_TRUE(heard->outcome) << "no wait: another address is asked at once";
+  EXPECT_TRUE(heard->status().ok());
+  EXPECT_NE(net_->requests()[0].url, net_->requests()[1].url);
+
+  std::size_t sent = net_->requests().size();
+  for (int i = 0; i < 60; ++i) {  // c is slow
+    const auto one = start(kChat);
+    const bool slow = net_->requests().back().url.find("/c") != std::string::npos;
+    clock_.advance(slow ? 500ms : 20ms);
+    net_->reply(ok());
+    net_->pump();
+    ASSERT_TRUE(one->outcome);
+  }
+  EXPECT_LT(asked(sent, "/c/"), 10);
+  EXPECT_GT(asked(sent, "/a/"), 10);
+  EXPECT_GT(asked(sent, "/b/"), 10);
+
+  clock_.advance(11s);
+  sent = net_->requests().size();
+  for (int i = 0; i < 40; ++i) {  // a is down: its breaker opens
+    const auto one = start(kChat);
+    while (!one->outcome) {
+      const bool down = net_->requests().back().url.find("/a/") != std::string::npos;
+      net_->reply(down ? refusal(503) : ok());
+      net_->pump();
+    }
+    EXPECT_TRUE(one->status().ok());
+  }
+  EXPECT_LE(asked(sent, "/a/"), 25) << "after twenty failures it is left alone";
+  EXPECT_FALSE(client_->endpoint({.base_url = "http://127.0.0.1/a", .also = {"ftp://x"}}));
+}
+
 TEST(Endpoint, RefusesWhatCannotWork) {
   testing::FakeClock clock;
   testing::FakeRandom random(1);

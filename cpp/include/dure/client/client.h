@@ -32,6 +32,7 @@
 #include "dure/catalog/prices.h"
 #include "dure/client/dialect.h"
 #include "dure/flow/backoff.h"
+#include "dure/flow/balancer.h"
 #include "dure/flow/breaker.h"
 #include "dure/flow/cache.h"
 #include "dure/flow/fair_queue.h"
@@ -58,6 +59,8 @@ struct EndpointConfig {
   std::string query = {};  // added to every URL: "api-version=2026-02-01"
   // Azure: which deployment serves a model; "*": every other; else the one of its own name.
   std::map<std::string, std::string> deployments = {};
+  // Further addresses that serve the same: each attempt goes to the better of two of them all.
+  std::vector<std::string> also = {};
 };
 
 // Where calls go and with which keys; what was learned about it is shared by all who use it.
@@ -89,10 +92,21 @@ class Endpoint {
   // Who may send now, and who is next.
   [[nodiscard]] flow::FairQueue& queue() noexcept { return queue_; }
   [[nodiscard]] flow::Breaker& breaker(std::size_t key) { return *breakers_[key]; }
+  // Those among whom each attempt chooses; empty: this one alone is asked.
+  [[nodiscard]] const std::vector<std::shared_ptr<Endpoint>>& members() const noexcept {
+    return members_;
+  }
+  // A member that may be asked now, by its latency and load, other than `but` if there is another;
+  // a member that is not asked at present if all are.
+  [[nodiscard]] std::size_t choose_member(std::optional<std::size_t> but);
+  [[nodiscard]] flow::Balancer& balancer() noexcept { return *balancer_; }
+  // A key's breaker lets somebody through.
+  [[nodiscard]] bool may_be_asked() const;
   // What is known of the first answers of a model here.
   [[nodiscard]] flow::Hedging& hedging(const std::string& model);
 
  private:
+  friend class Client;
   Endpoint(EndpointConfig config, std::string host, const base::Clock& clock, base::Random& random);
 
   std::string base_url_;
@@ -110,6 +124,8 @@ class Endpoint {
   flow::RetryBudget retries_;
   flow::FairQueue queue_;
   std::vector<std::unique_ptr<flow::Breaker>> breakers_;  // one a key
+  std::vector<std::shared_ptr<Endpoint>> members_;
+  std::unique_ptr<flow::Balancer> balancer_;
   std::mutex hedging_mutex_;
   std::unordered_map<std::string, flow::Hedging> hedging_ DURE_GUARDED_BY(hedging_mutex_);
 };
@@ -275,6 +291,7 @@ class Client : public std::enable_shared_from_this<Client> {
 
  private:
   explicit Client(Services services);
+  [[nodiscard]] base::Result<std::shared_ptr<Endpoint>> one_endpoint(const EndpointConfig& config);
 
   const Services services_;
   Counters counters_;
