@@ -689,7 +689,7 @@ TEST_F(ClientTest, OverloadNarrowsAndInteractiveCallsGoFirst) {
   endpoint_ = client_->endpoint({.base_url = "http://127.0.0.1/v2", .keys = {}}).value();
   const auto refused = start(kChat, once);
   EXPECT_EQ(refused->status().code(), base::Code::kRateLimited);
-  EXPECT_EQ(endpoint_->queue().limit(), 64) << "of thousands, one was in use"
+  EXPECT_EQ(endpoint_->queue().limit(), 64) << "of thousands, one was in use";
 }
 
 TEST_F(ClientTest, WhatWaitsInTheQueueCanBeCancelledAndTimesOut) {
