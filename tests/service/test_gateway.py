@@ -85,6 +85,14 @@ def test_openai_python_embeds_and_lists(client: openai.OpenAI) -> None:
     assert client.models.retrieve("gpt-4o").id == "gpt-4o"
 
 
+def test_openai_python_moderates(client: openai.OpenAI) -> None:
+    judged = client.moderations.create(input=["Hello", "there"])
+    assert [one.flagged for one in judged.results] == [False] * len(judged.results)
+    assert judged.results
+    with pytest.raises(openai.BadRequestError, match="input"):
+        client.moderations.create(input="")
+
+
 def test_openai_python_raises_its_own_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         client.chat.completions.create(model="no-such-model", messages=MESSAGES)
@@ -204,7 +212,8 @@ def test_bad_bodies_have_the_error_shape(service: str) -> None:
     assert call(service + "/chat", {"messages": MESSAGES, "modle": "x"})[0] == 422
     assert call(service + "/v1/chat/completions", ["no", "object"])[0] == 400
     assert call(service + "/v1/nothing")[0] == 404
-    error_of(call(service + "/v1/nothing"))
+    assert error_of(call(service + "/v1/nothing"))["code"] == "unsupported_endpoint"
+    assert error_of(call(service + "/v1/images/generations", {}))["code"] == "unsupported_endpoint"
     assert call(service + "/v1/chat/completions")[0] == 405
 
 

@@ -21,6 +21,7 @@ from dure.service.health.endpoints import router as health
 from dure.service.keys.endpoints import router as keys
 from dure.service.limits.endpoints import router as limits
 from dure.service.models.endpoints import router as models
+from dure.service.moderations.endpoints import router as moderations
 from dure.service.usage.endpoints import router as usage
 from dure.service.users.endpoints import router as users
 
@@ -33,7 +34,20 @@ SHORT_FORMS = {
     "/api/v1/chat/completions": "/v1/chat/completions",
     "/api/v1/embeddings": "/v1/embeddings",
 }
-ROOMS = (chat, embeddings, models, genai, auth, keys, users, usage, limits, audit, health)
+ROOMS = (
+    chat,
+    embeddings,
+    models,
+    genai,
+    auth,
+    keys,
+    users,
+    usage,
+    limits,
+    audit,
+    health,
+    moderations,
+)
 _BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
 
 

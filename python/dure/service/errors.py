@@ -111,7 +111,11 @@ async def _dure_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    body = error_body(error.status_code, str(error.detail))
+    message, code = str(error.detail), None
+    path = request.scope["path"]
+    if error.status_code == 404 and path.startswith("/v1/"):  # no route: ours raise NotFoundError
+        message, code = f"{path} is no endpoint of this gateway.", "unsupported_endpoint"
+    body = error_body(error.status_code, message, code=code)
     return JSONResponse(_with_id(body, request.scope), error.status_code, error.headers)
 
 

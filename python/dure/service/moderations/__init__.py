@@ -1,0 +1,1 @@
+"""Moderation, passed to the provider."""
