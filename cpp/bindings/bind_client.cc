@@ -146,7 +146,8 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
                          const std::array<double, 4>& timeouts, bool metered,
                          std::array<std::vector<std::string>, 3> fallbacks, std::size_t priority,
                          const std::string& caching, double cache_for, std::optional<bool> coalesce,
-                         bool hedge) {
+                         bool hedge, std::shared_ptr<const catalog::PriceBook> prices,
+                         std::string region) {
   CallOptions options;
   options.scopes = std::move(scopes);
   options.service = std::move(service);
@@ -164,6 +165,8 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
   options.coalesce = coalesce;
   options.hedge = hedge;
   options.fallbacks = {std::move(fallbacks[0]), std::move(fallbacks[1]), std::move(fallbacks[2])};
+  options.prices = std::move(prices);
+  options.region = std::move(region);
   return options;
 }
 
@@ -374,11 +377,13 @@ void bind_client(py::module_& core) {
            py::arg("metered") = true,
            py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{},
            py::arg("priority") = 0, py::arg("caching") = "off", py::arg("cache_for") = 86400.0,
-           py::arg("coalesce") = py::none(), py::arg("hedge") = false);
+           py::arg("coalesce") = py::none(), py::arg("hedge") = false, py::arg("prices") = nullptr,
+           py::arg("region") = "");
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
       .def_property_readonly("host", &Endpoint::host)
-      .def_property_readonly("key_ids", &Endpoint::key_ids);
+      .def_property_readonly("key_ids", &Endpoint::key_ids)
+      .def_property_readonly("provider", &Endpoint::provider);
   bind_client_class(room);
   room.def(
       "read_json", [](const py::bytes& text) { return read_json(std::string_view(text)); },

@@ -54,6 +54,8 @@ money::ReportedUsage to_usage(const std::map<std::string, std::int64_t>& fields,
       {"cache_write_1h", &usage.cache_write_1h},
       {"input_audio", &usage.input_audio},
       {"input_image", &usage.input_image},
+      {"input_audio_cached", &usage.input_audio_cached},
+      {"input_image_cached", &usage.input_image_cached},
       {"output_reasoning", &usage.output_reasoning},
       {"output_audio", &usage.output_audio},
       {"output_image", &usage.output_image},
@@ -114,8 +116,8 @@ py::dict to_dict(const money::BudgetState& state) {
   out["alerts"] = std::vector<int>(state.spec.alerts.begin(), state.spec.alerts.end());
   out["limit"] = state.spec.limit;
   out["granted"] = state.granted;
-  out["used"] = state.used;
-  out["held"] = state.held;
+  out["used"] = to_int(state.used);
+  out["held"] = to_int(state.held);
   out["left"] = state.left;
   out["window_start_us"] = state.window_start_us;
   out["resets_at_us"] = state.resets_at_us;

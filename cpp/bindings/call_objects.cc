@@ -288,6 +288,7 @@ void bind_call_objects(py::module_& room) {
       .def_readonly("key_id", &Record::key_id)
       .def_readonly("model", &Record::model)
       .def_readonly("cost_pico", &Record::cost)
+      .def_readonly("warnings", &Record::warnings)
       .def_readonly("attempts", &Record::attempts)
       .def_readonly("ambiguous", &Record::ambiguous)
       .def_readonly("input_tokens", &Record::input_tokens)

@@ -18,10 +18,10 @@ from dure._check import refuse, text
 from dure._dollars import to_dollars
 from dure._price_files import ImportedPrices, import_prices
 from dure._windows import CALENDAR, OF_FLEET, renew_all, renew_due, window_edges
-from dure.errors import InvalidArgumentError, NotFoundError
+from dure.errors import InvalidArgumentError, NotFoundError, StoreVersionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
     "Alert",
@@ -519,7 +519,7 @@ class Budgets:
         window: WindowName | timedelta,
         unit: Unit = "usd",
         zone: str = "UTC",
-        on_limit: OnLimit = "block",
+        on_limit: OnLimit | None = None,
         alerts: Sequence[int] = (80, 90, 100),
     ) -> None:
         """Create the budget or change it; what was used and held stays.
@@ -535,9 +535,10 @@ class Budgets:
             unit: `usd`, `tokens` or `requests`.
             zone: IANA zone of calendar windows.
             on_limit: What happens to a call that does not fit: `block` (429), `approval` (403,
-                lifted by `grant`), `shrink` (a smaller answer if the call gave no maximum, else
-                block), `queue` (it waits for room until its deadline, first come, first served),
-                `warn` (admitted and marked).
+                lifted by `grant`), `shrink` (a smaller answer of at least 256 tokens if the call
+                gave no maximum, else block), `queue` (it waits for room until its deadline, first
+                come, first served), `warn` (admitted and marked). None: `shrink` for tokens,
+                else `block`.
             alerts: Percentages of the limit at which `alerts()` tells it, once a window.
 
         Raises:
@@ -547,6 +548,8 @@ class Budgets:
         text(scope, "scope")
         text(zone, "zone")
         one_of(unit, UNITS, "unit")
+        if on_limit is None:
+            on_limit = "shrink" if unit == "tokens" else "block"
         one_of(on_limit, POLICIES, "on_limit")
         rolling_us, name = 0, str(window)
         if isinstance(window, timedelta):
@@ -709,7 +712,7 @@ class AsyncBudgets:
         window: WindowName | timedelta,
         unit: Unit = "usd",
         zone: str = "UTC",
-        on_limit: OnLimit = "block",
+        on_limit: OnLimit | None = None,
         alerts: Sequence[int] = (80, 90, 100),
     ) -> None:
         """Create the budget or change it; see `Budgets.set`."""
@@ -804,7 +807,7 @@ def verify_ledger(path: str | os.PathLike[str] | None = None) -> LedgerReport:
 
     Raises:
         NotFoundError: There is no ledger.
-        StorageError: It cannot be read, or was written by a newer dure.
+        StorageError: It cannot be read.
     """
     return LedgerReport(**_core.money.verify_ledger(_ledger_path(path)))
 
@@ -816,15 +819,29 @@ async def averify_ledger(path: str | os.PathLike[str] | None = None) -> LedgerRe
     return await asyncio.to_thread(verify_ledger, path)
 
 
-def ledger_records(path: str | os.PathLike[str] | None = None) -> Iterator[dict[str, object]]:
+def ledger_records(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    newer: Callable[[StoreVersionError], object] | None = None,
+) -> Iterator[dict[str, object]]:
     """Yield every record of the ledger as plain values, file by file, oldest first.
+
+    Args:
+        path: A data folder, its ledger folder, or one file; None: the data folder's.
+        newer: Told of each file that a newer dure wrote, which is then passed over; None: raises.
 
     Raises:
         NotFoundError: There is no ledger.
         StoreCorruptError: A file is damaged before its end.
+        StoreVersionError: A newer dure wrote a file, and nobody is to be told.
     """
     for file in _core.money.ledger_files(_ledger_path(path)):
-        yield from _core.money.read_ledger(file)
+        try:
+            yield from _core.money.read_ledger(file)
+        except StoreVersionError as error:
+            if newer is None:
+                raise
+            newer(error)
 
 
 def replay_ledger(path: str | os.PathLike[str] | None = None) -> dict[str, object]:

@@ -151,7 +151,7 @@ def test_calls_of_a_client_wait_for_room(tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "hello"}]
     with upstream.start(delay=0.01) as server:
         client = dure.Client(base_url=server.url, data=tmp_path, api_key="sk-none")
-        client.budgets.set("org:acme", limit="0.000700", window="lifetime", on_limit="queue")
+        client.budgets.set("org:acme", limit="0.001100", window="lifetime", on_limit="queue")
         one = {
             "model": "gpt-4o-mini",
             "messages": messages,

@@ -328,7 +328,7 @@ def test_several_budgets_of_a_scope(account: _core.money.Account) -> None:
         ({"unit": "bananas"}, InvalidArgumentError),
         ({"scope": "acme"}, InvalidArgumentError),
         ({"on_limit": "shout"}, InvalidArgumentError),
-        ({"on_limit": None}, InvalidArgumentError),
+        ({"on_limit": 5}, InvalidArgumentError),
         ({"unit": "tokens", "limit": "10"}, InvalidArgumentError),
         ({"unit": "tokens", "limit": -1}, InvalidArgumentError),
         ({"unit": "tokens", "limit": 2**63}, InvalidArgumentError),

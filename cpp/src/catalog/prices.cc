@@ -55,7 +55,9 @@ std::vector<ModelPrices> shipped_prices() {
 }
 
 std::string_view fold_tier(std::string_view tier) noexcept {
-  if (tier.empty() || tier == "auto" || tier == "standard") return "default";
+  if (tier.empty() || tier == "auto" || tier == "standard" || tier == "standard_only") {
+    return "default";
+  }
   if (tier == "fast") return "priority";
   return tier;
 }
@@ -291,10 +293,12 @@ base::Result<std::vector<const PriceRow*>> PriceBook::reachable(const PriceQuery
   std::vector<const PriceRow*> rows{*now};
   const std::string_view tier = fold_tier(query.service_tier);
   const std::string_view mode = fold_mode(query.mode);
+  // The project's setting decides then, and the answer alone says what it was.
+  const bool any_tier = query.service_tier.empty() || query.service_tier == "auto";
   for (const PriceRow& row : prices_of(query.model)->rows) {
-    const bool tier_fits = row.service_tier == tier || row.service_tier == "default";
+    const bool tier_fits = any_tier || row.service_tier == tier || row.service_tier == "default";
     if (!tier_fits || row.mode != mode || &row == *now) continue;
-    if (row.region != "*" && row.region != query.region) continue;
+    if (row.region != "*" && !query.region.empty() && row.region != query.region) continue;
     if (row.until <= query.at || row.from > until) continue;
     if (row.input_over > 0 && max_input <= row.input_over) continue;
     rows.push_back(&row);

@@ -123,6 +123,9 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   [[nodiscard]] base::Instant now() const { return services_.clock->now(); }
   // A second copy of a call that is late.
   [[nodiscard]] bool is_copy() const noexcept { return plan_.copy; }
+  [[nodiscard]] const catalog::PriceBook& prices() const {
+    return plan_.options.prices != nullptr ? *plan_.options.prices : *services_.prices;
+  }
   void post(void (CallImpl::*step)(), base::Instant at);
   void stopped();
 
@@ -153,6 +156,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   [[nodiscard]] bool wait_for_room(const base::Status& refusal);
   void look_for_room();
   [[nodiscard]] base::Result<money::Bound> bound() const;
+  void note_admission();
   void send();
   void apply_cancel();
 
@@ -501,8 +505,10 @@ bool CallImpl::wait_for_key(base::Duration wait) {
 base::Result<money::Bound> CallImpl::bound() const {
   const base::WallTime wall = services_.clock->wall();
   money::BoundQuery query;
-  query.price = {
-      .model = prepared_->canonical, .at = wall, .service_tier = prepared_->service_tier};
+  query.price = {.model = prepared_->canonical,
+                 .at = wall,
+                 .service_tier = prepared_->service_tier,
+                 .region = plan_.options.region};
   query.deadline = {wall.us + budget_->time_left(now()).count() / 1000};
   query.input_tokens = prepared_->input_tokens;
   query.input_kind = prepared_->input_kind;
@@ -510,7 +516,19 @@ base::Result<money::Bound> CallImpl::bound() const {
   query.max_output_tokens = prepared_->max_output_tokens;
   query.output_was_limited = prepared_->output_was_limited;
   query.hidden_output = prepared_->hidden_output;
-  return money::upper_bound(*services_.prices, query);
+  return money::upper_bound(prices(), query);
+}
+
+// What the budgets did to the call, for its caller.
+void CallImpl::note_admission() {
+  const money::Admission& admission = hold_.admission();
+  if (admission.shrunk) record_.flags = record_.flags | money::Flag::kShrunk;
+  for (const money::Warning& warning : admission.warnings) {
+    auto& told = record_.warnings;
+    if (std::find(told.begin(), told.end(), warning.scope) == told.end()) {
+      told.push_back(warning.scope);
+    }
+  }
 }
 
 bool CallImpl::admit() {
@@ -532,6 +550,7 @@ std::vector<std::string> CallImpl::all_scopes() const {
   std::vector<std::string> scopes = plan_.options.scopes;
   if (!prepared_->canonical.empty()) scopes.push_back("model:" + prepared_->canonical);
   scopes.push_back("key:" + record_.key_id);
+  scopes.push_back("provider:" + plan_.endpoint->provider());
   return scopes;
 }
 
@@ -629,6 +648,7 @@ base::Status CallImpl::reserve(const money::Bound& most) {
   hold_id_ = hold_.id();
   held_ = most.pico;
   budget_->hold(held_);
+  note_admission();
   return {};
 }
 
@@ -1070,9 +1090,11 @@ void CallImpl::settle(const WireUsage& wire, std::string_view service_tier) {
   if (wire.garbage) return settle_possible();  // the answer stands; its cost is the whole hold
   if (!wire.reported()) return settle_lost();
   const money::Usage usage = money::count_units(wire.as_reported());
-  const auto cost =
-      money::cost(*services_.prices, usage,
-                  {.model = prepared_->canonical, .at = sent_at_, .service_tier = service_tier});
+  const auto cost = money::cost(prices(), usage,
+                                {.model = prepared_->canonical,
+                                 .at = sent_at_,
+                                 .service_tier = service_tier,
+                                 .region = plan_.options.region});
   if (!cost) return settle_possible();  // a tier without a price: never taken as free
   record_.input_tokens = usage.counts.input_tokens();
   record_.output_tokens = usage.counts.output_tokens();
@@ -1084,7 +1106,7 @@ void CallImpl::settle(const WireUsage& wire, std::string_view service_tier) {
 void CallImpl::settle_nothing() {
   if (!hold_.open()) return;
   money::Cost nothing;
-  nothing.price_version = services_.prices->price_version();
+  nothing.price_version = prices().price_version();
   (void)hold_.settle({}, nothing);
   note_settlement();
 }

@@ -261,6 +261,20 @@ Operation operation_of(std::string_view path) {
   return Operation::kUnmetered;
 }
 
+// Whether the provider may use more than the body and the answer show: its own tools, a prompt or
+// a conversation that it keeps, a search.
+bool uses_provider_side(const Value& root) {
+  for (const char* name :
+       {"previous_response_id", "conversation", "prompt", "web_search_options"}) {
+    if (!root[name].absent()) return true;
+  }
+  const std::vector<Value> tools = root["tools"].items();
+  return std::any_of(tools.begin(), tools.end(), [](const Value& tool) {
+    const std::string_view type = tool["type"].string_or("function");
+    return type != "function" && type != "custom";
+  });
+}
+
 base::Status understand(const Value& root, const catalog::Model& model, Prepared& out) {
   InputCount input(model);
   base::Status status;
@@ -277,6 +291,10 @@ base::Status understand(const Value& root, const catalog::Model& model, Prepared
   out.input_kind = input.kind();
   out.canonical = model.id;
   out.hidden_output = model.hidden_output;
+  if (out.operation != Operation::kEmbeddings && uses_provider_side(root)) {
+    out.hidden_output = true;
+    out.input_kind = BoundKind::kGuess;
+  }
   out.service_tier = root["service_tier"].string_or("");
   if (out.operation == Operation::kEmbeddings) {
     out.output_was_limited = true;

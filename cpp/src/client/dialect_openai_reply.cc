@@ -38,7 +38,8 @@ ReplyFacts read_reply(Operation operation, std::string_view body) {
   }
   if (!root || !root->is_object()) return facts;
   facts.usable = (*root)[promised(operation)].is_array();
-  facts.usage = usage_of((*root)["usage"]);
+  facts.usage =
+      operation == Operation::kResponses ? usage_of_response(*root) : usage_of((*root)["usage"]);
   facts.service_tier = (*root)["service_tier"].string_or("");
   return facts;
 }
@@ -157,7 +158,7 @@ ChatAssembler::Event ChatAssembler::feed_response(const Value& root) {
       *type == "response.failed") {
     const Value response = root["response"];
     state_->response_ended = true;
-    usage_.merge(usage_of(response["usage"]));
+    usage_.merge(usage_of_response(response));
     keep_last(service_tier_, response["service_tier"]);
     if (state_->whole) state_->response = response.text();
   }

@@ -36,6 +36,12 @@ bool is_loopback(std::string_view host) {
          host.ends_with(".localhost");
 }
 
+std::string provider_of(Wire wire, const std::string& host) {
+  if (wire == Wire::kAnthropic) return "anthropic";
+  if (wire == Wire::kAzure) return "azure";
+  return host == "openai.com" || host.ends_with(".openai.com") ? "openai" : host;
+}
+
 base::Status check(const EndpointConfig& config, const std::string& host) {
   if (host.empty()) {
     return base::invalid_argument(
@@ -76,6 +82,7 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
                    base::Random& random)
     : base_url_(std::move(config.base_url)),
       host_(std::move(host)),
+      provider_(provider_of(config.wire, host_)),
       proxy_(std::move(config.proxy)),
       wire_(config.wire),
       bearer_(config.bearer || config.wire == Wire::kOpenAi),

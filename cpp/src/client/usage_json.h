@@ -8,6 +8,9 @@
 namespace dure::client {
 
 [[nodiscard]] WireUsage usage_of(const json::Value& usage);
+// The usage of a response, with what its output says was used beside tokens: web searches. A tool
+// of the provider whose price nobody knows makes it garbage.
+[[nodiscard]] WireUsage usage_of_response(const json::Value& response);
 
 }  // namespace dure::client
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -25,7 +26,6 @@ namespace {
 constexpr std::int64_t kProgressTokens = 256;
 constexpr base::Duration kProgressTime = std::chrono::seconds(1);
 constexpr base::Duration kRetryDisk = std::chrono::milliseconds(100);
-constexpr std::uint64_t kRotateBytes = 64U << 20U;
 constexpr std::size_t kKeptSettlements = 65'536;
 constexpr std::size_t kKeptAlerts = 1'024;
 
@@ -40,6 +40,22 @@ void take(const Record& record, Bound& bound) {
   bound = record.bound;
   bound.pico = record.pico;
   bound.tokens = record.tokens;
+}
+
+// What a call that was cut off after `received` output tokens cost. The rate of one token is
+// rounded up, so that what was asked for at most never comes to more than its bound.
+Pico spent_on(const Bound& bound, std::int64_t received) {
+  const base::int128 pico =
+      bound.input_pico + static_cast<base::int128>(bound.output_rate) * received;
+  const bool in_bounds = received <= bound.choices * bound.max_output_tokens;
+  const Pico most = in_bounds ? bound.pico : std::numeric_limits<Pico>::max();
+  return pico < most ? static_cast<Pico>(pico) : most;
+}
+
+// Whether `figure` may be corrected by `difference`: the sum is neither negative nor too large.
+bool may_adjust(std::int64_t figure, std::int64_t difference) {
+  const base::int128 sum = static_cast<base::int128>(figure) + difference;
+  return sum >= 0 && sum <= std::numeric_limits<std::int64_t>::max();
 }
 
 base::Status unknown_hold(ReservationId id) {
@@ -170,7 +186,7 @@ class Account::Impl {
   // As ready() and catch_up(), for the usual case that there is nothing to do.
   [[nodiscard]] bool is_ready() const noexcept {
     return writer_ != nullptr && !writer_->broken() &&
-           (writer_->size() < kRotateBytes || board_held_);
+           (writer_->size() < options_.rotate_bytes || board_held_);
   }
   // Writes and counts.
   base::Status commit(Record& record);
@@ -200,7 +216,8 @@ class Account::Impl {
   void fill_settle(Record& record, const Usage& usage, const Cost& cost) const;
   void fill_by_rule(Record& record, ReservationId id, const Hold& hold, bool whole) const;
   base::Status end_by_rule(ReservationId id, Hold& hold, bool whole);
-  // After a settlement: tells what nobody told yet. A disk that refuses leaves it to the next one.
+  // After a settlement, a correction, another limit: tells what nobody told yet. A disk that
+  // refuses leaves it to the next one.
   void tell_alerts(std::span<const Posting> postings);
   void remember(ReservationId id, const Record& record);
   base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
@@ -270,7 +287,7 @@ class Account::Impl {
 
 base::Status Account::Impl::ready() {
   if (writer_ != nullptr && !writer_->broken()) {
-    if (writer_->size() < kRotateBytes || board_held_) return {};
+    if (writer_->size() < options_.rotate_bytes || board_held_) return {};
     (void)writer_->finish(clock_.wall().us);  // without it the file is as good as after a death
     finished_.push_back(std::move(writer_));
     return begin_file(false);
@@ -515,6 +532,7 @@ void Account::Impl::fill_reserve(Record& record, const ReserveRequest& request,
   record.at_us = clock_.wall().us;
   record.flags = request.call.flags;
   if (request.detached) record.flags = record.flags | Flag::kDetached;
+  if (decision_.shrunk) record.flags = record.flags | Flag::kShrunk;
   record.bound = decision_.bound;
   record.pico = enforce ? decision_.bound.pico : 0;
   record.tokens = enforce ? decision_.bound.tokens : 0;
@@ -750,7 +768,7 @@ void Account::Impl::fill_by_rule(Record& record, ReservationId id, const Hold& h
     record.flags = record.flags | Flag::kPossibleSpend;
   } else {
     record.type = RecordType::kSettle;
-    record.pico = hold.bound.input_pico + hold.received * hold.bound.output_rate;
+    record.pico = spent_on(hold.bound, hold.received);
     record.tokens = hold.bound.input_tokens + hold.received;
     record.flags = record.flags | Flag::kEstimated;
   }
@@ -796,6 +814,10 @@ base::Status Account::Impl::adjust(ReservationId id, Pico pico, std::int64_t tok
   if (settled == nullptr) return unknown_hold(id);
   if (base::Status status = ready(); !status.ok()) return status;
   Settled& known = *settled;
+  if (!may_adjust(known.figures.pico, pico) || !may_adjust(known.figures.tokens, tokens)) {
+    return base::invalid_argument(
+        "pico", "a call cannot cost less than nothing: take off at most what it was settled with");
+  }
   Record record;
   record.type = RecordType::kAdjust;
   record.at_us = clock_.wall().us;
@@ -812,6 +834,7 @@ base::Status Account::Impl::adjust(ReservationId id, Pico pico, std::int64_t tok
   if (base::Status status = commit(record); !status.ok()) return status;
   known.figures.pico += pico;
   known.figures.tokens += tokens;
+  tell_alerts(record.postings);
   return {};
 }
 
@@ -842,13 +865,15 @@ base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
 base::Status Account::Impl::set_budget(const BudgetSpec& spec) {
   const std::scoped_lock lock(mutex_);
   if (base::Status status = ready(); !status.ok()) return status;
-  const BoardLock alone(*board_);
+  const BoardHold alone(*this);
   if (!alone.status().ok()) return alone.status();
   if (base::Status status = catch_up(); !status.ok()) return status;
   auto record = book_.limit_record(spec, clock_.wall());
   if (!record) return std::move(record.error());
   if (base::Status status = commit(*record); !status.ok()) return status;
-  return writer_->sync();
+  const Posting lowered{.budget = record->budget, .used = 1};  // its use is a larger part now
+  tell_alerts({&lowered, 1});
+  return writer_->broken() ? disk_ : writer_->sync();
 }
 
 base::Result<std::vector<BudgetState>> Account::Impl::budgets(std::string_view scope) {

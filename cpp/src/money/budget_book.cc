@@ -80,11 +80,14 @@ std::int64_t fitting_output(const Bound& bound, BudgetUnit unit, base::int128 le
   return rest < 0 ? -1 : clamp(rest / each);
 }
 
+// `bound` with a smaller output maximum.
 Bound with_output(Bound bound, std::int64_t max_output) {
   const std::int64_t outputs = bound.choices * max_output;
+  const base::int128 pico =
+      bound.input_pico + static_cast<base::int128>(bound.output_rate) * outputs;
   bound.max_output_tokens = max_output;
   bound.tokens = bound.input_tokens + outputs;
-  bound.pico = bound.input_pico + bound.output_rate * outputs;
+  if (pico < bound.pico) bound.pico = static_cast<Pico>(pico);  // the rate is rounded up
   return bound;
 }
 
@@ -373,6 +376,43 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
   return std::move(status).with_provider_code("limit_exceeded");
 }
 
+Bound BudgetBook::shrunk(std::span<const Budget* const> budgets, const Bound& bound,
+                         base::WallTime now, const Budget*& by) {
+  std::int64_t max_output = bound.max_output_tokens;
+  for (const Budget* budget : bound.may_shrink ? budgets : budgets.first(0)) {
+    const BudgetSpec& spec = budget->spec;
+    if (spec.on_limit != OnLimit::kShrink || spec.unit == BudgetUnit::kRequests) continue;
+    const base::int128 left = reading(*budget, now).left();
+    if (amount_of(*budget, bound) <= left) continue;
+    const std::int64_t fits = fitting_output(bound, spec.unit, left);
+    if (fits >= max_output) continue;
+    max_output = fits;
+    by = budget;
+  }
+  if (by == nullptr) return bound;
+  // A smaller answer is of no use: it is asked for, and refused.
+  const std::int64_t least = std::min(kLeastOutput, bound.max_output_tokens);
+  return with_output(bound, std::max(max_output, least));
+}
+
+const BudgetBook::Budget* BudgetBook::refusing(std::span<const Budget* const> budgets,
+                                               const Bound& bound, base::WallTime now,
+                                               const Queued& queued, Decision& decision) {
+  const Budget* refused = nullptr;
+  for (const Budget* budget : budgets) {
+    const base::int128 left = reading(*budget, now).left();
+    const OnLimit policy = budget->spec.on_limit;
+    const bool behind_others = queued && policy == OnLimit::kQueue && queued(budget->number);
+    if (amount_of(*budget, bound) <= left && !behind_others) continue;
+    if (policy == OnLimit::kWarn) {
+      decision.warnings.push_back({budget->spec.scope, clamp(left), budget->spec.unit});
+    } else if (refused == nullptr || severity(policy) > severity(refused->spec.on_limit)) {
+      refused = budget;
+    }
+  }
+  return refused;
+}
+
 base::Status BudgetBook::decide(std::span<const std::string> scopes, const Bound& bound,
                                 base::WallTime now, bool enforce, const Queued& queued,
                                 Decision& decision) {
@@ -382,37 +422,12 @@ base::Status BudgetBook::decide(std::span<const std::string> scopes, const Bound
   decision.shrunk = false;
   if (choice_is_old()) (void)choose(scopes);
   const std::span<const Budget* const> budgets = chosen_;
-  const Budget* refused = nullptr;
-  const Budget* shrunk_by = nullptr;
-  std::int64_t max_output = bound.max_output_tokens;
-  const auto refuse = [&](const Budget* budget) {
-    if (refused == nullptr || severity(budget->spec.on_limit) > severity(refused->spec.on_limit)) {
-      refused = budget;
-    }
-  };
-  for (const Budget* budget : enforce ? budgets : budgets.first(0)) {
-    const base::int128 left = reading(*budget, now).left();
-    const OnLimit policy = budget->spec.on_limit;
-    const bool behind_others = queued && policy == OnLimit::kQueue && queued(budget->number);
-    if (amount_of(*budget, bound) <= left && !behind_others) continue;
-    if (policy == OnLimit::kWarn) {
-      decision.warnings.push_back({budget->spec.scope, clamp(left), budget->spec.unit});
-    } else if (policy == OnLimit::kShrink && bound.may_shrink &&
-               budget->spec.unit != BudgetUnit::kRequests) {
-      const std::int64_t fits = fitting_output(bound, budget->spec.unit, left);
-      if (fits < max_output) {
-        max_output = fits;
-        shrunk_by = budget;
-      }
-    } else {
-      refuse(budget);
-    }
-  }
-  if (shrunk_by != nullptr && max_output < kLeastOutput) refuse(shrunk_by);
-  if (refused != nullptr) return refusal(*refused, bound, now);
-  if (shrunk_by != nullptr) {
-    decision.shrunk = true;
-    decision.bound = with_output(bound, max_output);
+  if (enforce) {
+    const Budget* by = nullptr;
+    decision.bound = shrunk(budgets, bound, now, by);  // first, then every budget sees what is left
+    decision.shrunk = by != nullptr;
+    const Budget* refused = refusing(budgets, decision.bound, now, queued, decision);
+    if (refused != nullptr) return refusal(*refused, decision.bound, now);
   }
   for (const Budget* budget : budgets) {
     decision.postings.push_back({budget->number, window_start(*budget, now.us),
@@ -490,8 +505,8 @@ std::vector<BudgetState> BudgetBook::read(std::string_view scope, base::WallTime
     BudgetState state;
     state.spec = budget.spec;
     state.granted = granted(budget, now);
-    state.used = clamp(sum.used);
-    state.held = clamp(sum.held);
+    state.used = sum.used;
+    state.held = sum.held;
     state.left = clamp(sum.left());
     state.window_start_us = window_start(budget, now.us);
     state.resets_at_us = resets_at(budget, now, 1);

@@ -55,7 +55,8 @@ class BudgetBook {
   [[nodiscard]] std::vector<Record> grant_records(std::string_view scope, BudgetUnit unit,
                                                   std::int64_t amount, base::WallTime until) const;
   // One ALERT record for each percentage that the use of the postings' budgets has reached and that
-  // nobody told in this window; without `records` only whether there is one.
+  // nobody told in this window; without `records` only whether there is one. Postings that use
+  // nothing more are passed over.
   bool due_alerts(std::span<const Posting> postings, base::WallTime now,
                   std::vector<Record>* records) const;
   // What an ALERT record says, with the budget's figures now.
@@ -71,8 +72,8 @@ class BudgetBook {
  private:
   struct Counters {
     std::int64_t start = 0;
-    std::int64_t used = 0;
-    std::int64_t held = 0;
+    base::int128 used = 0;
+    base::int128 held = 0;
   };
   struct Grant {
     std::int64_t amount = 0;
@@ -104,6 +105,14 @@ class BudgetBook {
                                                              base::WallTime now,
                                                              base::int128 missing);
   [[nodiscard]] static std::int64_t amount_of(const Budget& budget, const Bound& bound);
+  // What the budgets of policy shrink leave of `bound`; the one that leaves least in `by`, nullptr
+  // if all of it fits.
+  [[nodiscard]] static Bound shrunk(std::span<const Budget* const> budgets, const Bound& bound,
+                                    base::WallTime now, const Budget*& by);
+  // Of all `budgets` that `bound` does not fit, the one that answers; nullptr: it may go.
+  [[nodiscard]] static const Budget* refusing(std::span<const Budget* const> budgets,
+                                              const Bound& bound, base::WallTime now,
+                                              const Queued& queued, Decision& decision);
   [[nodiscard]] static base::Status refusal(const Budget& budget, const Bound& bound,
                                             base::WallTime now);
   // Names the window in which an alert is told once.

@@ -9,9 +9,10 @@ namespace {
 
 using catalog::Unit;
 
-constexpr std::array<std::string_view, 12> kFlagNames{
+constexpr std::array<std::string_view, 13> kFlagNames{
     "estimated", "possible_spend", "overrun", "usage_inconsistent", "cached",    "coalesced",
-    "hedge",     "batch",          "stage",   "conflict",           "recovered", "detached"};
+    "hedge",     "batch",          "stage",   "conflict",           "recovered", "detached",
+    "shrunk"};
 
 // Far above any real usage, far below overflow of sums.
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 50;
@@ -48,10 +49,11 @@ struct Dearest {
   const std::vector<const catalog::PriceRow*>& rows;
   const catalog::PriceQuery& query;
 
-  // The highest cost of `count` units of any of `units` in any row.
+  // The highest cost of `count` units, however they are spread over `units`, in any row.
   [[nodiscard]] base::Result<Pico> of(std::int64_t count, std::initializer_list<Unit> units) const {
     Pico highest = 0;
     if (count == 0) return highest;
+    bool fractional = false;
     for (const catalog::PriceRow* row : rows) {
       for (const Unit unit : units) {
         const auto rate = row->rate(unit);
@@ -59,9 +61,15 @@ struct Dearest {
         const auto pico = multiply(count, *rate, Rounding::kUp);
         if (!pico) return base::fail(pico.error());
         highest = std::max(highest, *pico);
+        fractional = fractional || rate->pico % rate->per != 0;
       }
     }
-    return highest;
+    if (!fractional) return highest;
+    // A settlement rounds each line to the nearest pico-dollar: half a one too much a line.
+    const auto lines = std::min(count, static_cast<std::int64_t>(units.size()));
+    if (highest > std::numeric_limits<Pico>::max() - lines)
+      return base::fail(bad_count("the bound"));
+    return highest + lines / 2;
   }
 };
 
@@ -103,11 +111,24 @@ Usage count_units(const ReportedUsage& reported) noexcept {
   };
   const bool contained = reported.input_contains_parts;
   UnitCounts& counts = usage.counts;
-  counts[Unit::kInputCacheRead] = part(input, reported.cache_read, contained);
+  std::int64_t read = cleaned(reported.cache_read, flags);
+  std::int64_t audio = cleaned(reported.input_audio, flags);
+  std::int64_t image = cleaned(reported.input_image, flags);
+  // What was read from the cache and is no text: once, out of both that contain it.
+  const auto cached = [&](std::int64_t& modality, std::int64_t count) {
+    const std::int64_t clean = part(modality, count, true);
+    return part(read, clean, true);
+  };
+  counts[Unit::kInputAudioCacheRead] = cached(audio, reported.input_audio_cached);
+  counts[Unit::kInputImageCacheRead] = cached(image, reported.input_image_cached);
+  for (const Unit unit : {Unit::kInputAudioCacheRead, Unit::kInputImageCacheRead}) {
+    (void)part(input, counts[unit], contained);
+  }
+  counts[Unit::kInputCacheRead] = part(input, read, contained);
   counts[Unit::kInputCacheWrite] = part(input, reported.cache_write, contained);
   counts[Unit::kInputCacheWrite1h] = part(input, reported.cache_write_1h, contained);
-  counts[Unit::kInputAudio] = part(input, reported.input_audio, contained);
-  counts[Unit::kInputImage] = part(input, reported.input_image, contained);
+  counts[Unit::kInputAudio] = part(input, audio, contained);
+  counts[Unit::kInputImage] = part(input, image, contained);
   counts[Unit::kInput] = input;
   counts[Unit::kOutputReasoning] = part(output, reported.output_reasoning, true);
   counts[Unit::kOutputAudio] = part(output, reported.output_audio, true);

@@ -4,10 +4,13 @@
 #ifndef DURE_SRC_MONEY_POSTING_SUMS_H_
 #define DURE_SRC_MONEY_POSTING_SUMS_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
+#include "dure/base/int128.h"
 #include "dure/money/ledger.h"
 
 namespace dure::money {
@@ -16,40 +19,50 @@ class PostingSums {
  public:
   using Key = std::pair<std::uint32_t, std::int64_t>;  // budget, start of its window
 
-  void add(const Record& record) {
-    for (const Posting& posting : record.postings) {
-      auto& [held, used] = sum({posting.budget, posting.window_start_us});
-      held += posting.held;
-      used += posting.used;
-    }
-  }
-  // Postings of every sum that is not zero, in no order.
+  void add(const Record& record) { add(record.postings); }
+  // Postings of every sum that is not zero, in no order. A sum beyond 64 bits is told in parts.
   void list(std::vector<Posting>& postings) const {
     for (const auto& [key, sum] : sums_) {
-      if (sum.first == 0 && sum.second == 0) continue;
-      postings.push_back({key.first, key.second, sum.first, sum.second});
+      auto [held, used] = sum;
+      while (held != 0 || used != 0) {
+        postings.push_back({key.first, key.second, part(held), part(used)});
+        held -= postings.back().held;
+        used -= postings.back().used;
+      }
     }
   }
-  // True if `postings` are these sums, whatever their order.
+  // True if `postings` come to these sums, whatever their order.
   [[nodiscard]] bool equal(const std::vector<Posting>& postings) {
-    std::size_t other = 0;
-    for (const auto& [key, sum] : sums_) {
-      if (sum != std::pair<std::int64_t, std::int64_t>{0, 0}) ++other;
+    PostingSums others;
+    others.add(postings);
+    for (const auto& [key, sum] : others.sums_) {
+      if (this->sum(key) != sum) return false;
     }
-    if (postings.size() != other) return false;
-    if (places_.empty()) return true;
-    for (const Posting& posting : postings) {
-      const std::uint32_t found = place({posting.budget, posting.window_start_us});
-      if (found == 0 || sums_[found - 1].sum != std::pair(posting.held, posting.used)) return false;
+    for (const auto& [key, sum] : sums_) {
+      if (others.sum(key) != sum) return false;
     }
     return true;
   }
 
  private:
+  using Amounts = std::pair<base::int128, base::int128>;  // held, used
   struct Sum {
     Key key;
-    std::pair<std::int64_t, std::int64_t> sum;  // held, used
+    Amounts sum;
   };
+  // As much of `amount` as one posting can tell.
+  [[nodiscard]] static std::int64_t part(base::int128 amount) noexcept {
+    using Limits = std::numeric_limits<std::int64_t>;
+    return static_cast<std::int64_t>(
+        std::clamp(amount, base::int128{Limits::min()}, base::int128{Limits::max()}));
+  }
+  void add(const std::vector<Posting>& postings) {
+    for (const Posting& posting : postings) {
+      auto& [held, used] = sum({posting.budget, posting.window_start_us});
+      held += posting.held;
+      used += posting.used;
+    }
+  }
   [[nodiscard]] static std::size_t hash(const Key& key) noexcept {
     return static_cast<std::size_t>((key.first * 0x9E3779B97F4A7C15U) ^
                                     static_cast<std::uint64_t>(key.second) * 0xC2B2AE3D27D4EB4FU);
@@ -62,7 +75,7 @@ class PostingSums {
       if (place == 0 || sums_[place - 1].key == key) return place;
     }
   }
-  std::pair<std::int64_t, std::int64_t>& sum(const Key& key) {
+  Amounts& sum(const Key& key) {
     if (last_ < sums_.size() && sums_[last_].key == key) return sums_[last_].sum;
     if (sums_.size() * 2 >= places_.size()) grow();
     std::uint32_t& found = place(key);

@@ -2,6 +2,7 @@ from asyncio import Future
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dure._core.catalog import PriceBook
 from dure._core.money import Account
 from dure.errors import DureError
 from numpy import float32
@@ -25,6 +26,8 @@ class Options:
         cache_for: float = 86400.0,
         coalesce: bool | None = None,
         hedge: bool = False,
+        prices: PriceBook | None = None,
+        region: str = "",
     ) -> None: ...
 
 class Endpoint:
@@ -34,6 +37,8 @@ class Endpoint:
     def host(self) -> str: ...
     @property
     def key_ids(self) -> list[str]: ...
+    @property
+    def provider(self) -> str: ...
 
 class Record:
     @property
@@ -44,6 +49,8 @@ class Record:
     def model(self) -> str: ...
     @property
     def cost_pico(self) -> int: ...
+    @property
+    def warnings(self) -> list[str]: ...
     @property
     def attempts(self) -> int: ...
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dure.calls import Timeout
+    from dure.costs import PriceBook
 
 __all__ = ["AzureClient"]
 
@@ -40,6 +41,7 @@ class AzureClient(Client):
         default_query: Mapping[str, object] | None = None,
         proxy: str | None = None,
         data: str | os.PathLike[str] | None = None,
+        prices: PriceBook | None = None,
         transport: object = None,
         clock: object = None,
         random: object = None,
@@ -59,6 +61,7 @@ class AzureClient(Client):
             default_query: Added to every URL.
             proxy: URL; else what the environment says.
             data: Data folder; else `DURE_DATA`, else the user's.
+            prices: What calls are held and settled at; else the shipped prices.
             transport: A native handle of `dure.testing`; or `"a"` or `"b"`, which forces an engine.
             clock: A native handle of `dure.testing`.
             random: A native handle of `dure.testing`.
@@ -101,6 +104,7 @@ class AzureClient(Client):
                 default_query={"api-version": version, **(default_query or {})},
                 proxy=proxy,
                 data=data,
+                prices=prices,
                 transport=transport,
                 clock=clock,
                 random=random,

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dure.calls.checks import Check
     from dure.calls.rates import Rates
     from dure.calls.schemas import Schema
-    from dure.costs import Budgets
+    from dure.costs import Budgets, PriceBook
 
     Progress = bool | Callable[[int, int | None, str], object] | None
 
@@ -373,6 +373,7 @@ class Client(Resource, Closing):
         policy: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         data: str | os.PathLike[str] | None = None,
         cache: Cache | bool | None = None,
+        prices: PriceBook | None = None,
         transport: object = None,
         clock: object = None,
         random: object = None,
@@ -399,6 +400,7 @@ class Client(Resource, Closing):
             data: Data folder; else `DURE_DATA`, else the user's.
             cache: True, or a `dure._sync.Cache`: answers are kept for those who ask just the same
                 again. `dure.Call(cache=)` says otherwise for one call.
+            prices: What calls are held and settled at; else the shipped prices.
             transport: A native handle of `dure.testing`; or `"a"` or `"b"`, which forces an engine.
             clock: A native handle of `dure.testing`.
             random: A native handle of `dure.testing`.
@@ -423,6 +425,7 @@ class Client(Resource, Closing):
                 default_query=default_query,
                 proxy=proxy,
                 data=data,
+                prices=prices,
                 transport=transport,
                 clock=clock,
                 random=random,

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dure.calls.checks import Check
     from dure.calls.rates import Rates
     from dure.calls.schemas import Schema
-    from dure.costs import AsyncBudgets
+    from dure.costs import AsyncBudgets, PriceBook
 
     Progress = bool | Callable[[int, int | None, str], object] | None
 
@@ -372,6 +372,7 @@ class AsyncClient(Resource, AsyncClosing):
         policy: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         data: str | os.PathLike[str] | None = None,
         cache: Cache | bool | None = None,
+        prices: PriceBook | None = None,
         transport: object = None,
         clock: object = None,
         random: object = None,
@@ -398,6 +399,7 @@ class AsyncClient(Resource, AsyncClosing):
             data: Data folder; else `DURE_DATA`, else the user's.
             cache: True, or a `dure.aio.Cache`: answers are kept for those who ask just the same
                 again. `dure.Call(cache=)` says otherwise for one call.
+            prices: What calls are held and settled at; else the shipped prices.
             transport: A native handle of `dure.testing`; or `"a"` or `"b"`, which forces an engine.
             clock: A native handle of `dure.testing`.
             random: A native handle of `dure.testing`.
@@ -422,6 +424,7 @@ class AsyncClient(Resource, AsyncClosing):
                 default_query=default_query,
                 proxy=proxy,
                 data=data,
+                prices=prices,
                 transport=transport,
                 clock=clock,
                 random=random,

@@ -21,6 +21,7 @@ __all__ = ["Cache", "Call", "Timeout", "pico_of_dollars"]
 PRIORITIES = ("interactive", "batch")
 RESENDS = ("all", "proven")
 FALLBACKS = ("general", "context_window", "content_policy")
+SCOPES = ("org", "team", "user", "service", "execution", "conversation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +91,10 @@ class Call:
 
     Attributes:
         org: Organisation that pays; budgets of scope `org:NAME` must pass.
+        team: Budgets of scope `team:NAME`.
         user: Budgets of scope `user:NAME`.
         service: Policy of this service decides which models may be used.
+        execution: Budgets of scope `execution:ID`: all calls of one run together.
         conversation: Budgets of scope `conversation:ID`.
         tags: Budgets of scope `tag:NAME`.
         deadline: Seconds for the whole call, waits and resends included.
@@ -113,6 +116,8 @@ class Call:
             whose models cost nothing, and for what the provider bills later.
         price: Dollars that this one call costs, for what has no price in the book (an image, a
             minute of speech): held before it is sent, settled by how it ends.
+        region: The provider's region that bills the call, where prices differ by it; None: the
+            dearest is held, and settled is the price of any region.
 
     Raises:
         InvalidArgumentError: a value is out of range.
@@ -134,6 +139,9 @@ class Call:
     coalesce: bool | None = None
     metered: bool = True
     price: str | int | Decimal | None = None
+    team: str | None = None
+    execution: str | None = None
+    region: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= 100:
@@ -175,7 +183,7 @@ class Call:
 
     def scopes(self) -> list[str]:
         """Return the budget scopes that this call names."""
-        named = [(kind, getattr(self, kind)) for kind in ("org", "user", "service", "conversation")]
+        named = [(kind, getattr(self, kind)) for kind in SCOPES]
         return [f"{kind}:{name}" for kind, name in named if name] + [
             f"tag:{tag}" for tag in self.tags
         ]

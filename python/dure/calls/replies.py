@@ -73,6 +73,9 @@ class Facts:
         hedged: A second copy was sent; the cost is that of both.
         saved_pico: What an answer that was kept or shared would have cost.
         estimated: The provider reported no usage: tokens seen were counted.
+        flags: What the ledger says about the cost; `shrunk`: a budget had room for a shorter
+            answer only, and its maximum was lowered to that.
+        warnings: Scopes whose budgets of policy `warn` are exceeded.
         latency: Seconds from start to end.
         first_event: Seconds from start to the first piece of a stream, else 0.
         call_id: Ours; the provider saw it as `X-Client-Request-Id`.
@@ -152,6 +155,11 @@ class Facts:
     def flags(self) -> list[str]:
         """What the ledger says about the cost."""
         return self._record.flags
+
+    @property
+    def warnings(self) -> list[str]:
+        """Scopes whose budgets of policy `warn` are exceeded."""
+        return self._record.warnings
 
     @property
     def latency(self) -> float:

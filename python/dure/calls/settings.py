@@ -20,6 +20,8 @@ from dure.errors import InvalidArgumentError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dure.costs import PriceBook
+
 __all__ = ["OPENAI_URL", "View", "data_folder"]
 
 NO_FALLBACKS: tuple[list[str], list[str], list[str]] = ([], [], [])
@@ -110,6 +112,7 @@ class View:
         "core",
         "endpoint",
         "max_retries",
+        "prices",
         "timeout",
         "wire",
     )
@@ -123,8 +126,10 @@ class View:
         max_retries: int,
         wire: Wire = OPENAI,
         cache: Cache | None = None,
+        prices: PriceBook | None = None,
     ) -> None:
         self.core = native
+        self.prices = prices
         self.endpoint = endpoint
         self.timeout = timeout
         self.max_retries = max_retries
@@ -187,14 +192,19 @@ class View:
         default_query: Mapping[str, object] | None = None,
         wire: Wire = OPENAI,
         cache: Cache | bool | None = None,
+        prices: PriceBook | None = None,
     ) -> View:
         """Check the settings and join the native client of the data folder.
 
         Raises:
             InvalidArgumentError: no key for a host that is not this machine, a key that no
-                header can carry, a bad URL or number.
+                header can carry, a bad URL or number, prices that are no `PriceBook`.
             StorageError: the data folder cannot be written.
         """
+        if prices is not None and not hasattr(prices, "native"):
+            raise InvalidArgumentError(
+                "prices must be a PriceBook: dure.PriceBook(overlay=...)", argument="prices"
+            )
         if isinstance(max_retries, bool) or not 0 <= max_retries < 100:
             raise InvalidArgumentError("max_retries must be 0 to 99", argument="max_retries")
         keys = keys_of(api_key, wire.key_variable)
@@ -234,6 +244,7 @@ class View:
             max_retries=max_retries,
             wire=wire,
             cache=Cache.of(cache),
+            prices=prices,
         )
 
     def with_options(self, *, timeout: float | Timeout | None, max_retries: int | None) -> View:
@@ -249,6 +260,7 @@ class View:
             max_retries=self.max_retries if max_retries is None else max_retries,
             wire=self.wire,
             cache=self.cache,
+            prices=self.prices,
         )
 
     def options(
@@ -279,6 +291,8 @@ class View:
             call.fallback_lists() if call else NO_FALLBACKS,
             PRIORITIES.index(call.priority) if call else 0,
             *self._sharing(call),
+            None if self.prices is None else self.prices.native,
+            (call.region or "") if call else "",
         )
 
     def _sharing(self, call: Call | None) -> tuple[str, float, bool | None, bool]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dure.costs import LedgerReport
+    from dure.errors import StoreVersionError
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,11 +53,11 @@ def _verify(path: str | Path, options: argparse.Namespace) -> int:
 def _tail(path: str | Path, options: argparse.Namespace) -> int:
     from dure import costs
 
-    last = deque(costs.ledger_records(path), maxlen=options.lines)
+    last = deque(costs.ledger_records(path, newer=_passed_over), maxlen=options.lines)
     holds = {record["id"] for record in last if "id" in record}
     models = {  # in a second reading: a hold may be far before what speaks of it
         record["id"]: record["model"]
-        for record in costs.ledger_records(path)
+        for record in costs.ledger_records(path, newer=lambda _: None)
         if record["type"] == "RESERVE" and record["id"] in holds
     }
     last = deque(_explained(record, models) for record in last)
@@ -97,9 +98,13 @@ def _time(us: int) -> str:
 def _export(path: str | Path, _options: argparse.Namespace) -> int:
     from dure import costs
 
-    for record in costs.ledger_records(path):
+    for record in costs.ledger_records(path, newer=_passed_over):
         say(_json_line(record))
     return 0
+
+
+def _passed_over(error: StoreVersionError) -> None:
+    complain(f"passed over: {error}")
 
 
 def _replay(path: str | Path, options: argparse.Namespace) -> int:

@@ -173,6 +173,58 @@ TEST(Prepare, ResponsesInputOfEveryForm) {
             "background");
 }
 
+TEST(Prepare, WhatTheProviderAddsIsHiddenAndAGuess) {
+  const auto hides = [](std::string_view path, std::string_view more) {
+    const auto prepared = prepare(
+        path,
+        R"({"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}],"input":"hi")" +
+            std::string(more) + "}",
+        Builtin{});
+    EXPECT_TRUE(prepared.has_value()) << more;
+    return prepared && prepared->hidden_output && prepared->input_kind == money::BoundKind::kGuess;
+  };
+  EXPECT_FALSE(hides("/responses", ""));
+  EXPECT_FALSE(hides("/responses", R"(,"previous_response_id":null)"));
+  EXPECT_FALSE(hides("/responses", R"(,"tools":[{"type":"function","name":"f"}])"));
+  EXPECT_TRUE(hides("/responses", R"(,"tools":[{"type":"web_search"}])"));
+  EXPECT_TRUE(hides("/responses", R"(,"previous_response_id":"resp_1")"));
+  EXPECT_TRUE(hides("/responses", R"(,"prompt":{"id":"pmpt_1"})"));
+  EXPECT_TRUE(hides("/responses", R"(,"conversation":"conv_1")"));
+  EXPECT_FALSE(hides("/chat/completions", R"(,"tools":[{"type":"function","function":{}}])"));
+  EXPECT_TRUE(hides("/chat/completions", R"(,"web_search_options":{})"));
+}
+
+TEST(ReadUsage, NothingUnknownIsFree) {
+  const auto known = read_usage(
+      R"({"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"text_tokens":7,)"
+      R"("audio_tokens":3,"cached_tokens":4,"cached_tokens_details":{"audio_tokens":2}},)"
+      R"("completion_tokens_details":{"image_tokens":1,"accepted_prediction_tokens":2}})");
+  ASSERT_TRUE(known.has_value());
+  EXPECT_FALSE(known->garbage);
+  EXPECT_EQ(known->as_reported().input_audio_cached, 2);
+  EXPECT_EQ(known->as_reported().output_image, 1);
+  EXPECT_TRUE(
+      read_usage(R"({"prompt_tokens":9,"prompt_tokens_details":{"video_tokens":8}})")->garbage);
+  EXPECT_FALSE(
+      read_usage(R"({"prompt_tokens":9,"prompt_tokens_details":{"video_tokens":0}})")->garbage);
+}
+
+TEST(ReadReply, SearchesOfAResponseAreCounted) {
+  const auto usage = [](std::string_view items) {
+    return read_reply(Operation::kResponses,
+                      R"({"usage":{"input_tokens":3,"output_tokens":2},"output":[)" +
+                          std::string(items) + R"({"type":"message"}]})")
+        .usage;
+  };
+  EXPECT_FALSE(usage("").web_searches.has_value());
+  EXPECT_EQ(usage(R"({"type":"web_search_call"},{"type":"web_search_call","action":)"
+                  R"({"type":"search"}},{"type":"web_search_call","action":{"type":"open_page"}},)")
+                .web_searches,
+            2);
+  EXPECT_FALSE(usage(R"({"type":"function_call"},)").garbage);
+  EXPECT_TRUE(usage(R"({"type":"code_interpreter_call"},)").garbage);
+}
+
 TEST(Prepare, AQueryDoesNotHideWhatCostsMoney) {
   const std::string body = R"({"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]})";
   for (const char* path : {"/chat/completions?a=b", "/chat/completions/", "/chat/completions"}) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -189,6 +190,154 @@ TEST_F(AccountTest, ShrinksTheAnswerToWhatIsLeft) {
   EXPECT_EQ(held.max_output_tokens, 900);
   EXPECT_EQ(state(*account).left, 0);
   EXPECT_FALSE(account->reserve(request).has_value());  // below 256 tokens the budget blocks
+}
+
+TEST_F(AccountTest, TooLittleLeftToShrinkToIsALimitReachedAndResets) {
+  auto account = open();
+  const std::int64_t now = clock_.wall().us;
+  BudgetSpec spec = budget("org:acme", 1'000, BudgetUnit::kTokens, OnLimit::kShrink);
+  spec.window = {"day", "UTC", {now, now + 3'600'000'000}, {}};
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(4'000);
+  ASSERT_TRUE(reserve(*account, 545).has_value());  // 355 are left: 100 of input, 255 of output
+  request.bound.may_shrink = true;
+  const auto refused = account->reserve(request);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().http_status(), 429) << refused.error().message();
+  EXPECT_EQ(refused.error().provider_code(), "limit_exceeded");
+  EXPECT_NE(refused.error().detail("resets_at_us"), nullptr);
+  ASSERT_TRUE(
+      account->set_budget(budget("user:7", 355, BudgetUnit::kTokens, OnLimit::kShrink)).ok());
+  const std::vector<std::string> never{"user:7"};
+  request.scopes = never;
+  const auto larger = account->reserve(request);  // no answer of 256 tokens ever fits 355
+  ASSERT_FALSE(larger.has_value());
+  EXPECT_EQ(larger.error().http_status(), 400);
+  request.bound.may_shrink = false;  // the caller named a maximum
+  request.scopes = scopes;
+  EXPECT_EQ(account->reserve(request).error().http_status(), 400);
+}
+
+TEST_F(AccountTest, OtherBudgetsSeeTheShrunkAnswer) {
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 1'000, BudgetUnit::kTokens, OnLimit::kShrink)).ok());
+  ASSERT_TRUE(account->set_budget(budget("user:7", 9'100)).ok());  // 100 and 900 outputs at 10
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"org:acme", "user:7"};
+  request.scopes = scopes;
+  request.bound = bound_of(4'000);
+  request.bound.may_shrink = true;
+  const auto held = account->reserve(request);
+  ASSERT_TRUE(held.has_value()) << held.error().message();
+  EXPECT_EQ(held->max_output_tokens, 900);
+  EXPECT_EQ(state(*account, "user:7").left, 0);
+  EXPECT_TRUE(has(records().back().flags, Flag::kShrunk));
+  expect_sound();
+}
+
+TEST_F(AccountTest, AWindowMayHoldMoreThan64Bits) {
+  constexpr Pico kNineMillion = 9'000'000 * kPicoPerDollar;
+  auto account = open();
+  ASSERT_TRUE(
+      account->set_budget(budget("org:acme", 1'000, BudgetUnit::kPico, OnLimit::kWarn)).ok());
+  for (int i = 0; i < 3; ++i) {
+    const Admission held = reserve(*account, 1).value();
+    ASSERT_TRUE(account->sent(held.id).ok());
+    ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(kNineMillion)).ok());
+  }
+  const base::int128 all = static_cast<base::int128>(kNineMillion) * 3;
+  EXPECT_TRUE(state(*account).used == all) << format_dollars(state(*account).used);
+  EXPECT_EQ(state(*account).left, 0);
+  expect_sound();
+  account.reset();  // its closing CHECKPOINT tells the sum of the budget in parts
+  expect_sound();
+  auto again = open();
+  EXPECT_TRUE(state(*again).used == all);
+}
+
+TEST_F(AccountTest, AFileOfItsSizeIsFollowedByTheNext) {
+  const auto opened = [&] {
+    AccountOptions options{Durability::kProcess, &clock_, &files_};
+    options.rotate_bytes = 4'096;
+    return Account::open("/data", options).value();
+  };
+  auto account = opened();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000'000)).ok());
+  const Admission early = reserve(*account, 7).value();  // stays open over every file
+  ASSERT_TRUE(account->sent(early.id).ok());
+  for (int i = 0; i < 200; ++i) {
+    const Admission held = reserve(*account, 1).value();
+    ASSERT_TRUE(account->sent(held.id).ok());
+    ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(10)).ok());
+    if (i % 20 == 0) expect_equal(*account);
+  }
+  const std::vector<std::string> files = ledger_files(files_, "/data").value();
+  EXPECT_GT(files.size(), 5U);
+  for (const std::string& path : files) {
+    EXPECT_LT(files_.read(path).value().find_last_not_of('\0'), 8'192U) << path;
+    Record last;
+    ASSERT_TRUE(read_ledger(files_, path, [&](const Record& record) {
+                  last = record;
+                  return true;
+                }).has_value());
+    if (path != files.back()) {
+      EXPECT_EQ(last.type, RecordType::kCheckpoint);
+      EXPECT_TRUE(last.closed);
+    }
+  }
+  EXPECT_EQ(state(*account).used, 2'000);
+  EXPECT_EQ(state(*account).held, 170);
+  auto other = opened();  // reads them all while the first one lives
+  EXPECT_EQ(state(*other).used, 2'000);
+  ASSERT_TRUE(account->settle(early.id, used(100, 7), cost_of(150)).ok());
+  EXPECT_EQ(state(*other).used, 2'150);
+  EXPECT_EQ(state(*other).held, 0);
+  account.reset();
+  other.reset();
+  expect_sound();
+  EXPECT_EQ(state(*opened()).used, 2'150);
+}
+
+TEST_F(AccountTest, DeathAfterARotationLosesNothing) {
+  AccountOptions options{Durability::kProcess, &clock_, &files_};
+  options.rotate_bytes = 2'048;
+  auto account = Account::open("/data", options).value();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000'000)).ok());
+  const Admission early = reserve(*account, 9).value();
+  ASSERT_TRUE(account->sent(early.id).ok());
+  for (int i = 0; i < 50; ++i) {
+    const Admission held = reserve(*account, 1).value();
+    ASSERT_TRUE(account->sent(held.id).ok());
+    ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(10)).ok());
+  }
+  ASSERT_GT(ledger_files(files_, "/data").value().size(), 3U);
+  files_.kill();
+  account.reset();
+  auto next = open();  // by rule: the input of the one that was sent
+  EXPECT_EQ(state(*next).used, 500 + 100);
+  EXPECT_EQ(state(*next).held, 0);
+  expect_sound();
+}
+
+TEST_F(AccountTest, ACorrectionNeverMakesACostNegative) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000)).ok());
+  const Admission held = reserve(*account, 1).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  ASSERT_TRUE(account->settle(held.id, used(5, 5), cost_of(100)).ok());
+  EXPECT_EQ(account->adjust(held.id, -101, 0).code(), base::Code::kInvalidArgument);
+  EXPECT_EQ(account->adjust(held.id, 0, -11).code(), base::Code::kInvalidArgument);
+  EXPECT_EQ(account->adjust(held.id, std::numeric_limits<Pico>::max(), 0).code(),
+            base::Code::kInvalidArgument);
+  EXPECT_EQ(state(*account).used, 100);
+  ASSERT_TRUE(account->adjust(held.id, -100, -10).ok());
+  EXPECT_EQ(state(*account).used, 0);
+  EXPECT_EQ(account->settlement(held.id).value().pico, 0);
+  expect_sound();
 }
 
 TEST_F(AccountTest, WhatWasShrunkIsHeldInEveryUnit) {
@@ -503,6 +652,32 @@ TEST_F(AccountTest, EachAlertIsToldOnceAWindow) {
   first.reset();
   second.reset();
   auto third = open();
+  expect_sound();
+}
+
+TEST_F(AccountTest, ACorrectionAndALowerLimitAlertAsWell) {
+  auto account = open();
+  BudgetSpec spec = budget("org:acme", 1'000);
+  spec.alerts = {50, 80, 100};
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  const Admission held = reserve(*account, 1).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(100)).ok());
+  EXPECT_TRUE(account->take_alerts().empty());
+  ASSERT_TRUE(account->adjust(held.id, 450, 0).ok());
+  const std::vector<Alert> half = account->take_alerts();
+  ASSERT_EQ(half.size(), 1U);
+  EXPECT_EQ(half[0].percent, 50);
+  EXPECT_EQ(half[0].used, 550);
+  spec.limit = 500;
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  const std::vector<Alert> lowered = account->take_alerts();
+  ASSERT_EQ(lowered.size(), 2U);
+  EXPECT_EQ(lowered[0].percent, 80);
+  EXPECT_EQ(lowered[1].percent, 100);
+  EXPECT_EQ(lowered[1].limit, 500);
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  EXPECT_TRUE(account->take_alerts().empty());
   expect_sound();
 }
 
@@ -823,7 +998,7 @@ TEST_F(AccountTest, HoursAfterTheLoadNothingIsHeld) {
       ASSERT_TRUE(account->settle(held.id, used(100, 1), cost_of(110)).ok());
     }
   }
-  const std::int64_t spent = state(*account).used;
+  const std::int64_t spent = static_cast<std::int64_t>(state(*account).used);
   clock_.advance(6h);
   EXPECT_EQ(state(*account).held, 0);
   EXPECT_EQ(state(*account).used, spent);
@@ -1142,7 +1317,7 @@ TEST_F(AccountTest, UnsyncedWritesMayBeLostInAnyOrder) {
         const LedgerReport replay = verify_ledger(files, "/data").value();
         EXPECT_TRUE(replay.ok) << "seed " << seed << ": " << replay.first_difference;
         EXPECT_EQ(before.used, static_cast<std::int64_t>(replay.spent)) << seed;
-        told = before.used;
+        told = static_cast<std::int64_t>(before.used);
         for (int call = 0; call < 40; ++call) {
           ReserveRequest request;
           request.scopes = scopes;
@@ -1234,6 +1409,25 @@ TEST_F(AccountTest, VerifyFindsEveryFlippedBit) {
     }
   }
   expect_sound();
+}
+
+TEST_F(AccountTest, ANewerLedgerIsNamedAndTheOthersAreListed) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000'000)).ok());
+  const Admission held = reserve(*account, 1).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(10)).ok());
+  account.reset();
+  open().reset();
+  files_.flip("/data/ledger/00000002.ledger", 8 * 8 + 1);  // its version
+  const LedgerReport report = verify_ledger(files_, "/data").value();
+  EXPECT_FALSE(report.ok);
+  EXPECT_NE(report.first_difference.find("newer dure"), std::string::npos)
+      << report.first_difference;
+  EXPECT_EQ(static_cast<std::int64_t>(report.spent), 10);
+  EXPECT_FALSE(records().empty());
+  EXPECT_EQ(Account::open("/data", {Durability::kProcess, &clock_, &files_}).error().leaf(),
+            "StoreVersionError");
 }
 
 TEST_F(AccountTest, ReadingOnTellsEachRecordOnce) {

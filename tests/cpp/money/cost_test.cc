@@ -154,7 +154,7 @@ TEST(Cost, NothingIsFree) {
 
 TEST(UpperBound, CoversEveryWayTheCallMayBeBilled) {
   BoundQuery query;
-  query.price = {.model = "gpt-6-luna", .at = kNow};
+  query.price = {.model = "gpt-6-luna", .at = kNow, .service_tier = "default"};
   query.deadline = {kNow.us + 600'000'000};
   query.input_tokens = 1'000;
   query.max_output_tokens = 200;
@@ -200,7 +200,7 @@ TEST(UpperBound, IsNeverBelowTheCostOfText) {
   const PriceBook& book = *PriceBook::builtin();
   int priced = 0;
   for (const catalog::ModelPrices& model : book.models()) {
-    for (const std::string_view tier : {"", "default", "flex", "priority"}) {
+    for (const std::string_view tier : {"", "auto", "default", "flex", "priority"}) {
       for (int round = 0; round < 20; ++round) {
         BoundQuery query;
         query.price = {.model = model.model, .at = kNow, .service_tier = tier};
@@ -216,14 +216,108 @@ TEST(UpperBound, IsNeverBelowTheCostOfText) {
         used.cache_write = upto(used.input - used.cache_read);
         used.output = upto(query.max_output_tokens * query.choices);
         used.output_reasoning = upto(used.output);
-        const auto billed = money::cost(book, count_units(used), query.price);
-        if (!billed) continue;
-        ++priced;
-        EXPECT_LE(billed->pico, bound->pico) << model.model << " " << tier << " " << round;
+        // Who names no tier is billed by the one that the provider chose.
+        const bool any = tier.empty() || tier == "auto";
+        for (const std::string_view answered : {"default", "flex", "priority", "scale"}) {
+          if (!any && answered != tier && answered != "default") continue;
+          catalog::PriceQuery answer = query.price;
+          answer.service_tier = answered;
+          const auto billed = money::cost(book, count_units(used), answer);
+          if (!billed) continue;
+          ++priced;
+          EXPECT_LE(billed->pico, bound->pico)
+              << model.model << " " << tier << " " << answered << " " << round;
+        }
       }
     }
   }
   EXPECT_GT(priced, 1'000);
+}
+
+// I8 where a unit costs a fraction of a pico-dollar, in every region: each line is rounded by
+// itself.
+TEST(UpperBound, IsNeverBelowTheCostOfFractions) {
+  std::mt19937_64 chance(7);
+  const auto upto = [&](std::int64_t most) {
+    return static_cast<std::int64_t>(chance() % static_cast<std::uint64_t>(most + 1));
+  };
+  for (int round = 0; round < 3'000; ++round) {
+    catalog::ModelPrices prices;
+    prices.model = "local";
+    prices.rows.resize(3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      prices.rows[i].region = std::vector<std::string>{"*", "eu", "us"}[i];
+      for (const Unit unit : {Unit::kInput, Unit::kInputCacheRead, Unit::kInputCacheWrite,
+                              Unit::kInputCacheWrite1h, Unit::kOutput, Unit::kOutputReasoning}) {
+        prices.rows[i].rates[static_cast<std::size_t>(unit)] = catalog::Rate{upto(5), 1 + upto(6)};
+      }
+    }
+    const auto book = PriceBook::create({prices}).value();
+    BoundQuery query;
+    query.price = {.model = "local", .at = kNow};
+    query.deadline = kNow;
+    query.input_tokens = upto(12);
+    query.max_output_tokens = upto(6);
+    const Bound bound = upper_bound(*book, query).value();
+    ReportedUsage used;
+    used.input = query.input_tokens;
+    used.cache_read = upto(used.input);
+    used.cache_write = upto(used.input - used.cache_read);
+    used.cache_write_1h = upto(used.input - used.cache_read - used.cache_write);
+    used.output = upto(query.max_output_tokens);
+    used.output_reasoning = upto(used.output);
+    for (const std::string_view region : {"", "eu", "us", "asia"}) {
+      query.price.region = region;
+      const Cost billed = money::cost(*book, count_units(used), query.price).value();
+      ASSERT_LE(billed.pico, bound.pico) << round << " " << region;
+    }
+  }
+}
+
+TEST(UpperBound, WithoutATierOrRegionTakesTheDearestOfAll) {
+  catalog::ModelPrices prices;
+  prices.model = "local";
+  prices.rows.resize(4);
+  for (std::size_t i = 0; i < prices.rows.size(); ++i) {
+    prices.rows[i].rates[0] = catalog::Rate{static_cast<Pico>(std::vector{10, 20, 30, 5}[i]), 1};
+  }
+  prices.rows[1].service_tier = "priority";
+  prices.rows[2].region = "eu";
+  prices.rows[3].service_tier = "flex";
+  const auto book = PriceBook::create({prices}).value();
+  const auto held = [&](std::string_view tier, std::string_view region) {
+    BoundQuery query;
+    query.price = {.model = "local", .at = kNow, .service_tier = tier, .region = region};
+    query.deadline = kNow;
+    query.input_tokens = 1;
+    return upper_bound(*book, query).value().pico;
+  };
+  EXPECT_EQ(held("", "us"), 20);  // the project may be on priority
+  EXPECT_EQ(held("auto", "us"), 20);
+  EXPECT_EQ(held("default", "us"), 10);
+  EXPECT_EQ(held("standard_only", "us"), 10);
+  EXPECT_EQ(held("flex", "us"), 10);  // answered by default when flex has no room
+  EXPECT_EQ(held("default", "eu"), 30);
+  EXPECT_EQ(held("default", ""), 30);  // nobody said where it is billed
+}
+
+TEST(Cost, CachedAudioIsTakenOutOfBothThatContainIt) {
+  const Usage usage = count_units({.input = 1'000,
+                                   .cache_read = 164,
+                                   .input_audio = 200,
+                                   .input_image = 50,
+                                   .input_audio_cached = 64,
+                                   .input_image_cached = 10});
+  EXPECT_EQ(usage.flags, Flags{});
+  EXPECT_EQ(usage.counts[Unit::kInputAudioCacheRead], 64);
+  EXPECT_EQ(usage.counts[Unit::kInputAudio], 136);
+  EXPECT_EQ(usage.counts[Unit::kInputImageCacheRead], 10);
+  EXPECT_EQ(usage.counts[Unit::kInputImage], 40);
+  EXPECT_EQ(usage.counts[Unit::kInputCacheRead], 90);
+  EXPECT_EQ(usage.counts[Unit::kInput], 660);
+  EXPECT_EQ(usage.counts.input_tokens(), 1'000);
+  EXPECT_TRUE(has(count_units({.input = 9, .input_audio_cached = 3}).flags,
+                  Flag::kUsageInconsistent));  // cached audio, but neither audio nor cached
 }
 
 TEST(UpperBound, TakesTheDearestPriceBeforeTheDeadline) {

@@ -126,9 +126,10 @@ struct LayerVersion {
 struct PriceQuery {
   std::string_view model;
   base::WallTime at;
-  std::string_view service_tier = {};  // empty, "auto", "standard": default; "fast": priority
-  std::string_view mode = {};          // empty: standard
-  std::string_view region = {};        // empty: any, the rows of "*"
+  // Empty, "auto", "standard", "standard_only": default; "fast": priority.
+  std::string_view service_tier = {};
+  std::string_view mode = {};    // empty: standard
+  std::string_view region = {};  // empty: any, the rows of "*"
 };
 
 class PriceBook {
@@ -148,8 +149,9 @@ class PriceBook {
   // details model, unit (the missing axis), at. The pointer lives as long as this.
   [[nodiscard]] base::Result<const PriceRow*> find(const PriceQuery& query,
                                                    std::int64_t total_input) const;
-  // Every row that a call sent in [at, until] with up to `max_input` tokens may be billed by,
-  // whatever tier up to the one asked for: for upper bounds.
+  // Every row that a call sent in [at, until] with up to `max_input` tokens may be billed by, for
+  // upper bounds: the tier asked for or the default one; no tier or "auto": every tier, for the
+  // provider chooses. Without a region: every region.
   [[nodiscard]] base::Result<std::vector<const PriceRow*>> reachable(const PriceQuery& query,
                                                                      base::WallTime until,
                                                                      std::int64_t max_input) const;

@@ -76,6 +76,8 @@ class Endpoint {
 
   [[nodiscard]] const std::string& base_url() const noexcept { return base_url_; }
   [[nodiscard]] const std::string& host() const noexcept { return host_; }
+  // Who is paid, for budgets: openai, anthropic, azure, or the host of another server.
+  [[nodiscard]] const std::string& provider() const noexcept { return provider_; }
   [[nodiscard]] const std::string& proxy() const noexcept { return proxy_; }
   [[nodiscard]] Wire wire() const noexcept { return wire_; }
   // Where `path` is, for `model` (empty: none), on this wire.
@@ -111,6 +113,7 @@ class Endpoint {
 
   std::string base_url_;
   std::string host_;
+  std::string provider_;
   std::string proxy_;
   const Wire wire_;
   const bool bearer_;
@@ -160,6 +163,8 @@ struct CallOptions {
   // meant to be the same (embeddings, temperature 0, a seed) or is cached.
   std::optional<bool> coalesce = std::nullopt;
   bool hedge = false;  // a second copy when the first answer is late
+  std::shared_ptr<const catalog::PriceBook> prices = {};  // nullptr: the client's
+  std::string region = {};  // where it is billed; empty: the hold takes the dearest of all
 };
 
 // What to do. A value.
@@ -187,11 +192,12 @@ struct Plan {
 struct Record {
   std::string call_id;
   std::string key_id;
-  std::string model;       // canonical; empty: unmetered
-  money::Pico cost = 0;    // settled, all attempts
-  money::Flags flags = 0;  // of all attempts
-  int attempts = 0;        // requests that were sent or tried to
-  int ambiguous = 0;       // of them resent although the first may have been billed
+  std::string model;                  // canonical; empty: unmetered
+  money::Pico cost = 0;               // settled, all attempts
+  money::Flags flags = 0;             // of all attempts
+  std::vector<std::string> warnings;  // scopes of budgets of policy warn that were exceeded
+  int attempts = 0;                   // requests that were sent or tried to
+  int ambiguous = 0;                  // of them resent although the first may have been billed
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
   base::Duration latency{0};      // from start to end

@@ -26,11 +26,15 @@ struct WireUsage {
   std::optional<std::int64_t> cache_write_1h_tokens;
   std::optional<std::int64_t> prompt_audio_tokens;
   std::optional<std::int64_t> prompt_image_tokens;
+  std::optional<std::int64_t> cached_audio_tokens;  // of prompt_audio_tokens and cached_tokens
+  std::optional<std::int64_t> cached_image_tokens;
   std::optional<std::int64_t> completion_audio_tokens;
+  std::optional<std::int64_t> completion_image_tokens;
   std::optional<std::int64_t> reasoning_tokens;
   std::optional<std::int64_t> web_searches;
-  // A field is there and is no count: negative, a fraction, beyond 62 bits, or no number at all.
-  // Then nothing here is to be billed by: what the call cost is not known.
+  // A field is there and is no count (negative, a fraction, beyond 62 bits, no number at all), or
+  // it counts what we know no unit of. Then nothing here is to be billed by: what the call cost is
+  // not known.
   bool garbage = false;
 
   // Something that can be billed was reported.

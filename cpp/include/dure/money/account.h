@@ -110,6 +110,8 @@ struct AccountOptions {
   Durability durability = Durability::kProcess;
   const base::Clock* clock = nullptr;  // nullptr: the machine's; else outlives the account
   base::Files* files = nullptr;        // nullptr: the machine's; else outlives the account
+  // A ledger file of this size is closed and the next one begun.
+  std::uint64_t rotate_bytes = std::uint64_t{64} << 20U;
 };
 
 // The use of a budget reached `percent` of its limit, grants included.
@@ -175,7 +177,8 @@ class Account {
   // Drops a hold that cost nothing. Fails with kInvalidArgument once sent.
   base::Status void_hold(ReservationId id);
   // Corrects a settlement (later report, re-pricing) by signed differences; written as ADJUST.
-  // Known for the last 65,536 settlements of this process.
+  // Known for the last 65,536 settlements of this process. Fails with kInvalidArgument if the
+  // call's cost or its tokens came below zero, or beyond 63 bits.
   base::Status adjust(ReservationId id, Pico pico, std::int64_t tokens);
   // Cost without reservation (track_usage): counted in every budget of `scopes`, never refused.
   base::Status record(const ReserveRequest& request, const Usage& usage, const Cost& cost);

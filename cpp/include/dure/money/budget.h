@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dure/base/clock.h"
+#include "dure/base/int128.h"
 
 namespace dure::money {
 
@@ -42,8 +43,8 @@ struct BudgetSpec {
 struct BudgetState {
   BudgetSpec spec;
   std::int64_t granted = 0;  // on top of the limit, now
-  std::int64_t used = 0;
-  std::int64_t held = 0;
+  base::int128 used = 0;     // a soft budget may be used far beyond any limit
+  base::int128 held = 0;
   std::int64_t left = 0;  // never negative
   std::int64_t window_start_us = 0;
   std::optional<std::int64_t> resets_at_us;  // nullopt: lifetime, or nothing used yet

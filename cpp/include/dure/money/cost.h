@@ -34,7 +34,8 @@ enum class Flag : std::uint16_t {
   kStage = 1U << 8U,
   kConflict = 1U << 9U,    // a second settlement with other figures; the first stands
   kRecovered = 1U << 10U,  // settled by another process after the holder died
-  kDetached = 1U << 11U    // a job's hold: it outlives the process that made it
+  kDetached = 1U << 11U,   // a job's hold: it outlives the process that made it
+  kShrunk = 1U << 12U      // a budget lowered the output maximum to what was left
 };
 using Flags = std::uint16_t;
 [[nodiscard]] constexpr Flags operator|(Flag a, Flag b) noexcept {
@@ -75,9 +76,11 @@ struct ReportedUsage {
   std::int64_t output = 0;       // completion_tokens | output_tokens; contains reasoning and audio
   std::int64_t cache_read = 0;   // cached_tokens | cache_read_input_tokens
   std::int64_t cache_write = 0;  // cache_write_tokens | cache_creation, 5 minutes
-  std::int64_t cache_write_1h = 0;  // cache_creation.ephemeral_1h_input_tokens
-  std::int64_t input_audio = 0;
-  std::int64_t input_image = 0;
+  std::int64_t cache_write_1h = 0;      // cache_creation.ephemeral_1h_input_tokens
+  std::int64_t input_audio = 0;         // contains input_audio_cached
+  std::int64_t input_image = 0;         // contains input_image_cached
+  std::int64_t input_audio_cached = 0;  // cache_read contains it as well
+  std::int64_t input_image_cached = 0;
   std::int64_t output_reasoning = 0;
   std::int64_t output_audio = 0;
   std::int64_t output_image = 0;

@@ -129,8 +129,8 @@ struct LedgerReport {
 
 // Replays everything: each CRC and seq, every hold ended once and with what it held, settled
 // figures against postings, checkpoints against the sums of the records before them, the end of
-// each file against index and board. Fails only if `path` cannot be read; damage is reported in the
-// result.
+// each file against index and board. Fails only if `path` cannot be read; damage, or a file of a
+// newer dure, is reported in the result.
 [[nodiscard]] base::Result<LedgerReport> verify_ledger(base::Files& files, const std::string& path);
 
 }  // namespace dure::money
