@@ -6,7 +6,6 @@ or `Decimal` dollars.
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from dure import _core
 from dure._check import refuse, text
 from dure._dollars import to_dollars
 from dure._price_files import ImportedPrices, import_prices
+from dure._usage_bodies import member, read_usage, usage_in
 from dure._windows import CALENDAR, OF_FLEET, renew_all, renew_due, window_edges
 from dure.errors import InvalidArgumentError, NotFoundError, StoreVersionError
 
@@ -143,127 +143,6 @@ class Cost:
         return cls(pico, tuple(Line(*line) for line in lines), version, names)
 
 
-# Our field -> where a usage body has it (path of keys); the first that is there counts.
-_FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "input": (("prompt_tokens",), ("input_tokens",), ("promptTokenCount",), ("inputTokens",)),
-    "output": (
-        ("completion_tokens",),
-        ("output_tokens",),
-        ("candidatesTokenCount",),
-        ("outputTokens",),
-    ),
-    "cache_read": (
-        ("cache_read_input_tokens",),
-        ("cachedContentTokenCount",),
-        ("cacheReadInputTokens",),
-        ("prompt_tokens_details", "cached_tokens"),
-        ("input_tokens_details", "cached_tokens"),
-    ),
-    "cache_write": (
-        ("prompt_tokens_details", "cache_write_tokens"),
-        ("input_tokens_details", "cache_write_tokens"),
-    ),
-    "cache_write_1h": (("cache_creation", "ephemeral_1h_input_tokens"),),
-    "input_audio": (
-        ("prompt_tokens_details", "audio_tokens"),
-        ("input_tokens_details", "audio_tokens"),
-        ("input_token_details", "audio_tokens"),
-    ),
-    "input_image": (
-        ("prompt_tokens_details", "image_tokens"),
-        ("input_tokens_details", "image_tokens"),
-        ("input_token_details", "image_tokens"),
-    ),
-    "output_reasoning": (
-        ("completion_tokens_details", "reasoning_tokens"),
-        ("output_tokens_details", "reasoning_tokens"),
-        ("thoughtsTokenCount",),
-    ),
-    "output_audio": (
-        ("completion_tokens_details", "audio_tokens"),
-        ("output_tokens_details", "audio_tokens"),
-        ("output_token_details", "audio_tokens"),
-    ),
-    "output_image": (("output_tokens_details", "image_tokens"),),
-    "web_searches": (("server_tool_use", "web_search_requests"),),
-}
-
-
-def _get(body: object, name: str) -> object:
-    if hasattr(body, "get"):
-        return body.get(name)
-    return getattr(body, name, None)
-
-
-def _number(body: object, path: tuple[str, ...]) -> int | None:
-    for name in path:
-        body = _get(body, name)
-        if body is None:
-            return None
-    if isinstance(body, bool) or not isinstance(body, int):
-        raise InvalidArgumentError(
-            f"usage.{'.'.join(path)} must be an int, not {type(body).__name__}",
-            argument="usage",
-            path=".".join(path),
-        )
-    if not -_MOST <= body <= _MOST:
-        raise InvalidArgumentError(
-            f"usage.{'.'.join(path)} is beyond 64 bits: {body}",
-            argument="usage",
-            path=".".join(path),
-        )
-    return body
-
-
-def _milliseconds(seconds: object) -> int:
-    """Return seconds as whole milliseconds, rounded up: the last part of one is not free."""
-    if isinstance(seconds, str | int | float | Decimal) and not isinstance(seconds, bool):
-        try:
-            return _in_range(math.ceil(Decimal(str(seconds)) * 1000))
-        except (ArithmeticError, ValueError):  # no number, not a number, without end, too large
-            pass
-    raise InvalidArgumentError(
-        f"usage.seconds must be a number of seconds, not {seconds!r}",
-        argument="usage",
-        path="seconds",
-    )
-
-
-def _in_range(units: int) -> int:
-    if not -_MOST <= units <= _MOST:
-        raise OverflowError
-    return units
-
-
-def _read_usage(usage: object) -> tuple[dict[str, int], bool]:
-    """Return our fields and whether input contains its parts (OpenAI: yes, Anthropic: no)."""
-    fields: dict[str, int] = {}
-    for name, paths in _FIELDS.items():
-        for path in paths:
-            if (found := _number(usage, path)) is not None:
-                fields[name] = found
-                break
-    created = _number(usage, ("cache_creation_input_tokens",))
-    if created is None:
-        created = _number(usage, ("cacheWriteInputTokens",))
-    if created is not None:
-        fields["cache_write"] = created - fields.get("cache_write_1h", 0)
-    if _get(usage, "promptTokenCount") is not None:
-        # Gemini counts thoughts beside the candidates; what tools put in is billed as input.
-        fields["output"] = fields.get("output", 0) + fields.get("output_reasoning", 0)
-        fields["input"] += _number(usage, ("toolUsePromptTokenCount",)) or 0
-    if (seconds := _get(usage, "seconds")) is not None:
-        fields["milliseconds"] = _milliseconds(seconds)
-    if not fields:
-        raise InvalidArgumentError(
-            "no usage in there: give a response, its .usage, or a provider's usage dict",
-            argument="usage",
-        )
-    excluded = ("cache_read_input_tokens", "cacheReadInputTokens")  # Anthropic, Bedrock
-    apart = created is not None or any(_get(usage, name) is not None for name in excluded)
-    return fields, not apart
-
-
 class PriceBook:
     """Effective-dated prices: the shipped snapshot, and above it your own layers."""
 
@@ -361,14 +240,14 @@ class PriceBook:
             region: The provider's region; None: the one the response names, else any.
 
         Raises:
-            UnknownPriceError: No price for the model, unit, tier or date. Never taken as zero.
+            UnknownPriceError: No price for the model, unit, tier or date, or `usage` counts what no
+                unit is known for. Never taken as zero.
             InvalidArgumentError: There is no usage in `usage`.
         """
-        inner = _get(usage, "usage")
-        tier = service_tier or _get(usage, "service_tier") or _get(inner, "service_tier") or ""
-        body = usage if inner is None else inner
-        fields, contains = _read_usage(body)
-        place = region or _get(body, "inference_geo") or ""
+        body = usage_in(usage)
+        tier = service_tier or member(usage, "service_tier") or member(body, "service_tier") or ""
+        fields, contains = read_usage(usage, model)
+        place = region or member(body, "inference_geo") or ""
         batch = tier == "batch"  # Anthropic names its batches among the tiers
         found = _core.money.cost(
             self._book,

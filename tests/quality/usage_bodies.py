@@ -32,6 +32,11 @@ OVERLAY: dict[str, dict[str, tuple[str, int]]] = {
     "test-characters": {"character": ("15", 10**6)},
     "test-thinker": {"input.text": ("1.25", 10**6), "input.text.cache_read": ("0.3125", 10**6),
                      "output.text": ("10", 10**6), "output.reasoning": ("3.5", 10**6)},
+    "test-live": {"input.text": ("4", 10**6), "input.audio": ("32", 10**6),
+                  "input.image": ("5", 10**6), "input.text.cache_read": ("0.4", 10**6),
+                  "input.audio.cache_read": ("0.6", 10**6),
+                  "input.image.cache_read": ("0.5", 10**6), "output.text": ("16", 10**6),
+                  "output.audio": ("64", 10**6), "output.image": ("30", 10**6)},
     "test-thirds": {"input.text": ("1", 3 * 10**6), "output.text": ("2", 7 * 10**6)},
 }  # fmt: skip
 
@@ -117,6 +122,74 @@ def gemini(units: Units) -> dict[str, Any]:
     }
 
 
+def gemini_modalities(units: Units) -> dict[str, Any]:
+    """Gemini with audio and images: lists by modality beside the totals that contain them."""
+
+    def details(*kinds: str) -> list[dict[str, Any]]:
+        found: dict[str, int] = {}
+        for kind in kinds:
+            unit, modality = kind.split("=")
+            found[modality] = found.get(modality, 0) + units.get(unit, 0)
+        return [{"modality": name, "tokenCount": count} for name, count in found.items()]
+
+    cached = details("input.text.cache_read=TEXT", "input.audio.cache_read=AUDIO",
+                     "input.image.cache_read=IMAGE")  # fmt: skip
+    prompt = details("input.text=TEXT", "input.audio=AUDIO", "input.image=IMAGE",
+                     "input.text.cache_read=TEXT", "input.audio.cache_read=AUDIO",
+                     "input.image.cache_read=IMAGE")  # fmt: skip
+    answer = details("output.text=TEXT", "output.audio=AUDIO", "output.image=IMAGE")
+    return {
+        "promptTokenCount": sum(one["tokenCount"] for one in prompt),
+        "promptTokensDetails": prompt,
+        "cachedContentTokenCount": sum(one["tokenCount"] for one in cached),
+        "cacheTokensDetails": cached,
+        "candidatesTokenCount": sum(one["tokenCount"] for one in answer),
+        "candidatesTokensDetails": answer,
+        "thoughtsTokenCount": units.get("output.reasoning", 0),
+    }
+
+
+def realtime(units: Units) -> dict[str, Any]:
+    """OpenAI realtime: cached tokens by modality, contained in the cached ones and in each kind."""
+    cached = {
+        f"{kind}_tokens": units.get(f"input.{kind}.cache_read", 0)
+        for kind in ("text", "audio", "image")
+    }
+    inputs = {
+        f"{kind}_tokens": units.get(f"input.{kind}", 0) + cached[f"{kind}_tokens"]
+        for kind in ("text", "audio", "image")
+    }
+    outputs = {f"{kind}_tokens": units.get(f"output.{kind}", 0) for kind in ("text", "audio")}
+    return {
+        "total_tokens": sum(inputs.values()) + sum(outputs.values()),
+        "input_tokens": sum(inputs.values()),
+        "input_token_details": {
+            **inputs,
+            "cached_tokens": sum(cached.values()),
+            "cached_tokens_details": cached,
+        },
+        "output_tokens": sum(outputs.values()),
+        "output_token_details": outputs,
+    }
+
+
+def image_output(units: Units) -> dict[str, Any]:
+    """OpenAI images: the output split by what was drawn and what was written."""
+    outputs = units.get("output.text", 0) + units.get("output.image", 0)
+    return {
+        **images({**units, "output.text": outputs}),
+        "output_tokens_details": {
+            "text_tokens": units.get("output.text", 0),
+            "image_tokens": units.get("output.image", 0),
+        },
+    }
+
+
+def characters(units: Units) -> dict[str, Any]:
+    """Speech by its characters."""
+    return {"characters": units["character"]}
+
+
 def bedrock(units: Units) -> dict[str, Any]:
     """Bedrock Converse: the input excludes what was cached."""
     return {
@@ -163,7 +236,8 @@ def images(units: Units) -> dict[str, Any]:
 SHAPES: dict[str, Callable[[Units], dict[str, Any]]] = {
     make.__name__: make
     for make in (chat, old_chat, responses, embeddings, anthropic, gemini, bedrock, transcription,
-                 transcription_tokens, images)
+                 transcription_tokens, images, gemini_modalities, realtime, image_output,
+                 characters)
 }  # fmt: skip
 _OPENAI = ["gpt-4o-mini", "gpt-4o", "gpt-4-turbo", "o1-preview", "gpt-4.1", "o3", "gpt-5.4",
            "gpt-6-sol", "gpt-6-luna", "gpt-5-nano"]  # fmt: skip
@@ -194,6 +268,18 @@ _OTHER: list[tuple[str, str, list[Units]]] = [
     ("gemini", "test-thinker", [{"input.text": 100 + n, "input.text.cache_read": 4096 * n,
                                  "output.text": 19, "output.reasoning": 512 * n}
                                 for n in (0, 1, 2, 33)]),
+    ("gemini_modalities", "test-live",
+     [{"input.text": 20 + n, "input.audio": 50 * n, "input.audio.cache_read": 30 * n,
+       "input.text.cache_read": 10, "input.image": n, "input.image.cache_read": n % 2,
+       "output.text": 10, "output.image": 1290 * n, "output.reasoning": 17}
+      for n in range(12)]),
+    ("realtime", "test-live",
+     [{"input.text": 14, "input.text.cache_read": 6 * n, "input.audio": 16 + n,
+       "input.audio.cache_read": 64 * n, "input.image.cache_read": n % 3, "output.text": 2,
+       "output.audio": 8 * n} for n in range(12)]),
+    ("image_output", "test-live", [{"input.text": 9, "input.image": n, "output.text": n,
+                                    "output.image": 4160} for n in (0, 1, 323)]),
+    ("characters", "test-characters", [{"character": n} for n in (1, 4096, 10**6 + 3)]),
     ("bedrock", "claude-sonnet-4-5", [{"input.text": n, "input.text.cache_read": 3 * n,
                                        "input.text.cache_write": 2, "output.text": 40}
                                       for n in (1, 999, 70_001)]),
