@@ -218,7 +218,9 @@ async def test_a_hold_that_ends_later_is_found_again(app: Inside) -> None:
 
 async def test_a_crossed_threshold_is_told_once(app: Inside) -> None:
     admin = (await app.first())["access_token"]
-    await app.state.client.budgets.set("org:default", limit=200, window="month", unit="tokens")
+    pool = {"max_tokens": 200}
+    set_ = await app.call("PUT", "/api/admin/usage/limits/pool", pool, admin)
+    assert set_.status_code == 200
     for n in range(6):
         await app.call("POST", "/v1/chat/completions", body(f"number {n}"), admin)
     await posted(app)
