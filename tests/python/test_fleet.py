@@ -251,6 +251,7 @@ def test_a_killed_host_finds_its_slice_again(
 
 HELLO: dict[str, Any] = {
     "model": "gpt-4o-mini",
+    "service_tier": "default",
     "messages": [{"role": "user", "content": "hi"}],
     "max_tokens": 100,  # at most 60 of a million pico-dollars
 }

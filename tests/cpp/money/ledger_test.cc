@@ -62,7 +62,7 @@ TEST_F(LedgerTest, EveryUnitIsComparedWithItsPostings) {
   EXPECT_EQ(static_cast<std::int64_t>(report().spent), 220);
   std::vector<std::int64_t> used;
   const std::vector<BudgetState> states = account->budgets("org:acme").value();
-  for (const BudgetState& state : states) used.push_back(state.used);
+  for (const BudgetState& state : states) used.push_back(static_cast<std::int64_t>(state.used));
   EXPECT_EQ(used, (std::vector<std::int64_t>{220, 22, 1}));
 }
 
