@@ -190,6 +190,7 @@ py::object Stream::reply() const {
 }
 
 py::object Stream::head() const {
+  if (mark_.inherited()) return py::none();
   const auto head = ring_->head();
   if (!head) return py::none();
   return py::make_tuple(head->status, header_list(head->headers));

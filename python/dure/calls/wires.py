@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dure.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Wire", "encoded", "wire_for"]
 
@@ -56,7 +56,7 @@ OPENAI = Wire()
 ANTHROPIC = Wire("anthropic", "ANTHROPIC_API_KEY", f"https://{_ANTHROPIC_HOST}/v1")
 
 
-def wire_for(dialect: str | None, base_url: str | None) -> Wire:
+def wire_for(dialect: str | None, base_url: str | Sequence[str] | None) -> Wire:
     """Return the wire of a dialect; None: Anthropic's for its own host, else OpenAI's.
 
     Raises:
