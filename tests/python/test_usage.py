@@ -251,18 +251,23 @@ def test_every_level_sums_to_the_rows(
         book = usage.UsageBook(f"{folder}/usage.db", zone=zones[0])
         expected: Counter[tuple[datetime, str, str]] = Counter()
         settled: list[tuple[tuple[int, int], int, str, str]] = []
+        left: list[int] = []  # of what each was settled with
         for number, (org, user, cost, end, seconds) in enumerate(steps):
             at = clock.wall_us()
             if end == "adjust":
                 if settled:
-                    hold, at, org, user = settled[cost % len(settled)]  # noqa: PLW2901
-                    account.adjust(hold, pico=-cost, tokens=0)
-                    expected[local_day(at, zones[1]), org, user] -= cost
+                    which = cost % len(settled)
+                    hold, at, org, user = settled[which]  # noqa: PLW2901
+                    back = min(cost, left[which])
+                    left[which] -= back
+                    account.adjust(hold, pico=-back, tokens=0)
+                    expected[local_day(at, zones[1]), org, user] -= back
             else:
                 hold = call(account, org, user, cost, end)
                 if end != "void":
                     settled.append((hold, at, org, user))
                     paid = account_pico(cost, end)
+                    left.append(paid)
                     expected[local_day(at, zones[1]), org, user] += paid
             clock.advance(float(seconds))
             if number % 5 == 0:

@@ -1,13 +1,78 @@
 #include "sql/database.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <utility>
 
 namespace dure::sql {
 namespace {
+
+// A fork while another thread is inside SQLite leaves its mutexes locked for ever in the child,
+// where the next call would hang. So a fork waits until every thread of ours is outside of it. Who
+// waits for another process's lock is outside (be_patient).
+class Gate {
+ public:
+  class Inside {
+   public:
+    Inside() noexcept {
+      if (depth++ == 0) pthread_rwlock_rdlock(&lock());
+    }
+    ~Inside() {
+      if (--depth == 0) pthread_rwlock_unlock(&lock());
+    }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+  };
+  class Outside {
+   public:
+    Outside() noexcept { pthread_rwlock_unlock(&lock()); }
+    ~Outside() { pthread_rwlock_rdlock(&lock()); }
+    Outside(const Outside&) = delete;
+    Outside& operator=(const Outside&) = delete;
+  };
+
+ private:
+  static pthread_rwlock_t& lock() noexcept {
+    static pthread_rwlock_t& one = begin();
+    return one;
+  }
+  static pthread_rwlock_t& begin() noexcept {
+    static pthread_rwlock_t one;
+    init(one);
+    ::pthread_atfork([] { pthread_rwlock_wrlock(&lock()); }, [] { pthread_rwlock_unlock(&lock()); },
+                     [] { init(lock()); });  // the child's only thread has another id
+    return one;
+  }
+  // A fork is not put off for ever by threads that come and go.
+  static void init(pthread_rwlock_t& one) noexcept {
+    pthread_rwlockattr_t writers_first;
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&one, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+  }
+
+  static thread_local int depth;
+};
+thread_local int Gate::depth = 0;
+
+// SQLite's own patience, with the same waits, outside of the gate. `patience` in milliseconds.
+int be_patient(void* patience, int tries) noexcept {
+  constexpr std::int64_t kWaits[] = {1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100};
+  constexpr int kMany = static_cast<int>(sizeof kWaits / sizeof kWaits[0]);
+  std::int64_t waited = 0;
+  for (int i = 0; i < tries; ++i) waited += kWaits[i < kMany ? i : kMany - 1];
+  const std::int64_t left = reinterpret_cast<std::intptr_t>(patience) - waited;
+  if (left <= 0) return 0;
+  const std::int64_t wait = kWaits[tries < kMany ? tries : kMany - 1];
+  const Gate::Outside outside;
+  ::usleep(static_cast<unsigned>((wait < left ? wait : left) * 1000));
+  return 1;
+}
 
 constexpr int kBackupPages = 256;  // a step of a backup: others may write in between
 constexpr int kBackupPauseMs = 5;
@@ -75,7 +140,11 @@ void make_private(const std::string& path) {
 
 }  // namespace
 
-Statement::~Statement() { sqlite3_finalize(statement_); }
+Statement::~Statement() {
+  if (statement_ == nullptr) return;
+  const Gate::Inside inside;
+  sqlite3_finalize(statement_);
+}
 Statement::Statement(Statement&& other) noexcept
     : statement_(std::exchange(other.statement_, nullptr)) {}
 Statement& Statement::operator=(Statement&& other) noexcept {
@@ -87,6 +156,7 @@ void Statement::bind(int parameter, std::int64_t value) {
   sqlite3_bind_int64(statement_, parameter, value);
 }
 void Statement::bind_text(int parameter, std::string_view text) {
+  const Gate::Inside inside;
   sqlite3_bind_text64(statement_, parameter, not_null(text), text.size(), SQLITE_TRANSIENT,
                       SQLITE_UTF8);
 }
@@ -96,6 +166,7 @@ void Statement::bind_blob(int parameter, std::string_view bytes) {
 void Statement::bind_null(int parameter) { sqlite3_bind_null(statement_, parameter); }
 
 base::Result<bool> Statement::step() {
+  const Gate::Inside inside;
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -115,6 +186,7 @@ base::Status Statement::run() {
 }
 
 void Statement::reset() noexcept {
+  const Gate::Inside inside;
   sqlite3_reset(statement_);
   sqlite3_clear_bindings(statement_);
 }
@@ -123,11 +195,13 @@ std::int64_t Statement::integer(int column) const {
   return sqlite3_column_int64(statement_, column);
 }
 std::string_view Statement::text(int column) const {
+  const Gate::Inside inside;
   const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
   if (data == nullptr) return {};
   return {data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
 }
 std::string_view Statement::blob(int column) const {
+  const Gate::Inside inside;
   const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
   if (data == nullptr) return {};
   return {data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
@@ -142,16 +216,22 @@ base::Result<Database> Database::open(const std::string& path, OpenMode mode, in
                                                   : SQLITE_OPEN_READONLY) |
                     (mode == OpenMode::kImmutable ? SQLITE_OPEN_URI : 0) | SQLITE_OPEN_NOMUTEX |
                     SQLITE_OPEN_EXRESCODE;
+  const Gate::Inside inside;
   sqlite3* handle = nullptr;
   const std::string name = mode == OpenMode::kImmutable ? immutable_uri(path) : path;
   const int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   Database database(handle);
   if (code != SQLITE_OK) return base::fail(failure(handle, code));
-  sqlite3_busy_timeout(handle, patience_ms);
+  sqlite3_busy_handler(handle, &be_patient,
+                       reinterpret_cast<void*>(static_cast<std::intptr_t>(patience_ms)));
   return database;
 }
 
-Database::~Database() { sqlite3_close_v2(handle_); }
+Database::~Database() {
+  if (handle_ == nullptr) return;
+  const Gate::Inside inside;
+  sqlite3_close_v2(handle_);
+}
 Database::Database(Database&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
 Database& Database::operator=(Database&& other) noexcept {
   std::swap(handle_, other.handle_);
@@ -159,11 +239,13 @@ Database& Database::operator=(Database&& other) noexcept {
 }
 
 base::Status Database::execute(const char* sql) {
+  const Gate::Inside inside;
   const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? base::Status() : failure(handle_, code);
 }
 
 base::Result<Statement> Database::prepare(std::string_view sql) {
+  const Gate::Inside inside;
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
@@ -186,12 +268,16 @@ bool Database::in_transaction() const { return sqlite3_get_autocommit(handle_) =
 base::Status Database::backup_to(const std::string& path) {
   auto target = open(path, OpenMode::kReadWrite, 0);
   if (!target) return target.error();
+  const Gate::Inside inside;
   sqlite3_backup* backup = sqlite3_backup_init(target->handle_, "main", handle_, "main");
   if (backup == nullptr) return failure(target->handle_, sqlite3_errcode(target->handle_));
   int code = SQLITE_OK;
   do {
     code = sqlite3_backup_step(backup, kBackupPages);
-    if (code == SQLITE_BUSY || code == SQLITE_LOCKED) sqlite3_sleep(kBackupPauseMs);
+    if (code == SQLITE_BUSY || code == SQLITE_LOCKED) {
+      const Gate::Outside outside;
+      ::usleep(kBackupPauseMs * 1000);
+    }
   } while (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED);
   sqlite3_backup_finish(backup);
   return code == SQLITE_DONE ? base::Status() : failure(target->handle_, code);

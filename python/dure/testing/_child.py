@@ -69,8 +69,9 @@ class ChildServer(Closing):
         if settings is not None:
             process.stdin.write(json.dumps(settings).encode() + b"\n")
             process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-        return process.stdout.readline() if ready else b""
+        ready = select.poll()  # select() takes no descriptor above 1023
+        ready.register(process.stdout, select.POLLIN | select.POLLHUP)
+        return process.stdout.readline() if ready.poll(START_SECONDS * 1000) else b""
 
     def log(self) -> list[dict[str, Any]]:
         """Return one dict per request so far, in order.

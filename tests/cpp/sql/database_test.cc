@@ -1,8 +1,14 @@
 #include "sql/database.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 namespace dure::sql {
 namespace {
@@ -19,6 +25,49 @@ class DatabaseTest : public ::testing::Test {
   }
   std::string path_;
 };
+
+// Forks while other threads are inside SQLite: the child must not meet a mutex that nobody unlocks.
+TEST_F(DatabaseTest, AForkedChildOpensWhileTheParentWorks) {
+  ASSERT_TRUE(open().execute("CREATE TABLE t (a TEXT)").ok());
+  std::atomic<bool> over = false;
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < 3; ++i) {
+    workers.emplace_back([&] {
+      while (!over) {
+        Database db = open(30'000);
+        (void)db.integer("SELECT count(*) FROM t");
+      }
+    });
+  }
+  for (int i = 0; i < 200; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(20);
+      auto db = Database::open(path_ + ".child", OpenMode::kReadWrite, 0);
+      ::_exit(db && db->execute("CREATE TABLE IF NOT EXISTS u (a TEXT)").ok() ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0) << "fork " << i;
+  }
+  over = true;
+  workers.clear();
+  std::filesystem::remove(path_ + ".child");
+}
+
+TEST_F(DatabaseTest, WaitsAsLongAsItWasTold) {
+  Database holder = open();
+  ASSERT_TRUE(holder.execute("CREATE TABLE t (a TEXT)").ok());
+  ASSERT_TRUE(holder.execute("BEGIN IMMEDIATE").ok());
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(open(120).execute("BEGIN IMMEDIATE").ok());
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(120));
+  std::jthread leaving([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_TRUE(holder.execute("COMMIT").ok());
+  });
+  EXPECT_TRUE(open(60'000).execute("BEGIN IMMEDIATE").ok());
+}
 
 TEST_F(DatabaseTest, GivesBackWhatWasBound) {
   Database db = open();

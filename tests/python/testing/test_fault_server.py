@@ -204,7 +204,7 @@ def test_an_interrupted_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dure.testing._child.select.select", interrupted)
+    monkeypatch.setattr("dure.testing._child.select.poll", interrupted)
     server = ChildServer("dure.testing.upstream")
     with pytest.raises(KeyboardInterrupt):
         server.start(["--child", f"--log={server.log_path}"])
