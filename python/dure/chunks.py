@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from dure import _core
 from dure._check import integer, optional_integer, refuse
-from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
+from dure.errors import InvalidArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
     import mmap
@@ -482,27 +482,18 @@ def _map(path: str | os.PathLike[str]) -> mmap.mmap | None:
     """Map a file for reading; None for an empty one."""
     import mmap
     import os
-    import stat
+
+    from dure._regular import open_regular, refuse
 
     name = os.fspath(path)
-    try:
-        opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait
-    except (OSError, ValueError) as failed:
-        raise _refused(name, getattr(failed, "strerror", None) or str(failed)) from failed
+    opened, size = open_regular(name)
     with os.fdopen(opened, "rb"):
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise _refused(name, "not a regular file")
-        if found.st_size == 0:
+        if size == 0:
             return None
         try:
             return mmap.mmap(opened, 0, access=mmap.ACCESS_READ)
         except OSError as failed:
-            raise _refused(name, failed.strerror or "cannot be read") from failed
-
-
-def _refused(name: object, reason: str) -> FileRefusedError:
-    return FileRefusedError(f"{name!s}: refused: {reason}", path=str(name), reason=reason)
+            raise refuse(name, failed.strerror or "cannot be read") from failed
 
 
 def _cap(given: dict[str, int | None]) -> tuple[str, int]:

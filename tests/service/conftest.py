@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -11,17 +12,25 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from dure.service.kit.clock import SystemClock
 from dure.testing import upstream
 
+from tests.postgres import postgres_server
+from tests.service.inside import Hands, inside
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from dure.testing.upstream import Upstream
 
+    from tests.service.inside import Inside
+
+
+_numbers = itertools.count()
 
 Serve = Callable[..., AbstractContextManager[str]]
 Served = tuple[str, subprocess.Popen[bytes]]  # its URL, and itself
@@ -104,3 +113,30 @@ def serve() -> Serve:
 def serve_process() -> Callable[..., AbstractContextManager[Served]]:
     """`with serve_process(data, ...) as (url, process)`: one that the test may stop."""
     return running
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def app(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    provider: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Inside]:
+    """The service inside this process, on each database; a schema of its own for each test."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    place: dict[str, Any] = {}
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+        place = {"database_url": url, "database_schema": f"app_{next(_numbers)}"}
+    clock = Hands()
+    clock.time = SystemClock().now()  # as the core's
+    async with inside(tmp_path, clock, **place) as found:
+        yield found

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dure import _core
+from dure._regular import open_regular
 from dure.chunks import Document
 from dure.files._decode import decode
 from dure.files._kinds import Kind, kind_of
@@ -90,22 +91,11 @@ def read(path: str | os.PathLike[str], *, limits: Limits | None = None) -> bytes
     Raises:
         FileRefusedError: Not a regular file, unreadable, empty, or larger than the limit.
     """
-    import stat
-
     name = os.fspath(path)
     limits = limits or Limits()
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as failed:
-        raise refuse(name, failed.strerror or "cannot be opened") from failed
-    except ValueError as failed:
-        raise refuse(name, "not a path") from failed
-    state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):
-        os.close(descriptor)
-        raise refuse(name, "not a regular file")
+    descriptor, size = open_regular(name)
     with os.fdopen(descriptor, "rb") as file:
-        if state.st_size > limits.file_bytes:
+        if size > limits.file_bytes:
             raise refuse(name, f"larger than {limits.file_bytes:,} bytes")
         try:
             raw = file.read(limits.file_bytes + 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dure.errors import FileRefusedError
+from dure._regular import refuse
+
+__all__ = ["Limits", "refuse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,3 @@ class Limits:
     cells: int = 5_000_000
     depth: int = 256
     field_chars: int = 1_000_000
-
-
-def refuse(path: str, reason: str) -> FileRefusedError:
-    """Return the error for the file at `path`."""
-    return FileRefusedError(f"{path}: refused: {reason}", path=path, reason=reason, argument="path")

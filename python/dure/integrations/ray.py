@@ -20,12 +20,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dure import files
 from dure._dollars import to_dollars
 from dure.chunks import Chunk, Chunker
-from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
+from dure.errors import FileRefusedError, MissingExtraError
 from dure.rag._ask import opened
-from dure.rag._ingest import MAX_TOKENS, Ingestion, IngestReport, metadata_of, stamp_of
+from dure.rag._ingest import (
+    MAX_TOKENS,
+    Ingestion,
+    IngestReport,
+    cut_file,
+    metadata_of,
+    read_file,
+    stamp_of,
+)
 from dure.rag._walk import files_under
 
 try:
@@ -92,17 +99,14 @@ def _rows(path: str, chunker: Chunker, limits: Limits | None) -> dict[str, Any]:
     import numpy as np
 
     try:
-        made = chunker.chunk(files.load(path, limits=limits))
+        made = cut_file(Path(path), read_file(Path(path), limits), chunker, limits)
         reason, count = "", len(made)
         columns = {name: np.asarray(made.columns()[name]) for name in _COLUMNS}
         texts = {"text": list(made.text), "embed_text": list(made.embed_text)}
         texts["heading"] = [" > ".join(chunk.heading_path) for chunk in made]
         number = np.arange(count, dtype=np.int64)
-    except (FileRefusedError, InvalidArgumentError, MissingExtraError) as refused:
-        if isinstance(refused, InvalidArgumentError) and not hasattr(refused, "position"):
-            raise
-        reason = getattr(refused, "reason", str(refused))
-        count, number = 1, np.array([-1], dtype=np.int64)
+    except FileRefusedError as refused:
+        reason, count, number = refused.reason, 1, np.array([-1], dtype=np.int64)
         columns = {name: np.zeros(1, dtype=np.int64) for name in _COLUMNS}
         texts = {name: [""] for name in ("text", "embed_text", "heading")}
     columns["hash64"] = columns["hash64"].astype(np.uint64)
@@ -178,12 +182,12 @@ def _read(
 ) -> dict[str, Any]:
     """Take one file from its bytes to its chunks, unless it is known or refused."""
     try:
-        data = files.read(path, limits=limits)
+        data = read_file(path, limits)
         answer: dict[str, Any] = {"path": str(path), "size": len(data)}
         stamp = stamp_of(data, cut)
         if known.get(str(path)) == (len(data), stamp):
             return answer
-        made = chunker.chunk(files.parse(path, data, limits=limits))
+        made = cut_file(path, data, chunker, limits)
     except FileRefusedError as refused:
         return {"path": str(path), "refused": refused.reason}
     rows = [list(chunk) for chunk in made]

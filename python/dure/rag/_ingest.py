@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dure._check import optional_text, refuse, text
 from dure._dollars import to_dollars
 from dure._progress import reporter
+from dure._regular import refuse as refuse_file
 from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 
 from ._ask import opened
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dure._sync import Client
     from dure.aio import AsyncClient
     from dure.chunks import Chunker, Chunks
+    from dure.files import Limits
     from dure.retrieval import Collection, Embedder, Store
 
 __all__ = ["IngestReport", "Refusal", "aingest", "ingest"]
@@ -281,30 +283,18 @@ class Ingestion:
 
     def _file(self, path: Path) -> None:
         """Take one file from its bytes to its commit."""
-        from dure import files
         from dure.retrieval import StoredDocument
 
         try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            self.refuse(path, "its name is not UTF-8: rename it")
-            return
-        try:
-            data = files.read(path)
+            data = read_file(path)
             stored = StoredDocument(str(path), str(path), len(data), stamp_of(data, self.cut))
             if self._known.get(stored.id) == (stored.size, stored.content_hash):
                 self.add(bytes=len(data), skipped=1)
                 return
-            chunks = self.chunker.chunk(files.parse(path, data))
+            chunks = cut_file(path, data, self.chunker)
             del data
         except FileRefusedError as refused:
             self.refuse(path, refused.reason)
-        except MissingExtraError as missing:
-            self.refuse(path, str(missing))
-        except InvalidArgumentError as bad:
-            if not hasattr(bad, "position"):  # else one of its characters is over the cap
-                raise
-            self.refuse(path, str(bad))
         else:
             self.collection.upsert(chunks, metadata=metadata_of(path, chunks), document=stored)
             tokens = int(chunks.token_count.sum()) if len(chunks) else 0
@@ -335,6 +325,41 @@ class Ingestion:
         with self._lock:
             for name, count in counts.items():
                 setattr(self.report, name, getattr(self.report, name) + count)
+
+
+def read_file(path: Path, limits: Limits | None = None) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        FileRefusedError: As `files.read`, or the name is no text, which a row would have to hold.
+    """
+    from dure import files
+
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as bad:
+        raise refuse_file(name, "its name is not UTF-8: rename it") from bad
+    return files.read(path, limits=limits)
+
+
+def cut_file(path: Path, data: bytes, chunker: Chunker, limits: Limits | None = None) -> Chunks:
+    """Return the chunks of a file's bytes.
+
+    Raises:
+        FileRefusedError: Whatever is wrong with this file alone: it cannot be parsed, an extra for
+            its kind is missing, or one of its characters is over the cap.
+    """
+    from dure import files
+
+    try:
+        return chunker.chunk(files.parse(path, data, limits=limits))
+    except MissingExtraError as missing:
+        raise refuse_file(str(path), str(missing)) from missing
+    except InvalidArgumentError as bad:
+        if not hasattr(bad, "position"):
+            raise
+        raise refuse_file(str(path), str(bad)) from bad
 
 
 def stamp_of(data: bytes, cut: bytes) -> bytes:

@@ -58,6 +58,14 @@ class AccountTest : public ::testing::Test {
     EXPECT_TRUE(account.has_value()) << account.error().message();
     return *account;
   }
+  // For org:acme; what is asked again and again.
+  static ReserveRequest request_of(std::int64_t output) {
+    static const std::vector<std::string> scopes{"org:acme"};
+    ReserveRequest request;
+    request.scopes = scopes;
+    request.bound = bound_of(output);
+    return request;
+  }
   base::Result<Admission> reserve(Account& account, std::int64_t output,
                                   std::vector<std::string> scopes = {"org:acme"}) {
     ReserveRequest request;
@@ -1191,10 +1199,7 @@ TEST_F(AccountTest, WhoLeavesTheQueueOrDiesInItStopsNobody) {
   auto account = open();
   ASSERT_TRUE(
       account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
-  ReserveRequest request;
-  const std::vector<std::string> scopes{"org:acme"};
-  request.scopes = scopes;
-  request.bound = bound_of(190);
+  ReserveRequest request = request_of(190);
   request.may_wait = true;
   const Admission held = account->reserve(request).value();
   const auto refused = account->reserve(request);
@@ -1217,10 +1222,7 @@ TEST_F(AccountTest, WhoWaitsIsServedWhenThereIsRoomAndNotAfterItsTime) {
   auto account = open();
   ASSERT_TRUE(
       account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
-  ReserveRequest request;
-  const std::vector<std::string> scopes{"org:acme"};
-  request.scopes = scopes;
-  request.bound = bound_of(190);
+  ReserveRequest request = request_of(190);
   const Admission held = account->reserve_within(request, 0ms).value();
   const auto begin = std::chrono::steady_clock::now();
   const auto refused = account->reserve_within(request, 120ms);
@@ -1240,10 +1242,7 @@ TEST_F(AccountTest, WhoWaitedLeavesItsPlaceToOthers) {
   auto account = open();
   ASSERT_TRUE(
       account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
-  ReserveRequest request;
-  const std::vector<std::string> scopes{"org:acme"};
-  request.scopes = scopes;
-  request.bound = bound_of(190);
+  ReserveRequest request = request_of(190);
   request.may_wait = true;
   const Admission held = account->reserve(request).value();
   for (int i = 0; i < 3'000; ++i) {  // a board has 2,048 places
@@ -1261,10 +1260,7 @@ TEST_F(AccountTest, WhatWouldJustFitWaitsForThoseBeforeIt) {
   ASSERT_TRUE(
       account->set_budget(budget("org:acme", 2'000, BudgetUnit::kPico, OnLimit::kQueue)).ok());
   ASSERT_TRUE(reserve(*account, 140).has_value());  // 500 are left
-  ReserveRequest request;
-  const std::vector<std::string> scopes{"org:acme"};
-  request.scopes = scopes;
-  request.bound = bound_of(100);
+  ReserveRequest request = request_of(100);
   request.may_wait = true;
   ASSERT_FALSE(account->reserve(request).has_value());
   const auto refused = reserve(*account, 40);  // 500

@@ -8,52 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dure import costs
-from dure.service.kit.clock import SystemClock
 from dure.testing import upstream
 
-from tests.postgres import postgres_server
-from tests.service.inside import Hands, Inside, inside
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from dure.testing.upstream import Upstream
+
+    from tests.service.inside import Inside
 
 _numbers = itertools.count()
 LIMITS = "/api/admin/usage/limits"
 
 
 @pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
 def provider() -> Iterator[Upstream]:
     with upstream.start(seed=5) as running:
         yield running
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def app(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    provider: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Inside]:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
-    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-    place: dict[str, Any] = {}
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-        place = {"database_url": url, "database_schema": f"limits_{next(_numbers)}"}
-    clock = Hands()
-    clock.time = SystemClock().now()  # as the core's
-    async with inside(tmp_path, clock, **place) as found:
-        yield found
 
 
 async def chat(app: Inside, token: str, **more: Any) -> Any:

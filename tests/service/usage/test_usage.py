@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from dure import costs
 from dure.db import tables
-from dure.service.kit.clock import SystemClock, microseconds
+from dure.service.kit.clock import microseconds
 from dure.service.usage import poster as posting
 from dure.service.usage.poster import LedgerPoster, day_start, hour_start, org_of
 from dure.service.usage.service import _series, start_of
@@ -20,49 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from tests.postgres import postgres_server
-from tests.service.inside import Hands, Inside, inside
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from dure.service.usage.schemas import Step
     from dure.testing.upstream import Upstream
 
+    from tests.service.inside import Inside
+
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Upstream]:
     with upstream.start(seed=5) as running:
         yield running
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def app(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    provider: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Inside]:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
-    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-    place: dict[str, Any] = {}
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-        place = {"database_url": url, "database_schema": f"usage_{next(_numbers)}"}
-    clock = Hands()
-    clock.time = SystemClock().now()  # as the ledger's
-    async with inside(tmp_path, clock, **place) as found:
-        yield found
 
 
 def body(text: str, model: str = "gpt-4o-mini") -> dict[str, Any]:
