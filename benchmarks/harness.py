@@ -6,9 +6,10 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +162,23 @@ def side_by_side(
     return table
 
 
+APART = ("litellm",)  # peers of `requirements-apart.txt`
+
+
+def python_of(package: str) -> str:
+    """Return the interpreter that has a peer."""
+    return f"{sys.prefix}-apart/bin/python" if package in APART else sys.executable
+
+
 def named(package: str, label: str = "") -> str:
     """`package version label` of an installed peer."""
-    return f"{package} {version(package)}{' ' + label if label else ''}"
+    if package in APART:
+        folders = Path(f"{sys.prefix}-apart").glob("lib/python*/site-packages")
+        installed = list(distributions(name=package, path=[str(f) for f in folders]))
+        found = installed[0].version
+    else:
+        found = version(package)
+    return f"{package} {found}{' ' + label if label else ''}"
 
 
 def machine() -> dict[str, str]:

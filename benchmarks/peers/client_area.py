@@ -181,7 +181,7 @@ async def soak(url: str, data: str, total: int) -> tuple[int, int]:
 
 def memory(goals: Goals) -> list[Table]:
     """G6."""
-    total = int(os.environ.get("DURE_BENCH_CALLS", "200000"))
+    total = int(os.environ.get("DURE_BENCH_CALLS", "1000000"))
     with server(0) as port, tempfile.TemporaryDirectory() as data:
         early, late = asyncio.run(soak(f"http://127.0.0.1:{port}/v1", data, total))
     goals.at_most(f"G6 growth of RSS over {total:,} mixed calls", late / early - 1, 0.05)

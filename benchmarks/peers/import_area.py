@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-import sys
 
-from benchmarks.harness import Row, Table, named
+from benchmarks.harness import Row, Table, named, python_of
 
 # VmRSS, not ru_maxrss: a child inherits its parent's peak across exec.
 CODE = """
@@ -23,7 +22,7 @@ ROUNDS = 9
 
 
 def once(name: str) -> tuple[float, float]:
-    out = subprocess.check_output([sys.executable, "-c", CODE.format(name=name)], text=True)
+    out = subprocess.check_output([python_of(name), "-c", CODE.format(name=name)], text=True)
     cpu, memory = out.split()
     return float(cpu), float(memory)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.goals import Goals
-from benchmarks.harness import Row, Table, named, write
+from benchmarks.harness import Row, Table, named, python_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def raw_stream(port: str, concurrency: int, path: str) -> dict[str, Any]:
 
 
 def client(name: str, target: str, concurrency: int, total: int) -> dict[str, Any]:
-    command = ["taskset", "-c", "1", sys.executable, "-m", "benchmarks.peers.transport_worker"]
+    command = ["taskset", "-c", "1", python_of(name), "-m", "benchmarks.peers.transport_worker"]
     arguments = [name, target, str(concurrency), str(total)]
     out = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if out.returncode != 0:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -185,6 +186,7 @@ async def openai_burst(url: str, concurrency: int, total: int) -> dict[str, Any]
 
 
 async def litellm_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it asks the network for prices otherwise
     import litellm
 
     litellm.suppress_debug_info = True

@@ -192,7 +192,15 @@ class PosixMappedFile final : public AppendFile {
     (void)::madvise(map_.data() + allocated_, wanted - allocated_, MADV_POPULATE_WRITE);
 #endif
     allocated_ = wanted;
+    release_written();
     return {};
+  }
+  // What was written stays in the kernel's cache of the file and leaves this process's memory.
+  void release_written() noexcept {
+    const std::size_t end = size_ / kStep * kStep;
+    if (end == released_) return;
+    (void)::madvise(map_.data() + released_, end - released_, MADV_DONTNEED);
+    released_ = end;
   }
 
   Descriptor fd_;
@@ -200,6 +208,7 @@ class PosixMappedFile final : public AppendFile {
   Mapping map_;
   std::size_t allocated_ = 0;
   std::size_t size_ = 0;
+  std::size_t released_ = 0;
 };
 
 class PosixSharedMemory final : public SharedMemory {

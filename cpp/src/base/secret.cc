@@ -19,12 +19,15 @@ std::string Secret::id() const {
 }
 
 std::string Secret::redact(std::string_view text) const {
-  std::string out(text);
-  if (text_.empty()) return out;
-  for (std::size_t at = out.find(text_); at != std::string::npos; at = out.find(text_, at)) {
-    out.replace(at, text_.size(), "[key]");
+  if (text_.empty()) return std::string(text);
+  std::string out;
+  std::size_t from = 0;
+  // What stands in its place is not looked at again: a key may be "key".
+  for (std::size_t at = text.find(text_); at != text.npos; at = text.find(text_, from)) {
+    out.append(text.substr(from, at - from)).append("[key]");
+    from = at + text_.size();
   }
-  return out;
+  return out.append(text.substr(from));
 }
 
 void Secret::wipe() noexcept {

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
 namespace dure::base {
 namespace {
@@ -34,6 +37,36 @@ TEST_F(FilesTest, AppendsWhatItWasGiven) {
   EXPECT_EQ(system_files().open_append(path, false).value()->size(), 6U);
   EXPECT_EQ(system_files().read(path).value(), "onetwo");
   EXPECT_EQ(system_files().open_append(path, true).error().code(), Code::kIo);
+}
+
+// KiB of the mapping of `path` that count as this process's memory.
+std::size_t resident_of(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  bool found = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(path) != line.npos) found = true;
+    if (!found || !line.starts_with("Rss:")) continue;
+    std::size_t kib = 0;
+    std::istringstream(line.substr(4)) >> kib;
+    return kib;
+  }
+  ADD_FAILURE() << path << " is not mapped";
+  return 0;
+}
+
+TEST_F(FilesTest, AMappedFileGrowsOnDiskAndNotInMemory) {
+  const std::string path = folder_ + "/mapped";
+  std::string expected;
+  auto file = system_files().open_mapped(path, 64U << 20U).value();
+  for (int i = 0; i < 16 * 1024; ++i) {
+    const std::string record = std::to_string(i) + std::string(1020, 'x');
+    ASSERT_TRUE(file->append(record).ok());
+    expected += record;
+  }
+  EXPECT_GE(expected.size(), 16U << 20U);
+  EXPECT_LE(resident_of(path), 3U << 10U);
+  const std::string read = system_files().read(path).value();
+  EXPECT_TRUE(read.substr(0, expected.size()) == expected);
 }
 
 TEST_F(FilesTest, ReplacesWhole) {
