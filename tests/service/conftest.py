@@ -98,7 +98,11 @@ def provider() -> Iterator[Upstream]:
 def service(provider: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = tmp_path_factory.mktemp("service")
     with serving(
-        data, "--dev", OPENAI_BASE_URL=provider.url, OPENAI_API_KEY="sk-behind-the-service"
+        data,
+        "--dev",
+        OPENAI_BASE_URL=provider.url,
+        OPENAI_API_KEY="sk-behind-the-service",
+        DURE_CALL_PRICES='{"*": {"call": "0.04"}}',
     ) as url:
         yield url
 

@@ -330,10 +330,12 @@ def test_every_example_of_the_api_pages_can_be_sent(service: str) -> None:
         if "/auth/" in path or "/admin/" in path:
             continue  # each is good once, or for those who log in
         content = operations.get("post", {}).get("requestBody", {}).get("content", {})
-        for body in content.values():
+        for kind, body in content.items():
             name = body["schema"].get("$ref", "").rpartition("/")[2]
+            if kind != "application/json" or not (name or "example" in body):
+                continue  # a form, or it names what one has made before
             example = body.get("example") or components[name]["example"]
-            assert call(service + path, example)[0] in {200, 201}, path
+            assert call(service + path, example)[0] in {200, 201, 202}, path
             sent += 1
     assert sent >= 4
     assert schema["info"]["description"]

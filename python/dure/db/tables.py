@@ -14,7 +14,10 @@ __all__ = [
     "ApiKey",
     "ApprovalRequestModel",
     "AuditLogModel",
+    "DocumentModel",
+    "FileModel",
     "IdentityModel",
+    "JobModel",
     "LeaseModel",
     "LlmCallModel",
     "MembershipModel",
@@ -416,3 +419,80 @@ class PromptLabelModel(Base):
     version: Mapped[int] = mapped_column(Integer)
     moved_by: Mapped[str] = mapped_column(_ID)
     moved_at: Mapped[datetime]
+
+
+# Files, documents, detached work (revision 0010) -------------------------------------------------
+
+
+class FileModel(Base):
+    """A file of a tenant; its bytes lie in the file store under its id."""
+
+    __tablename__ = "files"
+    __table_args__ = (Index("ix_files_org_id_created_at", "org_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    owner_id: Mapped[str] = mapped_column(_ID)
+    name: Mapped[str]
+    media_type: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(32))
+    size: Mapped[int]
+    received: Mapped[int]
+    sha256: Mapped[str | None] = mapped_column(_ID)
+    state: Mapped[str] = mapped_column(String(16))  # receiving | ready | failed
+    reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class DocumentModel(Base):
+    """A document of a tenant's knowledge; its chunks are in the vector store."""
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        Index("ix_documents_org_id_created_at", "org_id", "created_at", "id"),
+        Index("ix_documents_org_id_state_model", "org_id", "state", "model"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    owner_id: Mapped[str] = mapped_column(_ID)
+    title: Mapped[str]
+    file_id: Mapped[str] = mapped_column(_ID, ForeignKey("files.id"), index=True)
+    details: Mapped[dict[str, Any]]
+    access: Mapped[list[str]]
+    chunk_chars: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))  # pending | indexing | ready | failed
+    reason: Mapped[str | None] = mapped_column(Text)
+    done: Mapped[int]
+    total: Mapped[int]
+    model: Mapped[str | None]  # what made the vectors that answer now
+    stamp: Mapped[str | None] = mapped_column(_ID)  # of content and cut, as they were indexed
+    cost_pico: Mapped[int]
+    created_at: Mapped[datetime]
+    indexed_at: Mapped[datetime | None]
+
+
+class JobModel(Base):
+    """Work that outlives its request: claimed by one process at a time, taken over if it dies."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_state_due_at", "state", "due_at"),
+        Index("ix_jobs_org_id_kind_target", "org_id", "kind", "target"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    owner_id: Mapped[str] = mapped_column(_ID)
+    key_id: Mapped[str | None] = mapped_column(_ID)
+    kind: Mapped[str] = mapped_column(String(32))
+    target: Mapped[str] = mapped_column(_ID)
+    state: Mapped[str] = mapped_column(String(16))  # queued | running | done | failed
+    attempts: Mapped[int] = mapped_column(Integer)
+    due_at: Mapped[datetime]
+    holder: Mapped[str | None]
+    token: Mapped[int]
+    held_until: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

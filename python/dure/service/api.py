@@ -16,12 +16,18 @@ from dure.service.auth.endpoints import router as auth
 from dure.service.auth.policy import PolicyRoute, policy_of
 from dure.service.chat.endpoints import router as chat
 from dure.service.embeddings.endpoints import router as embeddings
+from dure.service.files.endpoints import router as files
 from dure.service.genai.endpoints import router as genai
 from dure.service.health.endpoints import router as health
 from dure.service.keys.endpoints import router as keys
+from dure.service.knowledge.endpoints import router as knowledge
 from dure.service.limits.endpoints import router as limits
+from dure.service.messages.endpoints import router as messages
 from dure.service.models.endpoints import router as models
 from dure.service.moderations.endpoints import router as moderations
+from dure.service.passing.endpoints import router as passing
+from dure.service.provider.endpoints import router as provider
+from dure.service.responses.endpoints import router as responses
 from dure.service.usage.endpoints import router as usage
 from dure.service.users.endpoints import router as users
 
@@ -47,6 +53,12 @@ ROOMS = (
     audit,
     health,
     moderations,
+    passing,
+    responses,
+    messages,
+    provider,
+    files,
+    knowledge,
 )
 _BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
 

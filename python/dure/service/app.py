@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from dure.service.auth.policy import (
     public_paths,
     requires,
 )
+from dure.service.files.service import Files
 from dure.service.health.endpoints import figures
 from dure.service.kit import pages
 from dure.service.kit.addresses import Addresses
@@ -49,14 +50,18 @@ from dure.service.kit.frame import (
     SecurityHeaders,
 )
 from dure.service.kit.hot import Hot
+from dure.service.kit.jobs import Jobs
 from dure.service.kit.observed import AccessLog, Metrics, Observer
 from dure.service.kit.reload import Reloaded
 from dure.service.kit.secret import Secret
 from dure.service.kit.state import Drain, State
+from dure.service.knowledge.service import INDEX, Knowledge
+from dure.service.knowledge.shelves import Shelves
+from dure.service.knowledge.tasks import Indexer
 from dure.service.limits.service import Limits
 from dure.service.rates import Limiter
 from dure.service.settings import Settings, is_loopback
-from dure.service.usage.poster import LedgerPoster
+from dure.service.usage.poster import LedgerPoster, host_of
 
 __all__ = ["create_app", "database_of", "prepare"]
 
@@ -65,6 +70,7 @@ _ABOUT = """An OpenAI-shaped gateway: point any OpenAI client at `/v1`.
 Send an API key or an access token as `Authorization: Bearer KEY`. Errors have OpenAI's shape
 everywhere. The paths under *alias* are other names for those above."""
 _GZIP_FROM = 2048
+_RENEW_SECONDS = 3600.0  # between two looks for documents of another embedding model
 _CHAT = ("/api/v1/chat", "/api/v1/chat/stream")
 
 
@@ -204,9 +210,35 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         await stack.enter_async_context(_hears_hangup(app))
         await stack.enter_async_context(_every(60.0, identities.write_used))
         poster = LedgerPoster(database, data)
+        await stack.enter_async_context(_knows(app, state))
         await stack.enter_async_context(_every(1.0, limits.look))
         await stack.enter_async_context(_every(1.0, poster.post))
         yield
+
+
+@asynccontextmanager
+async def _knows(app: FastAPI, state: State) -> AsyncIterator[None]:
+    """Open files and documents, and work off what is queued."""
+    app.state.files = files = Files(state)
+    shelves = Shelves(state.settings, state.data)
+    app.state.knowledge = Knowledge(state, files, shelves)
+    app.state.indexer = indexer = Indexer(state, files, shelves)
+    app.state.jobs = jobs = Jobs(
+        state.database,
+        state.clock,
+        host=await asyncio.to_thread(host_of, state.data),
+        handlers={INDEX: indexer.index},
+        failed=indexer.failed,
+    )
+    running = asyncio.create_task(jobs.run())
+    try:
+        async with _every(_RENEW_SECONDS, app.state.knowledge.renew, at_end=False):
+            yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await asyncio.to_thread(shelves.close)
 
 
 def database_of(settings: Settings) -> Database:
@@ -221,7 +253,9 @@ def database_of(settings: Settings) -> Database:
 
 
 @asynccontextmanager
-async def _every(seconds: float, work) -> AsyncIterator[None]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def _every(
+    seconds: float, work: Callable[[], Awaitable[object]], *, at_end: bool = True
+) -> AsyncIterator[None]:
     """Do something now and then, and once more at the end; what fails is tried next time."""
 
     async def run() -> None:
@@ -237,8 +271,9 @@ async def _every(seconds: float, work) -> AsyncIterator[None]:  # type: ignore[n
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        with contextlib.suppress(dure.DureError):
-            await work()
+        if at_end:
+            with contextlib.suppress(dure.DureError):
+                await work()
 
 
 @asynccontextmanager

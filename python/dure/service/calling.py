@@ -59,6 +59,7 @@ def call_of(who: Subject, scope: Scope, **more: object) -> Call:
         service=given["service"],
         conversation=conversation and conversation_scope(who.org_id, conversation),
         tags=(*keyed, *scoped),
+        metered=scope["app"].state.dure.settings.metered == "on",
         **more,  # type: ignore[arg-type]
     )
 

@@ -17,8 +17,11 @@ from dure.integrations.fastapi import error_body, reply_of
 __all__ = [
     "ConflictError",
     "ForbiddenError",
+    "MediaTypeError",
     "NotAuthenticatedError",
+    "TooLargeError",
     "answer_of",
+    "as_anthropic",
     "body_of",
     "error_body",
     "install",
@@ -26,6 +29,14 @@ __all__ = [
 ]
 
 _OPENAI_SHAPED = ("/v1/", "/api/v1/chat/completions", "/api/v1/embeddings")
+_ANTHROPIC = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 _logger = logging.getLogger("dure.service")
 
 
@@ -48,6 +59,20 @@ class ConflictError(DureError):
 
     default_code = "already_exists"
     default_http_status = 409
+
+
+class MediaTypeError(DureError):
+    """The body is of a type, or in a coding, that this route does not take."""
+
+    default_code = "unsupported_media_type"
+    default_http_status = 415
+
+
+class TooLargeError(DureError):
+    """More bytes than may be kept."""
+
+    default_code = "too_large"
+    default_http_status = 413
 
 
 def body_of(error: DureError) -> dict[str, Any]:
@@ -74,7 +99,15 @@ def answer_of(error: DureError, scope: Scope) -> JSONResponse:
     approval_id = getattr(error, "approval_id", None)
     if approval_id is not None:
         body["error"]["approval_id"] = approval_id
+    if scope["path"] == "/v1/messages":
+        body = as_anthropic(status, body)
     return JSONResponse(_with_id(body, scope), status, headers)
+
+
+def as_anthropic(status: int, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of an error with the kinds that Anthropic's clients know."""
+    kind = _ANTHROPIC.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {**body["error"], "type": kind}}
 
 
 async def refined(error: DureError, scope: Scope) -> DureError:

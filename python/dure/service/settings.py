@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +32,7 @@ Role = Literal["viewer", "user", "admin"]
 Asymmetric = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"
 ]
+CallUnit = Literal["call", "image", "character", "second", "minute"]
 _LIST = NoDecode  # split at commas here, not read as JSON
 _MOST_FILE = 1 << 20
 
@@ -112,7 +115,19 @@ class Settings(BaseSettings):
             example of the HTTP interface names; `gpt-4o-mini` answers for 1/50 of its price.
         embed_model: Model of `/embed`.
         policies: File with policies of services.
+        call_prices: What calls cost that no price book knows, in dollars by model (`*`: any other)
+            and unit: `call`, `image`, `character`, `second`, `minute`. For example
+            `{"whisper-1": {"minute": "0.006"}, "batches": {"call": "5"}}`.
+        metered: `off`: nothing is priced, held or counted; with `dev` only, for tests of the wire.
         max_body_bytes: A larger request body gets 413.
+        max_file_bytes: A larger file gets 413.
+        files: Where files lie: `local` (the data folder), or `s3://BUCKET/PREFIX` with the extra
+            `s3` and the credentials that boto3 finds.
+        s3_endpoint: Another server than AWS's that speaks S3.
+        knowledge_store: `core`, `chroma` or `pgvector`: where chunks and vectors are.
+        knowledge_model: What embeds documents; None: `embed_model`; `dure-hash`: the built-in one,
+            without a provider.
+        pgvector_url: `postgresql://...` with pgvector; None: `database_url`.
         max_header_bytes: Larger headers get 431.
         rate_address: Requests of one address; None: any.
         rate_caller: Requests of one person or key; None: any.
@@ -144,7 +159,15 @@ class Settings(BaseSettings):
     chat_model: str = "gpt-4-turbo"
     embed_model: str = "text-embedding-ada-002"
     policies: Path | None = None
+    call_prices: dict[str, dict[CallUnit, Decimal]] = {}
+    metered: Literal["on", "off"] = "on"
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    max_file_bytes: int = Field(default=100_000_000, ge=1024)
+    files: str = "local"
+    s3_endpoint: str | None = None
+    knowledge_store: Literal["core", "chroma", "pgvector"] = "core"
+    knowledge_model: str | None = None
+    pgvector_url: SecretStr | None = None
     max_header_bytes: int = Field(default=32 * 1024, ge=1024)
     rate_address: str | None = None
     rate_caller: str | None = None
@@ -191,7 +214,7 @@ class Settings(BaseSettings):
         return tuple(filter(None, (part.strip() for part in value.split(","))))
 
     def _faults(self) -> list[str]:
-        faults = self._faulty_texts() + self._faulty_issuers()
+        faults = self._faulty_texts() + self._faulty_issuers() + self._faulty_places()
         if not 0 <= self.port <= 65535:
             faults.append(f"port {self.port} is not from 0 to 65535")
         secret = self.secret_key
@@ -211,6 +234,25 @@ class Settings(BaseSettings):
                 faults.append(f"--dev is for the loopback interface only, not for {self.host}")
             if self.auth == "off":
                 faults.append(f"DURE_AUTH=off is for the loopback interface only: not {self.host}")
+        return faults
+
+    def _faulty_places(self) -> list[str]:
+        """Return what is wrong with where things lie and what they cost."""
+        faults = []
+        if self.files != "local" and not re.fullmatch(
+            r"s3://[a-z0-9.-]{3,63}(/[^ ]*)?", self.files
+        ):
+            faults.append(f"files {self.files!a} is neither local nor s3://BUCKET/PREFIX")
+        database = self.pgvector_url or self.database_url
+        if self.knowledge_store == "pgvector" and (
+            database is None or not database.get_secret_value().startswith("postgres")
+        ):
+            faults.append("knowledge_store=pgvector needs DURE_PGVECTOR_URL")
+        if self.metered == "off" and not self.dev:
+            faults.append("DURE_METERED=off is for --dev only: nothing would be paid for")
+        for model, prices in self.call_prices.items():
+            if not prices or not all(0 <= one < 1000000 for one in prices.values()):
+                faults.append(f"the price of {model!a} is no number of dollars from 0 up")
         return faults
 
     def _faulty_issuers(self) -> list[str]:

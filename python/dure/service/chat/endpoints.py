@@ -13,6 +13,7 @@ from dure.service.kit.bill import JSON, bill, warnings
 from dure.service.kit.hot import hot
 from dure.service.kit.sse import EventStream
 from dure.service.kit.state import state_of
+from dure.service.provider import service as objects
 
 from . import service
 from .schemas import ChatRequest, ChatResponse
@@ -64,7 +65,9 @@ async def create_completion(request: Request) -> Response:
     who = subject_of(request)
     body = service.parse(await request.body())
     check_model(who, body["model"])
-    client = state_of(request).client
+    state = state_of(request)
+    await objects.check_body(state, who, body)
+    client = state.client
     call = call_of(who, request.scope)
     if body.get("stream"):
         events = await service.openai_events(client, body, call)

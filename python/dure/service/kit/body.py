@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.types import Scope
 
 from dure.errors import InvalidArgumentError
+from dure.service.errors import MediaTypeError
+from dure.service.kit.frame import header_of
 
-__all__ = ["read_object"]
+__all__ = ["read_as", "read_object", "require_type"]
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -25,3 +33,30 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidArgumentError("the body is not a JSON object", argument="body")
     return value
+
+
+def require_type(scope: Scope, *kinds: str) -> str:
+    """Return which of the media types a request's body has.
+
+    Raises:
+        MediaTypeError: it has another, or is compressed.
+    """
+    if header_of(scope, b"content-encoding") not in {None, "", "identity"}:
+        raise MediaTypeError("Send the body as it is: Content-Encoding is not taken.")
+    kind = (header_of(scope, b"content-type") or "").partition(";")[0].strip().lower()
+    if kind not in kinds:
+        raise MediaTypeError(f"This route takes {' or '.join(kinds)}, not {kind or 'nothing'}.")
+    return kind
+
+
+def read_as(shape: type[Shape], value: object) -> Shape:
+    """Return a value as one of our shapes.
+
+    Raises:
+        RequestValidationError: it is none; answered as FastAPI's own.
+    """
+    try:
+        return shape.model_validate(value)
+    except ValidationError as wrong:
+        found = [{**one, "loc": ("body", *one["loc"])} for one in wrong.errors(include_url=False)]
+        raise RequestValidationError(found) from None

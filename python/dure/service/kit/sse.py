@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["EventStream", "frame"]
+__all__ = ["EventStream", "Parts", "frame"]
 
 _BREAKS = re.compile(r"\r\n|\r|\n")
 _HEADERS = {
@@ -28,6 +29,15 @@ def frame(data: str, *, event: str | None = None) -> bytes:
     return (head + "".join(f"data: {line}\n" for line in _BREAKS.split(data)) + "\n").encode()
 
 
+class Parts(Protocol):
+    """What is sent, and how it is ended: an async generator, or a class like one."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None:
+        """End it. Idempotent."""
+
+
 class EventStream(Response):
     """Sends each part of an iterator as it comes, and a comment when nothing has for a while.
 
@@ -36,7 +46,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        events: AsyncGenerator[bytes],
+        events: Parts,
         headers: dict[str, str] | None = None,
         *,
         ping: float = PING_SECONDS,

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from .wire import Request
 
-__all__ = ["More", "NoSuchError", "form_fields", "png", "response_events", "response_of", "wav"]
+__all__ = [
+    "More",
+    "NoSuchError",
+    "completion_events",
+    "form_fields",
+    "png",
+    "response_events",
+    "response_of",
+    "wav",
+]
 
 PAGE = 20
 UNSAFE = re.compile(r"\b(kill|bomb|죽이)", re.IGNORECASE)
@@ -35,6 +44,34 @@ class More:
         self._run = run
         self._files: dict[str, tuple[dict[str, Any], bytes]] = {}
         self._batches: dict[str, dict[str, Any]] = {}
+        self._responses: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+
+    # Responses
+
+    def keep_response(self, response: dict[str, Any], asked: list[dict[str, Any]]) -> None:
+        """Keep a response and what it was asked."""
+        items = [
+            {"id": f"in_{n}_{response['id']}", "type": "message", **one}
+            for n, one in enumerate(asked)
+        ]
+        self._responses[response["id"]] = (response, items)
+
+    def response(self, response_id: str) -> dict[str, Any]:
+        """Return a response that was kept."""
+        if response_id not in self._responses:
+            raise NoSuchError(response_id)
+        return self._responses[response_id][0]
+
+    def delete_response(self, response_id: str) -> dict[str, Any]:
+        """Forget a response."""
+        self.response(response_id)
+        del self._responses[response_id]
+        return {"id": response_id, "object": "response", "deleted": True}
+
+    def input_items(self, response_id: str, query: str) -> dict[str, Any]:
+        """Return what a response was asked."""
+        self.response(response_id)
+        return page(self._responses[response_id][1], query)
 
     # Files
 
@@ -188,6 +225,18 @@ def chat_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
             content = "".join(part.get("text", "") for part in content)
         messages.append({"role": item.get("role", "user"), "content": content})
     return messages
+
+
+def completion_events(frame: dict[str, Any], parts: list[str], usage: object) -> Iterator[bytes]:
+    """Give the events of one streamed text completion; `usage` last if it was asked for."""
+    chunks = [{"index": 0, "text": part, "logprobs": None, "finish_reason": None} for part in parts]
+    chunks.append({"index": 0, "text": "", "logprobs": None, "finish_reason": "stop"})
+    events = [{**frame, "choices": [chunk]} for chunk in chunks]
+    if usage is not None:
+        events.append({**frame, "choices": [], "usage": usage})
+    for event in events:
+        yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+    yield b"data: [DONE]\n\n"
 
 
 def response_of(frame: dict[str, Any], text: str, usage: tuple[int, int]) -> dict[str, Any]:

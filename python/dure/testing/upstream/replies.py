@@ -105,6 +105,7 @@ class OpenAIShaped:
         self._answerer = ExtractiveAnswerer()
         self._posts: dict[str, Callable[[dict[str, Any]], _Made]] = {
             "/v1/chat/completions": self._chat,
+            "/v1/completions": self._completion,
             "/v1/embeddings": self._embeddings,
             "/v1/responses": self._responses,
             "/v1/moderations": self._moderations,
@@ -255,6 +256,38 @@ class OpenAIShaped:
                 text, finish = encoding.truncate(text, most), "length"
         return text, finish
 
+    # Text completions
+
+    def _completion(self, body: dict[str, Any]) -> _Made:
+        model, prompt = _string(body, "model"), body.get("prompt")
+        encoding = _encoding_of(model)
+        if not isinstance(prompt, str):
+            raise _ApiError(400, "This server takes one text as its prompt.", param="prompt")
+        messages = [{"role": "user", "content": prompt}]
+        text, finish = self._text({"max_tokens": 16, **body}, messages, encoding)
+        usage = _usage(encoding.count(prompt), encoding.count(text))
+        made = _Made(Reply(200), model, usage["prompt_tokens"], usage["completion_tokens"])
+        frame = {
+            "id": f"cmpl-{self._number:08d}",
+            "object": "text_completion",
+            "created": int(self._wall()),
+            "model": model,
+        }
+        if body.get("stream"):
+            made.stream = True
+            wanted = (body.get("stream_options") or {}).get("include_usage")
+            events = list(
+                more.completion_events(frame, list(pieces(text)), usage if wanted else None)
+            )
+            if self._settings.faults.pick(self._number) == "cut":
+                events = events[: max(1, len(events) // 2)]
+            kind = [("content-type", "text/event-stream; charset=utf-8")]
+            made.reply = Reply(200, kind, events=iter(events))
+            return made
+        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
+        made.reply = _json({**frame, "choices": [choice], "usage": usage})
+        return made
+
     # Responses, and what is kept
 
     def _responses(self, body: dict[str, Any]) -> _Made:
@@ -272,6 +305,8 @@ class OpenAIShaped:
             "incomplete_details": {"reason": "max_output_tokens"} if finish == "length" else None,
         }
         response = more.response_of(frame, text, counts)
+        if body.get("store") is not False:
+            self._more.keep_response(response, messages)
         made = _Made(_json(response), model, *counts)
         if body.get("stream"):
             made.stream = True
@@ -316,7 +351,7 @@ class OpenAIShaped:
         return reply.status, json.loads(reply.body)
 
     def _kept(self, request: Request) -> _Made | None:
-        """Answer what concerns files, batches and forms; None: not ours."""
+        """Answer what concerns files, batches, responses and forms; None: not ours."""
         kind, _, rest = request.path.removeprefix("/v1/").partition("/")
         item, _, action = rest.partition("/")
         created = int(self._wall())
@@ -339,10 +374,26 @@ class OpenAIShaped:
                     return _Made(_json(self._more.batch(item)))
                 case "POST", "batches", _, "cancel":
                     return _Made(_json({**self._more.batch(item), "status": "cancelling"}))
+                case _, "responses", _, _:
+                    return self._of_response(request, item, action)
                 case "POST", "audio", "transcriptions" | "translations", "":
                     return self._transcription(request)
         except (more.NoSuchError, KeyError) as missing:
             raise _ApiError(404, f"No such object: {missing}.") from None
+        return None
+
+    def _of_response(self, request: Request, item: str, action: str) -> _Made | None:
+        match request.method, item, action:
+            case "GET", _, "":
+                return _Made(_json(self._more.response(item)))
+            case "GET", _, "input_items":
+                return _Made(_json(self._more.input_items(item, request.query)))
+            case "DELETE", _, "":
+                return _Made(_json(self._more.delete_response(item)))
+            case "POST", "input_tokens", "":
+                asked = more.chat_messages(_json_object(request.body))
+                count = int(tokens.count_messages(asked, model=_known("gpt-4o")).tokens)
+                return _Made(_json({"object": "response.input_tokens", "input_tokens": count}))
         return None
 
     def _transcription(self, request: Request) -> _Made:

@@ -1,0 +1,1 @@
+"""Knowledge: documents of an organisation, search in them, answers from them."""

@@ -1,0 +1,1 @@
+"""Anthropic-shaped conversation: `/v1/messages` on the same core."""

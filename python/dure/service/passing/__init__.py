@@ -1,0 +1,1 @@
+"""Calls of the provider that are passed on: text to complete, images, speech both ways."""

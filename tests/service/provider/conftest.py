@@ -1,0 +1,19 @@
+"""Prices of calls that no price book knows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PRICES = {
+    "dall-e-3": {"image": "0.04"},
+    "tts-1": {"character": "0.000015"},
+    "whisper-1": {"minute": "0.006"},
+    "batches": {"call": "1.5"},
+}
+
+
+@pytest.fixture(autouse=True)
+def prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURE_CALL_PRICES", json.dumps(PRICES))
