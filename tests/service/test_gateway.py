@@ -213,7 +213,7 @@ def test_bad_bodies_have_the_error_shape(service: str) -> None:
     assert call(service + "/v1/chat/completions", ["no", "object"])[0] == 400
     assert call(service + "/v1/nothing")[0] == 404
     assert error_of(call(service + "/v1/nothing"))["code"] == "unsupported_endpoint"
-    assert error_of(call(service + "/v1/images/generations", {}))["code"] == "unsupported_endpoint"
+    assert error_of(call(service + "/v1/images/edits", {}))["code"] == "unsupported_endpoint"
     assert call(service + "/v1/chat/completions")[0] == 405
 
 
