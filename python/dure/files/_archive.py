@@ -73,7 +73,7 @@ def open_archive(path: str, kind: str, raw: bytes, limits: Limits) -> Iterator[z
             _check_kind(path, kind, set(archive.namelist()))
             counter = Counter(path, len(raw), limits)
             for entry in archive.infolist():
-                _check_content(path, archive, entry, counter, limits)
+                _check_content(path, kind, archive, entry, counter, limits)
             yield archive
     except _DAMAGE as bad:
         if type(bad).__module__.startswith("dure"):
@@ -119,9 +119,15 @@ def _check_kind(path: str, kind: str, names: set[str]) -> None:
 
 
 def _check_content(
-    path: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counter: Counter, limits: Limits
+    path: str,
+    kind: str,
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    counter: Counter,
+    limits: Limits,
 ) -> None:
-    scan = Scan(path, limits) if entry.filename.lower().endswith(_SCANNED) else None
+    scanned = entry.filename.lower().endswith(_SCANNED)
+    scan = Scan(path, limits, named_type=kind == "epub") if scanned else None
     with archive.open(entry) as stream:
         while block := stream.read(_BLOCK):
             counter.add(len(block))

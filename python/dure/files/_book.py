@@ -11,7 +11,7 @@ from dure.files._decode import decode
 from dure.files._html import html_text
 from dure.files._limits import Limits, refuse
 from dure.files._render import Pages, Parsed, one_line
-from dure.files._xml import scan
+from dure.files._xml import Scan, scan
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -51,7 +51,9 @@ class _Package:
         self._inside = ""
 
     def read(self, path: str, raw: bytes, limits: Limits) -> None:
-        scan(path, raw, limits, start=self._start, end=self._end, text=self._text)
+        one = Scan(path, limits, start=self._start, end=self._end, text=self._text, named_type=True)
+        one.feed(raw)
+        one.close()
         if not self.spine:
             raise refuse(path, "damaged EPUB book: it names no chapters")
 

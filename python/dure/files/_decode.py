@@ -73,9 +73,12 @@ def _known(name: str | None) -> str | None:
 
 def _strict(path: str, raw: bytes, encoding: str) -> str:
     try:
-        return raw.decode(encoding)
+        text = raw.decode(encoding)
     except UnicodeDecodeError as bad:
         raise refuse(path, f"damaged {encoding} at byte {bad.start}") from bad
+    if "\0" in text:
+        raise refuse(path, "binary content: it holds NUL characters")
+    return text
 
 
 def _looks_korean(text: str) -> bool:

@@ -30,11 +30,11 @@ _KINDS = {
     **dict.fromkeys([".html", ".htm", ".xhtml"], Kind("html", "markdown", in_child=True)),
     ".md": Kind("markdown", "markdown"),
     ".markdown": Kind("markdown", "markdown"),
-    ".csv": Kind("csv", "csv"),
+    **dict.fromkeys([".csv", ".tsv"], Kind("csv", "csv")),
     ".jsonl": Kind("jsonl", "jsonl", in_child=True),
     ".ndjson": Kind("jsonl", "jsonl", in_child=True),
     ".json": Kind("json", "code", in_child=True),
-    **dict.fromkeys([".txt", ".text", ".rst", ".log", ".tex", ".srt", ".vtt", ".tsv"], _TEXT),
+    **dict.fromkeys([".txt", ".text", ".rst", ".log", ".tex", ".srt", ".vtt"], _TEXT),
 }
 _CODE_SUFFIXES = """
 .py .pyi .pyx .c .h .cc .cpp .cxx .hpp .hh .inc .cu .java .kt .kts .scala .go .rs .swift .m .mm .js
@@ -87,6 +87,7 @@ _SIGNATURES: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
 )
 _ZIPS = {"docx", "pptx", "xlsx", "hwpx", "epub"}
 _CONTAINER = {"pdf": "pdf", "hwp": "ole", **dict.fromkeys(_ZIPS, "zip")}  # what has to come first
+_PDF_HEADER = 1024  # bytes at the start of a PDF somewhere in which its signature stands
 _ENCRYPTED = "EncryptedPackage".encode(
     "utf-16-le"
 )  # the stream that an Office file with a password has
@@ -124,6 +125,8 @@ def kind_of(path: str, raw: bytes) -> Kind:
         return _KINDS[".pdf"]
     if kind is None:
         kind = _TEXT  # README, LICENSE, Makefile: text, or refused when it is decoded
+    if kind.name == "pdf" and found is None and b"%PDF-" in raw[:_PDF_HEADER]:
+        found = "pdf"
     if found != _CONTAINER.get(kind.name):
         raise refuse(path, _mismatch(suffix, kind, found, raw))
     return kind

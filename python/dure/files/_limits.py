@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
+from dure._check import integer
 from dure._regular import refuse
+from dure.errors import InvalidArgumentError
 
 __all__ = ["Limits", "refuse"]
+
+_MOST = 1 << 62
+_MOST_SECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +44,24 @@ class Limits:
     cells: int = 5_000_000
     depth: int = 256
     field_chars: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit.
+
+        Raises:
+            TypeError: One is no number.
+            InvalidArgumentError: One is below 1 (`seconds`: not above 0), or beyond all machines.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "seconds":
+                sound = 1 <= integer(value, field.name) < _MOST
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                sound = math.isfinite(value) and 0 < value <= _MOST_SECONDS
+            else:
+                raise TypeError(f"seconds must be a number, not {type(value).__name__}")
+            if not sound:
+                raise InvalidArgumentError(
+                    f"{field.name}={value} is no limit: it has to be above 0 and finite",
+                    argument=field.name,
+                )

@@ -16,7 +16,8 @@ def parse_pdf(path: str, raw: bytes, limits: Limits) -> Parsed:
     try:
         document = pypdfium2.PdfDocument(raw)
     except pypdfium2.PdfiumError as bad:
-        encrypted = "password" in str(bad).lower()
+        said = str(bad).lower()  # "Incorrect password error", "Unsupported security scheme"
+        encrypted = "password" in said or "security" in said
         raise refuse(path, "encrypted" if encrypted else f"damaged PDF: {bad}") from bad
     if len(document) > limits.pages:
         raise refuse(path, f"{len(document)} pages, more than {limits.pages}")

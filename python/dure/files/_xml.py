@@ -15,7 +15,8 @@ class Scan:
     """Feeds XML to a parser in blocks; refuses what no document of an office needs.
 
     `start(name, attributes)`, `end(name)` and `text(data)` are called as the parser goes; names
-    come without their prefix. Attributes come without prefix, too.
+    come without their prefix. Attributes come without prefix, too. With `named_type` a document
+    may name its type (old books do), but declare nothing of it; what is named is never fetched.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class Scan:
         start: Callable[[str, dict[str, str]], None] | None = None,
         end: Callable[[str], None] | None = None,
         text: Callable[[str], None] | None = None,
+        named_type: bool = False,
     ) -> None:
         self._path = path
         self._most = limits.depth
         self._depth = 0
         self._start, self._end = start, end
+        self._named_type = named_type
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartDoctypeDeclHandler = self._on_doctype
@@ -55,8 +58,11 @@ class Scan:
                 raise MemoryError from bad
             raise refuse(self._path, f"damaged XML: {bad}") from bad
 
-    def _on_doctype(self, *_: object) -> None:
-        raise refuse(self._path, "hostile XML: it declares a document type")
+    def _on_doctype(
+        self, _name: str, _system: str | None, _public: str | None, declares: int
+    ) -> None:
+        if declares or not self._named_type:
+            raise refuse(self._path, "hostile XML: it declares a document type")
 
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1

@@ -192,6 +192,36 @@ def test_chapters_are_pages_in_the_order_of_the_spine(tmp_path: Path) -> None:
     assert document.metadata["author"] == "한강"
 
 
+def test_a_book_of_old_names_its_document_type(tmp_path: Path) -> None:
+    """Chapters in .xml: the type of XHTML is named, nothing is declared, nothing is fetched."""
+    named = (
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" "http://127.0.0.1:9/xhtml11.dtd">'
+        "<html><body><h1>옛 책</h1><p>등대지기&nbsp;마루.</p></body></html>"
+    )
+    package = (
+        '<package><metadata/><manifest><item id="a" href="a.xml" '
+        'media-type="application/xhtml+xml"/></manifest>'
+        '<spine><itemref idref="a"/></spine></package>'
+    )
+    old = {"OEBPS/content.opf": package, "OEBPS/a.xml": named}
+    assert load(tmp_path, "a.epub", epub_bytes(old)).text == "# 옛 책\n\n등대지기 마루.\n\n"
+    declares = '<!DOCTYPE html [<!ENTITY x "y">]><html/>'
+    bad = epub_bytes(old | {"OEBPS/a.xml": declares})
+    assert "document type" in reason_of(tmp_path, "b.epub", bad)
+
+
+def test_an_archive_in_an_archive_is_not_opened(tmp_path: Path) -> None:
+    """The inner one would unpack to 40 MB; only its own few bytes are counted."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("big.bin", bytes(40_000_000))
+    raw = rezipped(docx_bytes(), {"word/embeddings/inner.zip": inner.getvalue()})
+    assert load(tmp_path, "a.docx", raw).text == load(tmp_path, "b.docx", docx_bytes()).text
+    assert "times its size" in reason_of(
+        tmp_path, "c.docx", rezipped(docx_bytes(), {"word/big.bin": bytes(40_000_000)})
+    )
+
+
 def test_a_book_under_rights_management_is_refused(tmp_path: Path) -> None:
     entry = (
         '<encryption xmlns:e="http://www.w3.org/2001/04/xmlenc#"><e:EncryptedData>'

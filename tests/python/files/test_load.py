@@ -14,7 +14,7 @@ from pathlib import Path
 import dure
 import pytest
 from dure import files
-from dure.errors import FileRefusedError
+from dure.errors import FileRefusedError, InvalidArgumentError, MissingExtraError
 from dure.files import Limits
 
 from tests.python.files.pdfs import pdf
@@ -53,6 +53,7 @@ def reason_of(path: Path, limits: Limits | None = None) -> str:
         ("a.md", "# Title\n\ntext", "markdown", "markdown"),
         ("a.py", "def f():\n    return 1\n", "code", "code"),
         ("a.csv", "id,text\n1,x\n", "csv", "csv"),
+        ("a.tsv", "id\ttext\n1\tx\n", "csv", "csv"),
         ("a.jsonl", '{"a": 1}\n{"a": 2}\n', "jsonl", "jsonl"),
         ("a.json", '{"a": [1, 2]}', "json", "code"),
         ("UPPER.TXT", "suffix in capitals", "text", "text"),
@@ -186,6 +187,25 @@ def test_pdf_keeps_its_pages(put: Put) -> None:
     assert chunks.page.tolist() == [1, 2]
 
 
+def test_a_pdf_begins_within_its_first_kilobyte(put: Put) -> None:
+    raw = pdf(["Some text."])
+    assert files.load(put("a.pdf", b"%!PS-junk\r\n" + raw)).text.startswith("Some text.")
+    assert "something else" in reason_of(put("b.pdf", b"x" * 1024 + raw))
+    assert files.load(put("c.txt", "a PDF begins with %PDF-")).metadata["kind"] == "text"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        b"/Filter /Standard /V 1 /R 2 /P -4 /O <" + b"41" * 32 + b"> /U <" + b"42" * 32 + b">",
+        b"/Filter /Adobe.PubSec /V 1 /SubFilter /adbe.pkcs7.s4",
+    ],
+)
+def test_an_encrypted_pdf_is_refused(put: Put, how: bytes) -> None:
+    raw = pdf(["Hidden."], trailer=b"/ID [<00> <00>] /Encrypt << " + how + b" >>")
+    assert reason_of(put("a.pdf", raw)) == "encrypted"
+
+
 def test_docx_keeps_headings_and_tables(put: Put) -> None:
     document = files.load(put("d.docx", docx_bytes()))
     assert document.metadata["title"] == "A title"
@@ -255,6 +275,8 @@ def test_what_is_refused_says_why(put: Put, tmp_path: Path) -> None:
     assert reason_of(put("s.txt", " \n ")) == "no text in it"
     assert reason_of(put("a.xyz", "text")).startswith("unknown type '.xyz': save it as")
     assert "NUL" in reason_of(put("n.txt", b"a\0b"))
+    assert "NUL" in reason_of(put("n.txt", b"\xef\xbb\xbfa\0b"))
+    assert "NUL" in reason_of(put("n.txt", b"\xff\xfea\0\0\0"))
     assert reason_of(put("x.txt", pdf(["hidden"]))) == "named as a .txt file, but holds pdf"
     assert reason_of(put("x.pdf", "text")) == "named as a .pdf file, but holds something else"
     assert reason_of(put("x.md", b"\x89PNG\r\n\x1a\n")) == "named as a .md file, but holds png"
@@ -329,7 +351,54 @@ def test_want_of_memory_is_no_damage() -> None:
         raise SyntaxError("mismatched tag")
 
 
-def test_memory_and_time_of_the_parser_are_limited(put: Put) -> None:
+def test_the_time_of_the_parser_is_limited(put: Put) -> None:
+    """Half a minute of parsing; processor time ends it, or on a busy machine the clock."""
+    path = put("slow.html", "<p>x</p>" * 6_000_000)
+    reason = reason_of(path, Limits(seconds=1))
+    assert reason in {"the parser used too much processor time", "the parser took too long"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seconds": float("inf")},
+        {"seconds": float("nan")},
+        {"seconds": 0},
+        {"memory_bytes": 2**65},
+        {"pages": 0},
+        {"file_bytes": -1},
+    ],
+)
+def test_what_is_no_limit_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidArgumentError, match="is no limit") as bad:
+        Limits(**wrong)  # type: ignore[arg-type]
+    assert bad.value.argument in wrong
+    with pytest.raises(TypeError, match="seconds must be a number"):
+        Limits(seconds="1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="pages must be int"):
+        Limits(pages=1.5)  # type: ignore[arg-type]
+
+
+def test_a_library_that_is_missing_is_named(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the child, for a PDF, and here, for an encoding that has to be guessed."""
+    from dure.files import _child
+
+    empty = put("empty", "").parent / "hidden"
+    empty.mkdir()
+    for name in ("pypdfium2", "charset_normalizer"):
+        (empty / f"{name}.py").write_text("raise ImportError(__name__)")
+    monkeypatch.setenv("PYTHONPATH", f"{empty}:{os.environ.get('PYTHONPATH', '')}")
+    _child._children().close()  # idle ones found their libraries before
+    with pytest.raises(MissingExtraError, match=r"dure\[files\]"):
+        files.load(put("a.pdf", pdf(["Some text."])))
+    monkeypatch.undo()
+    _child._children().close()
+    monkeypatch.setitem(sys.modules, "charset_normalizer", None)
+    with pytest.raises(MissingExtraError, match=r"dure\[files\]"):
+        files.load(put("w.txt", "Der Müller läßt grüßen. ".encode("latin-1") * 20))
+
+
+def test_the_memory_of_the_parser_is_limited(put: Put) -> None:
     import docx
 
     document = docx.Document()
