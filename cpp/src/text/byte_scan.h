@@ -26,7 +26,8 @@ inline constexpr char32_t kFirstSyllable = 0xAC00;
 inline constexpr char32_t kLastSyllable = 0xD7A3;
 inline constexpr auto kEndings = [] {
   std::array<std::uint64_t, (kLastSyllable - kFirstSyllable) / 64 + 1> bits{};
-  for (const char32_t c : std::u32string_view(U"다요죠쥬유용까음나먼만군라아랑시오고구지제재께햐"))
+  for (const char32_t c :
+       std::u32string_view(U"다요죠쥬유용까음함임나먼만군라아랑시오고구지제재께햐"))
     bits[(c - kFirstSyllable) / 64] |= std::uint64_t{1} << (c - kFirstSyllable) % 64;
   return bits;
 }();

@@ -212,6 +212,28 @@ bool is_ending(std::string_view text, char32_t previous, char32_t last) noexcept
   }
 }
 
+// Words that only a clause begins with.
+bool starts_clause(std::string_view text, std::size_t at, bool with_and) noexcept {
+  while (at < text.size() && text[at] == ' ') ++at;
+  const std::string_view rest = text.substr(at, 5 * kSyllable);
+  for (const std::string_view word :
+       {"하지만 ", "그러나 ", "그런데 ", "그래서 ", "그렇지만 ", "그래도 ", "그러므로 ", "그러면 ",
+        "따라서 ", "왜냐하면 ", "다만 ", "나는 ", "저는 ", "우리는 "})
+    if (rest.starts_with(word)) return true;
+  return with_and && rest.starts_with("그리고 ");
+}
+
+// The nominal endings of notes: -함, -임, -음. Nouns end so, too ("모임", "책임", "웃음"): they
+// close a sentence only before a word that begins one, and "and" joins nouns.
+bool is_nominal_ending(char32_t previous, char32_t last, std::string_view text,
+                       std::size_t tail) noexcept {
+  if (last == U'함' || last == U'임') return starts_clause(text, tail, false);
+  const unsigned final = final_of(previous);
+  if (last != U'음' || final == 0) return false;
+  const bool noun = final == kFinalRieul || one_of(previous, U"웃죽믿젊얽");
+  return starts_clause(text, tail, !noun);
+}
+
 // Whether the word that ends at `end` closes a sentence without punctuation. REQUIRES: a space
 // follows it; its last byte is "~", "^" or no ASCII.
 bool ends_sentence(std::string_view text, std::size_t end) noexcept {
@@ -224,7 +246,9 @@ bool ends_sentence(std::string_view text, std::size_t end) noexcept {
     if (last == 0) return false;
   }
   const char32_t previous = syllable_before(text, end - kSyllable);
-  if (previous == 0 || !is_ending(text.substr(0, end), previous, last)) return false;
+  if (previous == 0) return false;
+  if (!is_ending(text.substr(0, end), previous, last))
+    return is_nominal_ending(previous, last, text, tail);
   if (last == U'다') return !goes_on_after_ending(text, tail);
   const bool may_go_on = last == U'나' || last == U'지' || last == U'고';
   return !may_go_on || !goes_on_after_question(text, tail);
@@ -297,6 +321,35 @@ bool is_entry_number(std::string_view text, std::size_t from, std::size_t bounda
   for (--end; end > from && text[end - 1] >= '0' && text[end - 1] <= '9';) --end;
   return trim_spaces(text, from, end) == from;
 }
+
+// "2024. 3. ", "제2. 5": digits and a full stop, and a number follows, or stood before: a date, or
+// numbers of chapter and verse.
+bool is_number_of_many(std::string_view text, std::size_t boundary) noexcept {
+  const auto is_digit = [text](std::size_t at) { return text[at] >= '0' && text[at] <= '9'; };
+  const auto before_number = [&](std::size_t end) {  // of "12." at `end`; 0: there is none
+    if (end < 2 || text[end - 1] != '.' || !is_digit(end - 2)) return std::size_t{0};
+    for (--end; end > 0 && is_digit(end - 1);) --end;
+    return end;
+  };
+  const std::size_t end = trim_spaces(text, 0, boundary);
+  const std::size_t number = before_number(end);
+  if (number == 0 || end == boundary) return false;
+  if (boundary < text.size() && is_digit(boundary)) return true;
+  return text[number - 1] == ' ' && before_number(trim_spaces(text, 0, number)) != 0;
+}
+
+// Right after "…": what goes on with the sentence: a particle alone, or what reports speech.
+bool is_tied_to_ellipsis(std::string_view text, std::size_t at) noexcept {
+  constexpr std::u32string_view kParticles = U"는은이가을를도의에와과로라며고";
+  const std::string_view rest = text.substr(at, 2 * kSyllable);
+  for (const std::string_view word :
+       {"라고", "라는", "라며", "하고", "하는", "하며", "이라", "에서"})
+    if (rest.starts_with(word)) return true;
+  const bool alone = at + kSyllable >= text.size() || !is_hangul(text, at + kSyllable);
+  return alone && one_of(syllable_before(text, at + kSyllable), kParticles);
+}
+
+constexpr std::string_view kEllipsis = "…";
 
 // After "[" of a footnote mark: past "2] ", and past more such marks. Else `boundary`.
 std::size_t after_footnotes(std::string_view text, std::size_t boundary) noexcept {
@@ -401,6 +454,24 @@ std::size_t SentenceScanner::next_ending(std::size_t from, std::size_t limit) co
   return limit;
 }
 
+// Where a sentence ends with "…" before Hangul, with or without a space; `limit` without one.
+std::size_t SentenceScanner::next_ellipsis(std::size_t from, std::size_t limit) noexcept {
+  for (;;) {
+    if (ellipsis_ < from || ellipsis_from_ > from) {
+      ellipsis_from_ = from;
+      ellipsis_ = std::min(text_.find(kEllipsis, from), text_.size());
+    }
+    if (ellipsis_ >= limit) return limit;
+    from = ellipsis_;
+    while (text_.compare(from, kEllipsis.size(), kEllipsis) == 0) from += kEllipsis.size();
+    const std::size_t closed = skip_class(text_, from, Sentence::kClose);
+    std::size_t at = closed;
+    while (at < text_.size() && text_[at] == ' ') ++at;
+    if (at < limit && is_hangul(text_, at) && (at > closed || !is_tied_to_ellipsis(text_, at)))
+      return at;
+  }
+}
+
 bool SentenceScanner::goes_on_after_quotation(std::size_t boundary) const noexcept {
   const std::size_t end = trim_spaces(text_, 0, boundary);
   const Mark* mark = mark_closing_before(text_, end);
@@ -425,10 +496,11 @@ std::size_t SentenceScanner::next_korean(std::size_t from) noexcept {
       asked_ = at;
       standard_ = next_uax29(at);
     }
-    const std::size_t boundary = next_ending(at, standard_);
+    const std::size_t boundary = next_ellipsis(at, next_ending(at, standard_));
     if (boundary == text_.size() || is_separator(class_before(text_, boundary))) return boundary;
     at = boundary;
     if (boundary < unquoted || is_entry_number(text_, from, boundary)) continue;
+    if (is_number_of_many(text_, boundary) && is_hangul_near(boundary)) continue;
     if (text_[boundary - 1] == '[') {
       at = after_footnotes(text_, boundary);
       if (at != boundary) return at;

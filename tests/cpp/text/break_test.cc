@@ -106,6 +106,39 @@ TEST(KoreanSentences, EndInTheWaysOfSpeech) {
             (std::vector<std::string>{"코드라고 하는 것 갔지 않다 ", "간다 했다 ", "끝"}));
 }
 
+TEST(KoreanSentences, EndInNotesBeforeAClause) {
+  EXPECT_EQ(
+      split("오늘 퇴근함 그런데 비가 옴 기분 좋음 그리고 배고픔", SentenceRules::kKorean),
+      (std::vector<std::string>{"오늘 퇴근함 ", "그런데 비가 옴 기분 좋음 ", "그리고 배고픔"}));
+  for (const char* whole : {"모임 장소를 찾음", "책임 소재와 게임 회사", "믿음 그리고 사랑",
+                            "다음 날 처음 만남", "포함 그리고 제외"})
+    EXPECT_EQ(split(whole, SentenceRules::kKorean), std::vector<std::string>{whole});
+}
+
+TEST(KoreanSentences, EndWithAnEllipsis) {
+  EXPECT_EQ(split("오늘은 끝…내일은 시작…… 그다음은 모른다", SentenceRules::kKorean),
+            (std::vector<std::string>{"오늘은 끝…", "내일은 시작…… ", "그다음은 모른다"}));
+  for (const char* whole : {"긴장이 감돌았다…는 것은 과장", "“글쎄…”라고 했다", "1…2…3"})
+    EXPECT_EQ(split(whole, SentenceRules::kKorean), std::vector<std::string>{whole});
+  EXPECT_EQ(split("wait… for it… OK", SentenceRules::kKorean).size(), 1U);
+}
+
+TEST(KoreanSentences, GoOnAfterNumbers) {
+  for (const char* whole :
+       {"제2. 5조는 그대로 둔다", "2024. 3. 1. 시행하는 법", "가격은 3. 5만 원"})
+    EXPECT_EQ(split(whole, SentenceRules::kKorean), std::vector<std::string>{whole});
+  EXPECT_EQ(split("그것은 제2. 다음은 없다", SentenceRules::kKorean).size(), 2U);
+  EXPECT_EQ(split("It was 1999. 3 Men came.", SentenceRules::kKorean).size(), 2U);
+}
+
+// 。！？ and the half-width ｡ end a sentence without a space after them.
+TEST(CjkSentences, EndWithoutASpace) {
+  EXPECT_EQ(split("中文。下一句！真的？对｡好", SentenceRules::kKorean),
+            (std::vector<std::string>{"中文。", "下一句！", "真的？", "对｡", "好"}));
+  EXPECT_EQ(split("猫が好き。犬も？はい！", SentenceRules::kUax29),
+            (std::vector<std::string>{"猫が好き。", "犬も？", "はい！"}));
+}
+
 TEST(KoreanSentences, KeepAQuotationWhole) {
   const std::string text = "그는 \"좋다. 가자\"라고 말했다. 나도 갔다.";
   EXPECT_EQ(split(text, SentenceRules::kKorean),

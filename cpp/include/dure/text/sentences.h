@@ -41,7 +41,7 @@ namespace dure::text {
 
 enum class SentenceRules : std::uint8_t {
   kUax29,   // the standard, nothing else
-  kKorean,  // and endings without punctuation, quotations, footnote marks
+  kKorean,  // and endings without punctuation, "…", quotations, footnote marks, dates
 };
 
 // Walks over sentence boundaries.
@@ -59,16 +59,19 @@ class SentenceScanner {
  private:
   [[nodiscard]] std::size_t next_uax29(std::size_t from) const noexcept;
   [[nodiscard]] std::size_t next_ending(std::size_t from, std::size_t limit) const noexcept;
+  [[nodiscard]] std::size_t next_ellipsis(std::size_t from, std::size_t limit) noexcept;
   [[nodiscard]] std::size_t next_korean(std::size_t from) noexcept;
   [[nodiscard]] bool is_hangul_near(std::size_t boundary) noexcept;
   [[nodiscard]] bool goes_on_after_quotation(std::size_t boundary) const noexcept;
 
   std::string_view text_;
   SentenceRules rules_;
-  std::size_t asked_ = 1;        // for every position in [asked_, standard_) ...
-  std::size_t standard_ = 0;     // ... this is the next boundary of UAX #29
-  std::size_t hangul_from_ = 1;  // from here on ...
-  std::size_t hangul_ = 0;       // ... this is the first byte that may begin a Hangul syllable
+  std::size_t asked_ = 1;          // for every position in [asked_, standard_) ...
+  std::size_t standard_ = 0;       // ... this is the next boundary of UAX #29
+  std::size_t hangul_from_ = 1;    // from here on ...
+  std::size_t hangul_ = 0;         // ... this is the first byte that may begin a Hangul syllable
+  std::size_t ellipsis_from_ = 1;  // from here on ...
+  std::size_t ellipsis_ = 0;       // ... this is the first ellipsis
 };
 
 // The ends of all sentences; the last one is text.size(). Empty for an empty text.
