@@ -8,14 +8,17 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "bindings.h"
+#include "compute_pool.h"
 #include "dure/base/hash.h"
 #include "dure/chunk/chunker.h"
 #include "dure/chunk/chunks.h"
 #include "dure/chunk/dedup.h"
+#include "dure/chunk/stream.h"
 #include "dure/chunk/verify.h"
 #include "dure/text/sentences.h"
 #include "dure/text/transcode.h"
@@ -164,82 +167,62 @@ std::vector<Chunks> chunk_many(const chunk::Chunker& chunker, const py::sequence
     for (std::size_t i = 0; i < held.size(); ++i) out.push_back(value_or_throw(cut(i)));
     return out;
   }
-  auto results =
-      interruptible([&] { return chunk::Chunker::chunk_each(held.size(), cut, threads); });
+  // The pool's threads know the words that they have merged: fresh ones would begin cold.
+  ComputePool& pool = ComputePool::get();
+  if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
+  std::vector<base::Result<Chunks>> results(held.size());
+  interruptible([&] {
+    pool.for_each(held.size(), threads, [&](std::size_t i) {
+      try {
+        results[i] = cut(i);
+      } catch (const std::bad_alloc&) {
+        results[i] = base::fail(base::Code::kOutOfMemory, "not enough memory: pass fewer texts");
+      }
+    });
+  });
   for (auto& result : results) out.push_back(value_or_throw(std::move(result)));
   return out;
 }
 
-constexpr std::size_t kWindow = 8U << 20U;  // bytes of a long text that are cut at a time
-constexpr std::size_t kBefore = 8192;       // bytes before a body that its cuts may look at
-
-// Cuts a long text window by window and hands out batches; holds the text's buffer.
+// Cuts a long text, of which `read` gives a stretch at a time, and hands out batches.
 class Reader {
  public:
-  Reader(const chunk::Chunker& chunker, const py::object& text, std::size_t batch)
-      : chunker_(chunker), held_(text), text_(held_.view()), batch_(batch) {
-    const chunk::Options& options = chunker.options();
-    mode_ = options.mode ? *options.mode
-                         : chunk::detect_mode(text_.substr(0, text::char_start(text_, 1U << 16U)));
-  }
+  Reader(const chunk::Chunker& chunker, py::function read, std::size_t size, std::size_t batch,
+         std::size_t window)
+      : chunker_(chunker),
+        read_(std::move(read)),
+        batch_(batch),
+        stream_(chunker, mode_of(size), size, window) {}
 
-  // The next rows, at least one; an empty table at the end. Offsets are those of the whole text.
+  // The next `batch` rows, fewer at the end. Offsets are those of the whole text.
   Chunks next() {
-    Chunks out;
-    run(chunker_, [&] {
-      while (out.size() < batch_ && body_ < text_.size()) read_window(out);
-    });
-    return out;
+    while (stream_.ready() < batch_ && !stream_.done()) {
+      const auto [begin, size] = stream_.wants();
+      const py::bytes held = stretch(begin, size);
+      const std::string_view bytes = held;
+      base::Status status;
+      run(chunker_, [&] { status = stream_.feed(bytes); });
+      ok_or_throw(std::move(status));
+    }
+    return stream_.take(batch_);
   }
 
  private:
-  void read_window(Chunks& out) {
-    if (!chunk::Chunker::cuts_in_parts(mode_)) {
-      chunk::append(out, value_or_throw(chunker_.chunk(text_)), 0, 0);
-      body_ = text_.size();
-      return;
-    }
-    const std::size_t begin = start_of_window();
-    chars_ +=
-        static_cast<std::int64_t>(text::count_code_points(text_.substr(window_, begin - window_)));
-    window_ = begin;
-    for (std::size_t size = kWindow;; size *= 2) {
-      std::size_t end = std::min(text_.size(), body_ + size);
-      const bool final = end == text_.size();
-      if (!final) end = text::char_start(text_, end);
-      auto part = value_or_throw(chunker_.chunk_part(
-          {text_.substr(begin, end - begin), begin, static_cast<std::size_t>(chars_), body_ - begin,
-           std::max(previous_, begin) - begin, final},
-          mode_));
-      if (!final && part.next == body_ - begin) continue;  // one chunk is longer than the window
-      chunk::append(out, std::move(part.chunks), static_cast<std::int64_t>(begin), chars_);
-      body_ = begin + part.next;
-      previous_ = begin + part.previous;
-      return;
-    }
+  chunk::Mode mode_of(std::size_t size) {
+    if (chunker_.options().mode) return *chunker_.options().mode;
+    return chunk::detect_mode(std::string_view(stretch(0, std::min<std::size_t>(size, 1U << 16U))));
   }
 
-  // On a line, so that counting starts where a piece of text does; else on a character.
-  std::size_t start_of_window() const {
-    // Overlap reaches back to where the body before began.
-    const std::size_t needed = chunker_.options().overlap > 0 ? previous_ : body_;
-    const std::size_t latest = std::min(needed, body_ - std::min(body_, kBefore));
-    if (latest <= window_) return window_;
-    const std::size_t feed = text_.substr(0, latest).rfind('\n');
-    if (feed != std::string_view::npos && feed > window_ && latest - feed < kBefore)
-      return feed + 1;
-    return text::char_start(text_, latest);
+  py::bytes stretch(std::size_t begin, std::size_t size) {
+    py::bytes bytes = read_(begin, size);
+    if (std::string_view(bytes).size() == size) return bytes;
+    throw StatusException(base::invalid_argument("text", "fewer bytes came than were asked for"));
   }
 
   const chunk::Chunker& chunker_;
-  Text held_;
-  const std::string_view text_;
+  const py::function read_;
   const std::size_t batch_;
-  chunk::Mode mode_ = chunk::Mode::kText;
-  std::size_t body_ = 0;
-  std::size_t previous_ = 0;  // where the body before began
-  std::size_t window_ = 0;
-  std::int64_t chars_ = 0;  // code points before window_
+  chunk::Stream stream_;
 };
 
 // The store's ids (api: chunk ids) of all rows.
@@ -364,6 +347,20 @@ void bind_columns(py::module_& room) {
             if (self.token_count.size() != self.size()) self.token_count = std::move(counts);
           },
           py::arg("text"), py::arg("tokenizer"), "Fills token_count.")
+      .def_property_readonly(
+          "origin", [](const Chunks& self) { return self.origin; },
+          "Byte of the text with which what is passed as `text` begins.")
+      .def("rows", &chunk::rows, py::arg("first"), py::arg("last"))
+      .def(
+          "count_by_parts",
+          [](Chunks& self, const std::vector<Chunks*>& parts) {
+            std::vector<std::int64_t> counts;
+            for (const Chunks* part : parts)
+              counts.insert(counts.end(), part->token_count.begin(), part->token_count.end());
+            if (counts.size() == self.size() && self.token_count.size() != self.size())
+              self.token_count = std::move(counts);
+          },
+          py::arg("parts"), "Takes token_count from what rows() gave.")
       .def("ids", &ids, py::arg("text"), py::arg("document"), "The store's ids.")
       .def(
           "unique",
@@ -407,9 +404,11 @@ void bind_chunk(py::module_& core) {
                 run(self, [&] { return chunk::verify(chunks, held.view(), self.options()); }));
           },
           py::arg("chunks"), py::arg("text"), "Broken rules; empty: sound.");
-  py::class_<Reader>(room, "Reader", "Cuts a long text in batches of about `batch` rows.")
-      .def(py::init<const chunk::Chunker&, const py::object&, std::size_t>(), py::arg("chunker"),
-           py::arg("text"), py::arg("batch"), py::keep_alive<1, 2>())
+  py::class_<Reader>(room, "Reader", "Cuts a long text in batches of `batch` rows.")
+      .def(py::init<const chunk::Chunker&, py::function, std::size_t, std::size_t, std::size_t>(),
+           py::arg("chunker"), py::arg("read"), py::arg("size"), py::arg("batch"),
+           py::arg("window") = 0, py::keep_alive<1, 2>(),
+           "`read(begin, size)` returns so many bytes of the text from `begin` on.")
       .def("next", &Reader::next, "The next rows; none at the end.");
   room.def("encoding_names", [] {
     std::vector<std::string> names;

@@ -10,19 +10,21 @@ as one string. Sentences follow UAX #29 (Unicode 15.0) and the endings of Korean
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from dure import _core
 from dure._check import integer, optional_integer, refuse
+from dure._check import text as text_of
 from dure.errors import InvalidArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
-    import mmap
-    import os
-
     import numpy as np
     from numpy.typing import NDArray
+
+    from dure._regular import RegularFile
 
 __all__ = ["Chunk", "ChunkDiff", "Chunker", "Chunks", "Document", "sentences", "split_documents"]
 
@@ -30,6 +32,7 @@ _MODES = ("auto", "text", "markdown", "html", "code", "csv", "jsonl", "page", "d
 _SENTENCES = ("auto", "uax29", "ko")
 _KEEP = ("table", "fence")
 _DEFAULT_ENCODING = "o200k_base"
+_COUNTED_ROWS = 4096  # of a file, whose text is read for it
 _CAPS = {"max_tokens": "tokens", "max_chars": "chars", "max_bytes": "bytes"}
 
 
@@ -53,11 +56,23 @@ class Document:
         metadata: Mapping[str, Any] | None = None,
         pages: Sequence[int] = (),
     ) -> None:
-        """Make a document; without `id` equal texts are the same document."""
-        self.text = text
+        """Make a document; without `id` equal texts are the same document.
+
+        Raises:
+            TypeError: `text` is no str, a page is no int.
+            InvalidArgumentError: The pages do not ascend within the text.
+        """
+        self.text = text_of(text, "text")
         self.id = id if id is not None else _core.base.sha256(_utf8(text))[:16].hex()
         self.metadata: dict[str, Any] = dict(metadata or {})
-        self.pages: tuple[int, ...] = tuple(pages)
+        self.pages: tuple[int, ...] = tuple(integer(page, "pages") for page in pages)
+        if any(not 0 <= page <= len(text) for page in self.pages) or any(
+            a > b for a, b in pairwise(self.pages)
+        ):
+            raise InvalidArgumentError(
+                f"pages have to ascend from 0 to the text's {len(text)} characters",
+                argument="pages",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes as plain values."""
@@ -140,7 +155,7 @@ class Chunks(Sequence[Chunk]):
     def __init__(
         self,
         columns: _core.chunk.Columns,
-        source: str | bytes | mmap.mmap,
+        source: str | bytes | RegularFile,
         chunker: Chunker,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -174,8 +189,24 @@ class Chunks(Sequence[Chunk]):
     def token_count(self) -> NDArray[np.int64]:
         """Exact tokens of each `embed_text`; counted on first use unless the cap is in tokens."""
         if len(self._columns.token_count) != len(self._columns):
-            self._columns.count_tokens(self._source, self._chunker._tokenizer)
+            self._count_tokens()
         return self._columns.token_count
+
+    def _count_tokens(self) -> None:
+        columns = self._columns
+        if isinstance(self._source, str | bytes):
+            return columns.count_tokens(self._source, self._chunker._tokenizer)
+        firsts = range(0, len(columns), _COUNTED_ROWS)
+        parts = [columns.rows(first, min(first + _COUNTED_ROWS, len(columns))) for first in firsts]
+        for part in parts:
+            part.count_tokens(_span_of(part, self._source), self._chunker._tokenizer)
+        return columns.count_by_parts(parts)
+
+    def _text_of_rows(self) -> str | bytes:
+        """Return the text that the core's functions read these columns in."""
+        if isinstance(self._source, str | bytes):
+            return self._source
+        return _span_of(self._columns, self._source)
 
     @property
     def page(self) -> NDArray[np.int64]:
@@ -201,7 +232,10 @@ class Chunks(Sequence[Chunk]):
         columns = self._columns
         if isinstance(self._source, str):
             return self._source[int(columns.char_start[i]) : int(columns.char_end[i])]
-        return self._source[int(columns.byte_start[i]) : int(columns.byte_end[i])].decode()
+        start, end = int(columns.byte_start[i]), int(columns.byte_end[i])
+        if isinstance(self._source, bytes):
+            return self._source[start:end].decode()
+        return self._source.read(start, end - start).decode()
 
     def __len__(self) -> int:
         return len(self._columns)
@@ -251,7 +285,7 @@ class Chunks(Sequence[Chunk]):
         return {**plain, "text": list(self.text), "embed_text": list(self.embed_text)}
 
     def to_arrow(self) -> Any:  # noqa: ANN401
-        """Return a `pyarrow.Table` of all columns and the texts.
+        """Return a `pyarrow.Table` of all columns, the texts and the heading paths.
 
         Raises:
             MissingExtraError: pyarrow is not installed.
@@ -260,12 +294,19 @@ class Chunks(Sequence[Chunk]):
             import pyarrow as pa  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as missing:
             raise MissingExtraError.of("arrow", "pyarrow") from missing
-        texts = {"text": list(self.text), "embed_text": list(self.embed_text)}
-        return pa.table({**self.columns(), **texts})
+        paths = [self._columns.heading_path(i) for i in range(len(self))]
+        return pa.table(
+            {
+                **self.columns(),
+                "text": pa.array(self.text, pa.string()),
+                "embed_text": pa.array(self.embed_text, pa.string()),
+                "heading_path": pa.array(paths, pa.list_(pa.string())),
+            }
+        )
 
     def ids(self, document: str) -> list[str]:
         """Return the ids under which a store keeps these chunks of document `document`."""
-        return self._columns.ids(self._source, document)
+        return self._columns.ids(self._text_of_rows(), document)
 
     def verify(self, text: str | bytes) -> list[str]:
         """Check every rule that chunks keep, counting anew what is embedded.
@@ -279,10 +320,20 @@ class Chunks(Sequence[Chunk]):
         return self._chunker._native.verify(self._columns, text)
 
     def diff(self, old_hashes: Iterable[int] | NDArray[np.uint64]) -> ChunkDiff:
-        """Compare with the `hash64` of an earlier version, whatever the order."""
+        """Compare with the `hash64` of an earlier version, whatever the order.
+
+        Raises:
+            InvalidArgumentError: What is given are no hashes.
+        """
         import numpy as np
 
-        old = np.fromiter(old_hashes, dtype=np.uint64)
+        try:
+            old = np.fromiter(old_hashes, dtype=np.uint64)
+        except (OverflowError, TypeError, ValueError) as bad:
+            raise InvalidArgumentError(
+                f"old_hashes have to be integers of 64 bits without a sign: {bad}",
+                argument="old_hashes",
+            ) from bad
         kept = np.isin(self.hash64, old)
         return ChunkDiff(
             kept=np.flatnonzero(kept),
@@ -304,7 +355,7 @@ class Chunks(Sequence[Chunk]):
             raise InvalidArgumentError(
                 f"minhash={minhash} has to be above 0 and at most 1", argument="minhash"
             )
-        unique = self._columns.unique(self._source, minhash)
+        unique = self._columns.unique(self._text_of_rows(), minhash)
         return Chunks(unique, self._source, self._chunker, self._metadata)
 
 
@@ -341,7 +392,8 @@ class Chunker:
                 `str -> int`.
             sentence: "uax29" is the standard alone; "ko" and "auto" add the endings of Korean.
             heading_path: Embed the headings above a chunk with it.
-            separators: Literal strings to cut after, highest first, instead of the structure.
+            separators: Literal strings to cut after, highest first, instead of all structure
+                below headings.
             delimiters: For mode "delimiter": a string of characters, or a list of strings.
             keep: What is not cut when it fits: "table", "fence".
             stable: Choose among equal boundaries by the text before them, so that an edit moves
@@ -427,28 +479,31 @@ class Chunker:
     def chunk_file(
         self, path: str | os.PathLike[str], *, batch_chunks: int = 65536
     ) -> Iterator[Chunks]:
-        """Cut a UTF-8 file without reading it into memory.
+        """Cut a UTF-8 file as `chunk` cuts its text, without holding it in memory.
 
-        In the modes text and delimiter memory does not grow with the file: it is mapped, and cut in
-        windows of 8 MB; the other modes take the map at once and keep an outline of it.
+        The file is read in windows of 8 MB, of 2 MB in the modes that know a structure; a window
+        grows where one chunk does not fit into it. Code is cut by indentation. The tables read
+        the texts that they are asked for from the open file.
 
         Args:
             path: The file; offsets are those of the whole file, a byte order mark included.
-            batch_chunks: Each table has at least so many rows, but for the last.
+            batch_chunks: Each table has so many rows, the last may have fewer.
 
         Raises:
-            FileRefusedError: The file cannot be opened.
+            FileRefusedError: The file cannot be read, or became shorter meanwhile.
             InvalidArgumentError: As `chunk`.
         """
-        if batch_chunks < 1:
-            raise InvalidArgumentError(
-                f"batch_chunks={batch_chunks} has to be at least 1", argument="batch_chunks"
-            )
-        source = _map(path)
-        return self._batches(source, batch_chunks) if source is not None else iter(())
+        from dure._regular import RegularFile
 
-    def _batches(self, source: mmap.mmap, batch_chunks: int) -> Iterator[Chunks]:
-        reader = _core.chunk.Reader(self._native, source, batch_chunks)
+        batch = integer(batch_chunks, "batch_chunks")
+        if batch < 1:
+            raise InvalidArgumentError(
+                f"batch_chunks={batch} has to be at least 1", argument="batch_chunks"
+            )
+        return self._batches(RegularFile(os.fspath(path)), batch)
+
+    def _batches(self, source: RegularFile, batch: int) -> Iterator[Chunks]:
+        reader = _core.chunk.Reader(self._native, source.read, len(source), batch)
         while len(columns := reader.next()):
             yield Chunks(columns, source, self)
 
@@ -478,22 +533,11 @@ def _remade(options: dict[str, Any]) -> Chunker:
     return Chunker(**options)
 
 
-def _map(path: str | os.PathLike[str]) -> mmap.mmap | None:
-    """Map a file for reading; None for an empty one."""
-    import mmap
-    import os
-
-    from dure._regular import open_regular, refuse
-
-    name = os.fspath(path)
-    opened, size = open_regular(name)
-    with os.fdopen(opened, "rb"):
-        if size == 0:
-            return None
-        try:
-            return mmap.mmap(opened, 0, access=mmap.ACCESS_READ)
-        except OSError as failed:
-            raise refuse(name, failed.strerror or "cannot be read") from failed
+def _span_of(columns: _core.chunk.Columns, source: RegularFile) -> bytes:
+    """Read what lies between the first and the last byte of some rows."""
+    if not len(columns):
+        return b""
+    return source.read(columns.origin, int(columns.byte_end[-1]) - columns.origin)
 
 
 def _cap(given: dict[str, int | None]) -> tuple[str, int]:
@@ -556,7 +600,7 @@ def _row(index: int, length: int) -> int:
     return index % length
 
 
-def _unit_of(source: str | bytes | mmap.mmap) -> str:
+def _unit_of(source: object) -> str:
     return "characters" if isinstance(source, str) else "bytes"
 
 

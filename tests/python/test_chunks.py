@@ -190,6 +190,29 @@ def test_fences_and_tables_stay_whole_when_they_fit() -> None:
         assert chunk.text.count("```") in {0, 2}
 
 
+def test_a_table_stays_whole_when_it_fits() -> None:
+    table = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 8
+    text = ("Words before it. " * 5 + "\n\n" + table + "\n" + "After. " * 13 + "\n\n") * 20
+    for stable in (True, False):
+        chunks = Chunker(max_chars=170, mode="markdown", stable=stable).chunk(text)
+        with_rows = [t for t in chunks.text if "| 1 | 2 |" in t]
+        assert len(with_rows) == 20
+        assert all(table.strip() in t for t in with_rows)
+
+
+@pytest.mark.parametrize("head", ["<tr><th>id<th>text</tr>", "<thead><tr><td>id</td></tr></thead>"])
+def test_a_split_table_of_html_repeats_its_header(head: str) -> None:
+    rows = "".join(f"<tr><td>{i}</td><td>row <b>number</b> {i}</td></tr>" for i in range(200))
+    text = f"<html><body><p>Before.</p><table border=1>{head}{rows}</table><p>After.</p></body>"
+    chunks = Chunker(max_chars=600, mode="html").chunk(text)
+    assert chunks.verify(text) == []
+    inner = [c for c in chunks if c.text.startswith("<tr><td>")]
+    assert len(inner) > 10
+    assert all(c.embed_text == f"<table border=1>{head}\n{c.text}" for c in inner)
+    assert all(c.text.rstrip().endswith(("</tr>", "</table>", "</body>")) for c in inner)
+    assert chunks.embed_text[-1].endswith("<p>After.</p></body>")
+
+
 def test_a_split_table_repeats_its_header() -> None:
     header = "| id | text |\n|----|------|\n"
     table = header + "".join(f"| {i} | row number {i} |\n" for i in range(100))
@@ -247,6 +270,7 @@ def test_a_file_is_cut_as_its_text_is(tmp_path: Path, unit: str, overlap: int) -
     whole = chunker.chunk(text)
     parts = list(chunker.chunk_file(path, batch_chunks=5000))
     assert len(parts) > 2
+    assert {len(part) for part in parts[:-1]} == {5000}
     for name, column in whole.columns().items():
         if name != "token_count":
             assert (np.concatenate([p.columns()[name] for p in parts]) == column).all(), name
@@ -267,6 +291,86 @@ def test_a_file_in_markdown_mode(tmp_path: Path) -> None:
         Chunker().chunk_file(tmp_path / "pipe")
     with pytest.raises(FileRefusedError, match="null"):
         Chunker().chunk_file("a\0b")
+
+
+STRUCTURED = {
+    "markdown": "# Top\n\n" + "## Part {}\n\nSome words, 몇 마디. More of it.\n\n"
+    "| a | b |\n|---|---|\n| {} | 2 |\n\n",
+    "html": "<h2>Part {}</h2><p>Some words, 몇 마디.</p><table><tr><th>a</th></tr>"
+    "<tr><td>{}</td></tr></table>\n",
+    "code": "def f{}(x):\n    return x\n\n\nclass C{}:\n    pass\n\n",
+    "csv": '{},"two\nlines"\n{},x\n',
+    "jsonl": '{{"a": {}, "b": "낱말 {}"}}\n',
+    "page": "Page {}, with words and words. {}\n\f",
+    "delimiter": "first;second {}|third {};",
+}
+
+
+@pytest.mark.parametrize("mode", STRUCTURED)
+def test_a_file_of_structure_comes_in_batches_and_as_its_text(tmp_path: Path, mode: str) -> None:
+    """Two windows and more of each; what a chunk embeds hangs on what stands before the window."""
+    parts = ["id,text\n"] if mode == "csv" else []
+    while sum(map(len, parts)) < 4_600_000:
+        parts += [STRUCTURED[mode].format(i, i) for i in range(len(parts), len(parts) + 5000)]
+    text = "".join(parts)
+    path = tmp_path / "long"
+    path.write_text(text)
+    chunker = Chunker(max_chars=700, mode=mode, overlap=40)
+    whole = chunker.chunk(text)
+    tables = list(chunker.chunk_file(path, batch_chunks=2000))
+    assert {len(table) for table in tables[:-1]} == {2000}
+    for name in ("byte_start", "byte_end", "char_start", "char_end", "page", "hash64"):
+        got = np.concatenate([getattr(table, name) for table in tables])
+        assert (got == getattr(whole, name)).all(), name
+    for table, first in zip(tables, range(0, len(whole), 2000), strict=True):
+        assert table.embed_text[-1] == whole.embed_text[first + len(table) - 1]
+        assert table[0].heading_path == whole[first].heading_path
+
+
+def test_a_table_of_a_file_reads_what_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    text = "".join(f"문장 {i}이다. A sentence, the {i}th. " for i in range(20_000))
+    path.write_text(text)
+    chunker = Chunker(max_chars=60, mode="text")
+    whole = chunker.chunk(text)
+    tables = list(chunker.chunk_file(path, batch_chunks=9000))
+    counts = np.concatenate([table.token_count for table in tables])
+    assert (counts == whole.token_count).all()
+    doubled = tmp_path / "b.txt"
+    doubled.write_text(text + text)
+    (table,) = chunker.chunk_file(doubled, batch_chunks=1_000_000)
+    assert len(table.dedup()) < len(table)
+    ids = [one for part in tables for one in part.ids("d")]
+    assert ids == whole.ids("d"), "no content stands twice, so batches give the ids of the whole"
+
+
+def test_a_file_that_becomes_shorter_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"some words. " * 2_000_000)
+    tables = Chunker(max_chars=1000, mode="text").chunk_file(path, batch_chunks=1000)
+    first = next(tables)
+    os.truncate(path, 20_000)
+    with pytest.raises(FileRefusedError, match="became shorter"):
+        list(tables)
+    with pytest.raises(FileRefusedError, match="became shorter"):
+        first.text[999]
+
+
+def test_a_file_is_cut_as_its_text_is_by_a_caller_s_tokenizer(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    text = "some words, and more of them. " * 3000
+    path.write_text(text)
+    chunker = Chunker(max_tokens=40, mode="text", tokenizer=lambda part: len(part.split()))
+    read = path.read_bytes()
+    from dure import _core
+
+    reader = _core.chunk.Reader(
+        chunker._native, lambda at, size: read[at : at + size], len(read), 100_000, 10_000
+    )
+    columns = reader.next()
+    whole = chunker.chunk(text)
+    assert (columns.byte_start == whole.byte_start).all()
+    assert (columns.hash64 == whole.hash64).all()
 
 
 def test_errors_in_a_file_name_the_place_in_the_file(tmp_path: Path) -> None:
@@ -433,6 +537,14 @@ def test_separators_rule() -> None:
     assert any(t.endswith("##") for t in chunks.text)
 
 
+@pytest.mark.parametrize("mode", ["auto", "markdown", "html", "code"])
+def test_separators_take_the_place_of_structure(mode: str) -> None:
+    """Of all but headings: no paragraph or block parts what no separator ends."""
+    text = "# Title\n\n" + "one, two\n\nthree.##\n```\nx\n```\n<p>four</p>##" * 20
+    chunks = Chunker(max_chars=90, separators=["##"], mode=mode, keep=()).chunk(text)
+    assert all(t.endswith("##") for t in chunks.text[:-1])
+
+
 def test_delimiters_rule() -> None:
     text = "first;second;third|" * 50
     chunks = Chunker(max_bytes=64, mode="delimiter", delimiters=";|").chunk(text)
@@ -504,6 +616,20 @@ def test_verify_finds_what_is_broken() -> None:
     assert chunks.verify(text[:-40]) != []
     strict = Chunks(chunks._columns, text, Chunker(max_chars=50))
     assert any("over the cap" in rule for rule in strict.verify(text))
+
+
+@pytest.mark.parametrize("pages", [[3, 1], [-1], [0, 99], [0, 0, -2]])
+def test_pages_that_cannot_be_are_refused(pages: list[int]) -> None:
+    with pytest.raises(InvalidArgumentError, match="pages have to ascend"):
+        Document("some text", pages=pages)
+    with pytest.raises(TypeError, match="text must be str"):
+        Document(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("old", [[-1], [2**64], ["x"]])
+def test_what_is_no_hash_is_refused(old: list[Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="integers of 64 bits"):
+        Chunker().chunk("some text").diff(old)
 
 
 def test_diff_names_what_changed() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dure import tokens
-from dure.chunks import Chunker
+from dure import _core, tokens
+from dure.chunks import Chunker, Document
 from dure.errors import InvalidArgumentError
 
 from tests.quality.fuzz_texts import ALPHABET
@@ -100,6 +101,7 @@ class Case:
 
     text: str
     options: dict[str, Any]
+    pages: tuple[int, ...] = ()
 
 
 class BrokenRule(AssertionError):
@@ -133,7 +135,19 @@ def case(chance: random.Random) -> Case:
     }
     if chance.random() < 0.1:
         options["separators"] = chance.sample(["\n\n", ". ", " ", "##", "다"], k=2)
-    return Case(text, options)
+    if chance.random() < 0.1:
+        options["delimiters"] = chance.choice([";|", ["다. ", "\n\n"], " "])
+    if chance.random() < 0.05 and "max_tokens" in options:
+        options["tokenizer"] = chance.choice([_words, len])
+    pages: list[int] = []
+    if options["mode"] == "page" and chance.random() < 0.5:
+        pages = sorted(chance.choices(range(len(text) + 1), k=chance.randrange(1, 5)))
+    return Case(text, options, tuple(pages))
+
+
+def _words(text: str) -> int:
+    """Count as a caller's own tokenizer may: space and full stops apart."""
+    return len(re.findall(r"[^\s.]+|\.", text))
 
 
 @cache
@@ -150,8 +164,9 @@ def oracle(name: str) -> tiktoken.Encoding:
 def check(one: Case) -> int:
     """Return how many chunks a document has; raise `BrokenRule` for the first broken rule."""
     chunker = Chunker(**one.options)
+    source: str | Document = Document(one.text, pages=one.pages) if one.pages else one.text
     try:
-        chunks = chunker.chunk(one.text)
+        chunks = chunker.chunk(source)
     except InvalidArgumentError as refused:
         if "more than the cap" in str(refused):
             return 0  # one code point is larger than the cap: said, not cut
@@ -159,10 +174,39 @@ def check(one: Case) -> int:
     _check_spans(one, chunks)
     _check_cap(one, chunks)
     _check_coverage(one, chunks)
-    _check_sameness(one, chunker, chunks)
-    broken = chunks.verify(one.text)
+    if one.pages:
+        _check_pages(one, chunks)
+    else:
+        _check_sameness(one, chunker, chunks)
+        _check_stream(one, chunker)
+    # A page may begin inside a grapheme: that cut is the caller's.
+    broken = [rule for rule in chunks.verify(one.text) if not one.pages or "grapheme" not in rule]
     _rule(not broken, f"verify says {broken[:1]}")
     return len(chunks)
+
+
+def _check_pages(one: Case, chunks: Chunks) -> None:
+    """No chunk crosses the start of a page, and each knows its own."""
+    for i in range(len(chunks)):
+        start, end = int(chunks.char_start[i]), int(chunks.char_end[i])
+        _rule(not any(start < page < end for page in one.pages), f"chunk {i} crosses a page")
+        begun = sum(page <= start for page in one.pages)
+        _rule(int(chunks.page[i]) == begun, f"chunk {i} is on page {begun}")
+
+
+def _check_stream(one: Case, chunker: Chunker) -> None:
+    """Read by windows, from a text long enough to have some, the chunks are those of the whole."""
+    if len(one.text) % 16 or not one.text:
+        return  # a sixteenth of the documents
+    raw = (one.text * (40_000 // len(one.text.encode()) + 1)).encode()
+    whole = chunker.chunk(raw)
+    reader = _core.chunk.Reader(
+        chunker._native, lambda at, size: raw[at : at + size], len(raw), 1 << 30, 10_000
+    )
+    parts = reader.next()
+    _rule(parts.byte_start.tolist() == whole.byte_start.tolist(), "cut otherwise by windows")
+    _rule(parts.char_end.tolist() == whole.char_end.tolist(), "cut otherwise by windows")
+    _rule(parts.hash64.tolist() == whole.hash64.tolist(), "embedded otherwise by windows")
 
 
 def _rule(holds: bool, text: str) -> None:
@@ -182,10 +226,11 @@ def _check_spans(one: Case, chunks: Chunks) -> None:
 
 def _check_cap(one: Case, chunks: Chunks) -> None:
     """What is embedded fits, counted by others; the token column is tiktoken's count."""
-    theirs = oracle(one.options["tokenizer"])
+    named = one.options["tokenizer"]
+    count = named if callable(named) else lambda text: len(oracle(named).encode_ordinary(text))
     unit = next(name for name in UNITS if name in one.options)
     for i, text in enumerate(chunks.embed_text):
-        counted = len(theirs.encode_ordinary(text))
+        counted = count(text)
         _rule(counted == chunks.token_count[i], f"tokens of chunk {i}: {counted}")
         size = {"max_tokens": counted, "max_chars": len(text), "max_bytes": len(text.encode())}
         _rule(size[unit] <= one.options[unit], f"chunk {i} is over the cap: {size[unit]}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import tiktoken
 
-FLOORS = {"chatlogs": (38, 83), "pubmed": (41, 77.5), "state_of_the_union": (30, 89)}
+FLOORS = {"chatlogs": (50, 89.8), "pubmed": (41, 77), "state_of_the_union": (35, 89.1)}
 MARKUP = ["# A title?\n\n", "## Über /etc\n", "```\n", "| a | b |\n|--|--|\n", "| 1 | 2 |\n"]
 STRUCTURE = ["- item ", "> ", "\r\n", "\n\n", "안녕하세요. ", "각", "/usr/lib ", "    indented\n"]
 

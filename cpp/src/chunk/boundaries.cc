@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
 
 #include "dure/base/hash.h"
@@ -13,7 +14,6 @@ namespace dure::chunk {
 namespace {
 
 constexpr std::size_t kHashed = 96;         // bytes before a cut that decide among equals
-constexpr std::size_t kHashedNear = 16;     // the same for words and graphemes
 constexpr std::size_t kLookBack = 512;      // bytes before a window where its first sentence starts
 constexpr std::size_t kLookBackPlain = 64;  // the same without Hangul
 constexpr std::size_t kLookAhead = 256;     // bytes after it that may tell a sentence goes on
@@ -25,8 +25,27 @@ constexpr std::array<std::string_view, 7> kClauseMarks{",", ";", ":", "ã€", "ï¼
 constexpr text::ByteSet kMayMarkClause = text::byte_set(",;:\xE3\xEF");
 constexpr text::ByteSet kMayBeSpace = text::byte_set("\t\n\v\f\r \xC2\xE1\xE2\xE3");
 
-// ASCII, a grapheme of its own beside another such.
-bool is_plain(char c) { return c > '\r'; }
+// Length of the character at `at` if it is a grapheme of its own beside any other such: ASCII, an
+// ideograph (U+4000..9FFF), a Hangul syllable; else 0.
+std::size_t plain_length(std::string_view text, std::size_t at) {
+  const auto lead = static_cast<unsigned char>(text[at]);
+  if (lead < 0x80) return lead > '\r' ? 1 : 0;
+  if (lead < 0xE4 || lead > 0xED) return 0;
+  const auto next = static_cast<unsigned char>(text[at + 1]);
+  if (lead == 0xEA) return next >= 0xB0 ? 3 : 0;
+  return lead < 0xED || next < 0x9E ? 3 : 0;
+}
+
+// Of the 16 bytes before `at`, zeros before the text: quick, for where cuts are many.
+std::uint64_t near_hash(std::string_view text, std::size_t at) {
+  std::array<std::uint64_t, 2> words{};
+  const std::size_t length = std::min(at, sizeof words);
+  std::memcpy(reinterpret_cast<char*>(words.data()) + sizeof words - length,
+              text.data() + at - length, length);
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = Wide{words[0] ^ 0x9E3779B97F4A7C15ULL} * (words[1] ^ 0xD1B54A32D192ED03ULL);
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
+}
 
 // Length of the clause mark that starts at `at`, or 0.
 std::size_t clause_mark(std::string_view text, std::size_t at) {
@@ -37,12 +56,17 @@ std::size_t clause_mark(std::string_view text, std::size_t at) {
 
 }  // namespace
 
+// Levels, with a step between for paragraphs that are near.
+int Boundaries::rank_of(int level, bool near) {
+  return 2 * level + (level == kParagraph && near ? 1 : 0);
+}
+
 // Keeps the best of the cuts that it is offered.
 class Boundaries::Best {
  public:
-  // `hashed`: bytes before a cut that decide among equals; few where cuts are many.
-  Best(std::string_view text, bool stable, std::size_t hashed = kHashed)
-      : text_(text), stable_(stable), hashed_(hashed) {}
+  // `near`: fewer bytes before a cut decide among equals, where cuts are many.
+  Best(std::string_view text, bool stable, bool near = false)
+      : text_(text), stable_(stable), near_(near) {}
 
   void offer(std::size_t at, int level = 0) {
     if (found_ && level < level_) return;
@@ -58,13 +82,14 @@ class Boundaries::Best {
 
  private:
   [[nodiscard]] std::uint64_t hash_before(std::size_t at) const {
-    const std::size_t length = std::min(at, hashed_);
+    if (near_) return near_hash(text_, at);
+    const std::size_t length = std::min(at, kHashed);
     return base::hash64(text_.substr(at - length, length));
   }
 
   std::string_view text_;
   bool stable_;
-  std::size_t hashed_;
+  bool near_;
   bool found_ = false;
   std::size_t at_ = 0;
   int level_ = 0;
@@ -86,6 +111,7 @@ std::size_t Boundaries::pick(const Window& window) const {
     if (const std::size_t at = pick_separator(window); at != 0) return at;
   } else {
     if (const std::size_t at = pick_line(window); at != 0) return at;
+    if (const std::size_t at = pick_escaped_line(window); at != 0) return at;
     if (outline_.has_sentences) {
       if (const std::size_t at = pick_sentence(window); at != 0) return at;
     }
@@ -101,11 +127,12 @@ std::size_t Boundaries::pick_mark(const Window& window) const {
   const auto after = [](std::size_t at, const Mark& mark) { return at < mark.at; };
   const auto& marks = outline_.marks;
   auto mark = std::upper_bound(marks.begin(), marks.end(), window.wide, after);
+  const Level least = options_.separators.empty() ? kCharacter : kHeading;
   Best best(text_, options_.stable);
   for (; mark != marks.end() && mark->at <= window.high; ++mark)
-    if ((mark->at > window.low || mark->level >= kParagraph) &&
+    if (mark->level >= least && (mark->at > window.low || mark->level >= kParagraph) &&
         text::is_grapheme_boundary(text_, mark->at, window.from))
-      best.offer(mark->at, mark->level);
+      best.offer(mark->at, rank_of(mark->level, mark->at <= window.near));
   return best.at();
 }
 
@@ -149,7 +176,25 @@ std::size_t Boundaries::pick_line(const Window& window) const {
     const bool starts = starts_paragraph(at);
     if (!starts && (paragraph || at <= window.low)) continue;
     paragraph = starts;
-    best.offer(at, starts ? kParagraph : kLine);
+    best.offer(at, rank_of(starts ? kParagraph : kLine, at <= window.near));
+  }
+  return best.at();
+}
+
+// Text inside a string of JSON or of a program has its line ends as "\\n".
+std::size_t Boundaries::pick_escaped_line(const Window& window) const {
+  constexpr std::string_view kFeed = "\\n";
+  constexpr std::string_view kOpens = " \t\n\r$({[<=+-_^\\/";  // before a path or a macro
+  Best best(text_, options_.stable);
+  const std::string_view view = text_.substr(0, window.high);
+  for (std::size_t at = view.find(kFeed, std::max(window.low, std::size_t{1}) - 1);
+       at != std::string_view::npos; at = view.find(kFeed, at)) {
+    const bool wanted = at > 0 && kOpens.find(text_[at - 1]) == std::string_view::npos;
+    do at += kFeed.size();
+    while (text_.compare(at, kFeed.size(), kFeed) == 0);
+    if (wanted && at > window.low && at <= window.high &&
+        text::is_grapheme_boundary(text_, at, window.from))
+      best.offer(at);
   }
   return best.at();
 }
@@ -204,7 +249,7 @@ std::size_t Boundaries::pick_clause(const Window& window) const {
 }
 
 std::size_t Boundaries::pick_word(const Window& window) const {
-  Best best(text_, options_.stable, kHashedNear);
+  Best best(text_, options_.stable, true);
   for (std::size_t at = window.low;;) {
     at = text::find_byte(kMayBeSpace, text_, at, window.high);
     if (at == window.high) return best.at();
@@ -223,11 +268,12 @@ std::size_t Boundaries::pick_grapheme(const Window& window) const {
   const std::size_t next =
       window.high < text_.size() ? text::decode_at(text_, window.high).length : 0;
   const std::string_view view = text_.substr(0, window.high + next);
-  Best best(text_, options_.stable, kHashedNear);
+  Best best(text_, options_.stable, true);
   std::size_t at = text::grapheme_floor(view, window.low, window.from);
   while (at < window.high) {
-    const bool plain = at + 1 < view.size() && is_plain(view[at]) && is_plain(view[at + 1]);
-    at = plain ? at + 1 : text::next_grapheme(view, at);
+    const std::size_t length = plain_length(view, at);
+    const bool plain = length != 0 && at + length < view.size() && plain_length(view, at + length);
+    at = plain ? at + length : text::next_grapheme(view, at);
     if (at > window.low && at <= window.high) best.offer(at);
   }
   if (best.at() != 0) return best.at();

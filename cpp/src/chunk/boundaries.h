@@ -13,12 +13,14 @@
 
 namespace dure::chunk {
 
-// A window of cuts: (low, high]; paragraphs and what is above them also in (wide, low]. `from`
-// starts the chunk and is a grapheme boundary.
+// A window of cuts: (low, high]; paragraphs and what is above them also in (wide, low]. Of
+// paragraphs those up to `near` come first: where they are short, a chunk of fewer is more to one
+// point. `from` starts the chunk and is a grapheme boundary.
 struct Window {
   std::size_t from;
   std::size_t wide;
   std::size_t low;
+  std::size_t near;
   std::size_t high;
 };
 
@@ -29,7 +31,7 @@ class Boundaries {
 
   // The best cut in the window: of the highest level there, the one whose preceding text hashes
   // smallest (the last one if not stable). Never inside a grapheme, unless that alone reaches
-  // beyond the window. REQUIRES: from <= wide <= low < high.
+  // beyond the window. REQUIRES: from <= wide <= low <= near <= high, low < high.
   [[nodiscard]] std::size_t pick(const Window& window) const;
   // The same among the outline's marks alone; 0 without one.
   [[nodiscard]] std::size_t pick_mark(const Window& window) const;
@@ -41,8 +43,10 @@ class Boundaries {
  private:
   class Best;
 
+  [[nodiscard]] static int rank_of(int level, bool near);
   [[nodiscard]] std::size_t pick_separator(const Window& window) const;
   [[nodiscard]] std::size_t pick_line(const Window& window) const;
+  [[nodiscard]] std::size_t pick_escaped_line(const Window& window) const;
   [[nodiscard]] std::size_t look_back(std::size_t low, std::size_t least, std::size_t end) const;
   [[nodiscard]] std::size_t pick_sentence(const Window& window) const;
   [[nodiscard]] std::size_t past_space(std::size_t at, std::size_t high) const;

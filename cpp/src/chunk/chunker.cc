@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <thread>
 #include <utility>
 
 #include "chunk/lines.h"
 #include "chunk/outline.h"
 #include "chunk/planner.h"
-#include "dure/base/cancel.h"
 #include "dure/text/utf8.h"
 
 namespace dure::chunk {
@@ -25,26 +22,6 @@ constexpr std::array<std::pair<std::string_view, Mode>, 8> kModes{
      {"page", Mode::kPage},
      {"delimiter", Mode::kDelimiter}}};
 constexpr std::size_t kProbe = 64 * 1024;
-
-Outline outline_of(Mode mode, std::string_view text, const Options& options) {
-  switch (mode) {
-    case Mode::kMarkdown:
-      return outline_markdown(text, options.keep_tables, options.keep_fences);
-    case Mode::kHtml:
-      return outline_html(text);
-    case Mode::kCode:
-      return outline_code(text);
-    case Mode::kCsv:
-      return outline_csv(text);
-    case Mode::kJsonl:
-      return outline_jsonl(text);
-    case Mode::kText:
-    case Mode::kPage:
-    case Mode::kDelimiter:
-      break;
-  }
-  return outline_text();
-}
 
 Outline outline_cuts(std::span<const Cut> cuts) {
   Outline out;
@@ -88,7 +65,9 @@ bool looks_like_jsonl(std::string_view text) {
 
 // A fence, a table, or a heading between blank lines (comments of code are followed by code).
 bool looks_like_markdown(std::string_view text) {
-  const Outline outline = outline_markdown(text, true, true);
+  const auto scanner = scan_markdown(true, true);
+  scanner->read(text, true);
+  const Outline& outline = scanner->outline();
   if (!outline.repeats.empty() || !outline.atoms.empty()) return true;
   return std::any_of(outline.headings.begin(), outline.headings.end(), [text](const auto& one) {
     const std::size_t feed = text.find('\n', one.at);
@@ -98,12 +77,6 @@ bool looks_like_markdown(std::string_view text) {
     const bool blank_before = one.at < 2 || text[one.at - 2] == '\n' || text[one.at - 2] == '\r';
     return blank_after && blank_before;
   });
-}
-
-base::Status no_utf8(std::size_t position) {
-  return base::invalid_argument("text", "the bytes are not UTF-8 at offset " +
-                                            std::to_string(position) + ": decode them first")
-      .with("position", static_cast<std::int64_t>(position));
 }
 
 }  // namespace
@@ -116,6 +89,32 @@ base::Result<Mode> mode_of(std::string_view name) {
   }
   return base::fail(base::invalid_argument(
       "mode", "mode=\"" + std::string(name) + "\" is unknown: use one of " + known));
+}
+
+std::unique_ptr<OutlineScanner> scanner_of(Mode mode, const Options& options) {
+  switch (mode) {
+    case Mode::kMarkdown:
+      return scan_markdown(options.keep_tables, options.keep_fences);
+    case Mode::kHtml:
+      return scan_html(options.keep_tables, options.keep_fences);
+    case Mode::kCode:
+      return scan_code();
+    case Mode::kCsv:
+      return scan_csv();
+    case Mode::kJsonl:
+      return scan_jsonl();
+    case Mode::kText:
+    case Mode::kPage:
+    case Mode::kDelimiter:
+      break;
+  }
+  return scan_plain();
+}
+
+base::Status not_utf8(std::size_t position) {
+  return base::invalid_argument("text", "the bytes are not UTF-8 at offset " +
+                                            std::to_string(position) + ": decode them first")
+      .with("position", static_cast<std::int64_t>(position));
 }
 
 Mode detect_mode(std::string_view text) {
@@ -141,60 +140,21 @@ base::Result<Chunker> Chunker::create(Options options) {
   return Chunker(std::move(options));
 }
 
-base::Result<Chunker::Part> Chunker::chunk_part(const Window& window, Mode mode) const {
-  const std::size_t valid = text::valid_prefix(window.text);
-  if (valid != window.text.size()) return base::fail(no_utf8(window.byte_offset + valid));
-  const Outline outline = outline_of(mode, window.text, options_);
-  Planner planner(options_, mode, window.text, outline, {}, window.char_offset);
-  auto chunks = planner.run(window.start, window.previous, window.final);
-  if (!chunks) return base::fail(std::move(chunks.error()));
-  return Part{std::move(*chunks), planner.next(), planner.previous()};
-}
-
 base::Result<Chunks> Chunker::chunk(std::string_view text, std::span<const std::size_t> page_starts,
                                     std::span<const Cut> cuts) const {
   const std::size_t valid = text::valid_prefix(text);
-  if (valid != text.size()) return base::fail(no_utf8(valid));
+  if (valid != text.size()) return base::fail(not_utf8(valid));
   const Mode mode = options_.mode ? *options_.mode : detect_mode(text);
   std::vector<std::size_t> pages;
   if (mode == Mode::kPage && page_starts.empty()) {
     pages = pages_by_form_feed(text);
     page_starts = pages;
   }
-  const Outline outline =
-      mode == Mode::kCode && !cuts.empty() ? outline_cuts(cuts) : outline_of(mode, text, options_);
-  return Planner(options_, mode, text, outline, page_starts).run();
-}
-
-std::vector<base::Result<Chunks>> Chunker::chunk_many(std::span<const std::string_view> texts,
-                                                      std::size_t threads) const {
-  return chunk_each(texts.size(), [&](std::size_t i) { return chunk(texts[i]); }, threads);
-}
-
-std::vector<base::Result<Chunks>> Chunker::chunk_each(
-    std::size_t count, const std::function<base::Result<Chunks>(std::size_t)>& cut,
-    std::size_t threads) {
-  std::vector<base::Result<Chunks>> results(count);
-  std::atomic<std::size_t> next = 0;
-  const auto work = [&, check = base::current_cancel_check()]() noexcept {
-    const base::CancelScope scope(check);
-    for (std::size_t i = next++; i < count; i = next++) {
-      try {
-        base::check_cancel();
-        results[i] = cut(i);
-      } catch (const std::bad_alloc&) {
-        results[i] = base::fail(base::Code::kOutOfMemory, "not enough memory: pass fewer texts");
-      } catch (...) {
-        results[i] = base::fail(base::Code::kInternal, "chunk_many: unexpected exception");
-      }
-    }
-  };
-  if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
-  threads = std::min(threads, count);
-  std::vector<std::jthread> workers;
-  for (std::size_t i = 1; i < threads; ++i) workers.emplace_back(work);
-  work();
-  return results;
+  if (mode == Mode::kCode && !cuts.empty())
+    return Planner(options_, mode, text, outline_cuts(cuts), page_starts).run({});
+  const auto scanner = scanner_of(mode, options_);
+  scanner->read(text, true);
+  return Planner(options_, mode, text, scanner->outline(), page_starts).run({});
 }
 
 }  // namespace dure::chunk

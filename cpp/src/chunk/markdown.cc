@@ -8,7 +8,9 @@
 namespace dure::chunk {
 namespace {
 
-constexpr std::size_t kLongestIndent = 3;  // more is indented code
+constexpr std::size_t kLongestIndent = 3;                // more is indented code
+constexpr std::size_t kLongestTitle = 4096;              // bytes of a paragraph that may be a title
+constexpr std::size_t kLongestFrontMatter = 64U * 1024;  // bytes
 
 struct Fence {
   char mark = 0;  // 0: none open
@@ -89,32 +91,68 @@ bool is_delimiter_row(std::string_view line) {
   return dash && bar;
 }
 
-class Scanner {
+class Scanner final : public OutlineScanner {
  public:
-  Scanner(std::string_view text, bool keep_tables, bool keep_fences)
-      : text_(text), keep_tables_(keep_tables), keep_fences_(keep_fences) {}
-
-  Outline run() {
+  Scanner(bool keep_tables, bool keep_fences)
+      : keep_tables_(keep_tables), keep_fences_(keep_fences) {
     out_.has_paragraphs = false;
     out_.keeps_indentation = true;
-    Lines lines(text_);
-    Line line;
-    std::size_t number = 0;
-    while (lines.next(line)) {
-      if (!front_matter(line, number++)) read(line);
-      previous_ = line;
+  }
+
+  void read(std::string_view window, bool final) override {
+    if (first_ && !final && window.size() < 2 * kLongestFrontMatter) return;  // not yet
+    text_ = window;
+    lines_.see(window, final);
+    take_back_open();
+    for (Line line; lines_.next(line); first_ = false) {
+      if (line.is_long) {
+        take_long(line);
+      } else if (!front_matter(line)) {
+        take(line);
+      }
+      previous_ = line.start;
+      after_long_ = line.is_long;
     }
-    if (fence_.mark != 0) end_fence(text_.size());
-    end_table(text_.size());
-    return std::move(out_);
+    show_open(final);
+    settled_ = final ? window.size() : until_settled();
+  }
+
+ protected:
+  void shift(std::size_t bytes) override {
+    lines_.shift(bytes);
+    for (std::size_t* at : {&previous_, &paragraph_, &heading_, &table_start_, &table_lead_,
+                            &header_end_, &fence_.start, &fence_.lead})
+      move_back(*at, bytes);
   }
 
  private:
-  bool front_matter(const Line& line, std::size_t number) {
-    if (number == 0 && strip(line.body) == "---" && line.indent == 0) {
-      in_front_matter_ = text_.find("\n---", line.next - 1) != std::string_view::npos;
-      return in_front_matter_;
-    }
+  // A fence or a table that is not at its end is shown as far as it was read.
+  void show_open(bool final) {
+    const std::size_t end = final ? text_.size() : lines_.at();
+    shows_atom_ = (fence_.mark != 0 && keep_fences_) || (in_table_ && keep_tables_);
+    shows_repeat_ = in_table_;
+    if (shows_atom_ && in_table_) out_.atoms.push_back({table_start_, end, table_lead_, !final});
+    if (shows_atom_ && !in_table_) out_.atoms.push_back({fence_.start, end, fence_.lead, !final});
+    if (in_table_) out_.repeats.push_back({table_start_, header_end_, end, table_header_});
+  }
+
+  void take_back_open() {
+    if (shows_atom_) out_.atoms.pop_back();
+    if (shows_repeat_) out_.repeats.pop_back();
+    shows_atom_ = shows_repeat_ = false;
+  }
+
+  // A paragraph may yet turn out to be a title, its last line the header of a table.
+  [[nodiscard]] std::size_t until_settled() const {
+    const std::size_t at = lines_.at();
+    if (!in_paragraph_ || in_list_) return at;
+    if (at - paragraph_ <= kLongestTitle) return std::min(paragraph_, previous_);
+    return after_long_ ? at : previous_;
+  }
+
+  bool front_matter(const Line& line) {
+    if (first_ && strip(line.body) == "---" && line.indent == 0)
+      return in_front_matter_ = closes_nearby(line.next);
     if (!in_front_matter_) return false;
     if (strip(line.body) == "---") {
       in_front_matter_ = false;
@@ -123,7 +161,28 @@ class Scanner {
     return true;
   }
 
-  void read(const Line& line) {
+  // Whether a line of "---" ends what begins at `from`.
+  [[nodiscard]] bool closes_nearby(std::size_t from) const {
+    Lines lines(text_.substr(from, kLongestFrontMatter));
+    for (Line line; lines.next(line);)
+      if (strip(line.body) == "---") return true;
+    return false;
+  }
+
+  [[nodiscard]] bool has_bar_before(const Line& line) const {
+    return !after_long_ &&
+           text_.substr(previous_, line.start - previous_).find('|') != std::string_view::npos;
+  }
+
+  // Whatever it begins with.
+  void take_long(const Line& line) {
+    blank_ = false;
+    if (fence_.mark != 0 || in_front_matter_) return;
+    end_table(line.start);
+    paragraph_line(line);
+  }
+
+  void take(const Line& line) {
     if (fence_.mark != 0) {
       inside_fence(line);
     } else if (line.blank) {
@@ -171,10 +230,9 @@ class Scanner {
     if (const std::uint8_t level = atx_level(line.body, line.indent); level != 0)
       return heading(line.start, level, atx_title(line.body, line.indent + level));
     if (in_paragraph_ && !in_list_) {
-      if (const std::uint8_t level = setext_level(line.body, line.indent); level != 0)
-        return setext(line, level);
-      if (is_delimiter_row(line.body) && previous_.body.find('|') != std::string_view::npos)
-        return table(line);
+      const std::uint8_t level = setext_level(line.body, line.indent);
+      if (level != 0 && line.start - paragraph_ <= kLongestTitle) return setext(line, level);
+      if (is_delimiter_row(line.body) && has_bar_before(line)) return table(line);
     }
     if (is_rule(line.body, line.indent)) {
       mark_block(line.start, kBlock);
@@ -208,11 +266,12 @@ class Scanner {
   void table(const Line& line) {
     in_table_ = true;
     in_paragraph_ = false;
-    table_start_ = previous_.start;
+    table_start_ = previous_;
     table_lead_ = out_.marks.empty() || out_.marks.back().at >= table_start_ ? table_start_
                   : out_.marks.back().level >= kHeading                      ? heading_
                                                                              : table_start_;
     header_end_ = line.next;
+    table_header_ = text_.substr(table_start_, header_end_ - table_start_);
     if (table_start_ > 0 && table_lead_ == table_start_) {
       while (!out_.marks.empty() && out_.marks.back().at >= table_start_) out_.marks.pop_back();
       out_.marks.push_back({table_start_, kBlock});
@@ -224,7 +283,7 @@ class Scanner {
     in_table_ = false;
     block_ends_ = true;
     if (keep_tables_) out_.atoms.push_back({table_start_, end, table_lead_});
-    out_.repeats.push_back({table_start_, header_end_, end});
+    out_.repeats.push_back({table_start_, header_end_, end, std::move(table_header_)});
   }
 
   void item(const Line& line) {
@@ -251,16 +310,21 @@ class Scanner {
   }
 
   std::string_view text_;
-  bool keep_tables_;
-  bool keep_fences_;
-  Outline out_;
-  Line previous_;
+  const bool keep_tables_;
+  const bool keep_fences_;
+  Lines lines_;
+  std::size_t previous_ = 0;  // the line before
+  bool after_long_ = false;   // ... is a long one
   Fence fence_;
   std::size_t paragraph_ = 0;
   std::size_t heading_ = 0;  // the first of the headings that end just before
   std::size_t table_start_ = 0;
   std::size_t table_lead_ = 0;
   std::size_t header_end_ = 0;
+  std::string table_header_;
+  bool first_ = true;        // no line was read
+  bool shows_atom_ = false;  // the last of out_.atoms is not at its end
+  bool shows_repeat_ = false;
   bool in_front_matter_ = false;
   bool in_paragraph_ = false;
   bool in_list_ = false;
@@ -272,8 +336,8 @@ class Scanner {
 
 }  // namespace
 
-Outline outline_markdown(std::string_view text, bool keep_tables, bool keep_fences) {
-  return Scanner(text, keep_tables, keep_fences).run();
+std::unique_ptr<OutlineScanner> scan_markdown(bool keep_tables, bool keep_fences) {
+  return std::make_unique<Scanner>(keep_tables, keep_fences);
 }
 
 }  // namespace dure::chunk

@@ -1,14 +1,20 @@
 // What a format's scanner says about a text: where it may be cut, and what stays whole.
 //
-// Values; every list is in ascending order of position.
+// Values; every list is in ascending order of position. A scanner sees a long text by windows, and
+// finds in them what it would find in the whole.
 #ifndef DURE_SRC_CHUNK_OUTLINE_H_
 #define DURE_SRC_CHUNK_OUTLINE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "dure/base/result.h"
+#include "dure/chunk/chunker.h"
 
 namespace dure::chunk {
 
@@ -37,13 +43,15 @@ struct Atom {
   std::size_t start;
   std::size_t end;
   std::size_t lead;
+  bool open = false;  // it goes on beyond `end`, the end of what was read
 };
 
-// A chunk that starts in [header_end, end) embeds [header_start, header_end) first.
+// A chunk that starts in [header_end, end) embeds `header` first.
 struct Repeat {
   std::size_t header_start;
   std::size_t header_end;
   std::size_t end;
+  std::string header;
 };
 
 struct Heading {
@@ -62,12 +70,48 @@ struct Outline {
   bool keeps_indentation = false;  // trimming leaves the spaces before a first line
 };
 
-[[nodiscard]] Outline outline_text();
-[[nodiscard]] Outline outline_markdown(std::string_view text, bool keep_tables, bool keep_fences);
-[[nodiscard]] Outline outline_html(std::string_view text);
-[[nodiscard]] Outline outline_code(std::string_view text);
-[[nodiscard]] Outline outline_csv(std::string_view text);
-[[nodiscard]] Outline outline_jsonl(std::string_view text);
+// Reads the outline of a text from its start to its end, of which it sees a window at a time.
+// One thread at a time.
+class OutlineScanner {
+ public:
+  OutlineScanner() = default;
+  OutlineScanner(const OutlineScanner&) = delete;
+  OutlineScanner& operator=(const OutlineScanner&) = delete;
+  virtual ~OutlineScanner() = default;
+
+  // Reads on to the end of the window, or to what only more text can tell. `final`: the text ends
+  // with the window. REQUIRES: the window is longer than the last one, or was moved by move().
+  virtual void read(std::string_view window, bool final) = 0;
+  // The window begins `bytes` later from now on: so do all positions; what lies before it is
+  // forgotten, but for the headings above. REQUIRES: bytes <= settled().
+  void move(std::size_t bytes);
+
+  [[nodiscard]] const Outline& outline() const noexcept { return out_; }
+  // What is said of positions below this one holds, whatever follows.
+  [[nodiscard]] std::size_t settled() const noexcept { return settled_; }
+
+ protected:
+  // Moves the scanner's own positions.
+  virtual void shift(std::size_t bytes) = 0;
+  static void move_back(std::size_t& position, std::size_t bytes) {
+    position -= std::min(position, bytes);
+  }
+
+  Outline out_;
+  std::size_t settled_ = 0;
+};
+
+// Of texts in this mode.
+[[nodiscard]] std::unique_ptr<OutlineScanner> scanner_of(Mode mode, const Options& options);
+// The bytes at `position` are none.
+[[nodiscard]] base::Status not_utf8(std::size_t position);
+
+[[nodiscard]] std::unique_ptr<OutlineScanner> scan_plain();
+[[nodiscard]] std::unique_ptr<OutlineScanner> scan_markdown(bool keep_tables, bool keep_fences);
+[[nodiscard]] std::unique_ptr<OutlineScanner> scan_html(bool keep_tables, bool keep_fences);
+[[nodiscard]] std::unique_ptr<OutlineScanner> scan_code();
+[[nodiscard]] std::unique_ptr<OutlineScanner> scan_csv();
+[[nodiscard]] std::unique_ptr<OutlineScanner> scan_jsonl();
 
 }  // namespace dure::chunk
 

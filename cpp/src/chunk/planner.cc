@@ -12,7 +12,9 @@ namespace {
 
 constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
 constexpr double kWide = 0.35;  // the same for paragraphs: what belongs together is worth less text
-constexpr std::size_t kBeyond = 4096;  // bytes after a cut that may have a say in it
+constexpr double kNear = 0.7;   // paragraphs up to here come before those beyond
+constexpr std::size_t kBeyond = 4096;              // bytes after a cut that may have a say in it
+constexpr std::size_t kLongestSpace = 64U * 1024;  // bytes of space that are looked at as one
 constexpr text::ByteSet kNoAsciiSpace = [] {
   text::ByteSet set;
   for (unsigned byte = 0; byte < 256; ++byte)
@@ -21,6 +23,7 @@ constexpr text::ByteSet kNoAsciiSpace = [] {
 }();
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 constexpr std::size_t kMostUnitBytes = 256;  // no token of a vocabulary is longer
+constexpr std::size_t kMostCounted = 4096;   // nor a word of a caller's tokenizer
 
 // For each heading the one above it: the last before it of a higher rank.
 std::vector<std::size_t> parents_of(const std::vector<Heading>& headings) {
@@ -36,13 +39,13 @@ std::vector<std::size_t> parents_of(const std::vector<Heading>& headings) {
 }  // namespace
 
 Planner::Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
-                 std::span<const std::size_t> page_starts, std::size_t char_offset)
+                 std::span<const std::size_t> page_starts, Before before)
     : options_(options),
       mode_(mode),
       text_(text),
       outline_(outline),
       page_starts_(page_starts),
-      char_offset_(char_offset),
+      before_(before),
       offsets_(text),
       ruler_(make_ruler(options, text, offsets_)),
       boundaries_(text, outline, options) {
@@ -50,17 +53,19 @@ Planner::Planner(const Options& options, Mode mode, std::string_view text, const
   parents_ = parents_of(outline.headings);
 }
 
-base::Result<Chunks> Planner::run(std::size_t start, std::size_t previous, bool final) {
-  std::size_t previous_body = previous;
-  std::size_t body = start;
+base::Result<Chunks> Planner::run(const Stretch& stretch) {
+  std::size_t previous_body = stretch.previous;
+  std::size_t body = stretch.start;
   base::CancelTick<16> tick;
-  while (body < text_.size()) {
+  while (body < text_.size() && out_.size() < stretch.rows) {
     tick();
-    if (options_.trim) body = trim_start(body);
+    if (options_.trim) body = trim_start(body, stretch.final);
     if (body == text_.size()) break;
     auto piece = next_piece(body, previous_body);
     if (!piece) return base::fail(std::move(piece.error()));
-    if (!final && furthest_ + kBeyond >= text_.size()) break;
+    if (!stretch.final &&
+        (undecided_ || furthest_ >= stretch.settled || furthest_ + kBeyond >= text_.size()))
+      break;
     if (piece->stop > body) append(*piece);  // else nothing but indentation
     previous_body = body;
     body = piece->end;
@@ -92,7 +97,7 @@ base::Status Planner::too_large(std::size_t body) {
   const std::size_t length = text::decode_at(text_, body).length;
   const auto size = ruler_->size(body, body + length);
   if (!size) return size.error();
-  const auto position = static_cast<std::int64_t>(char_offset_ + offsets_.to_char(body));
+  const auto position = static_cast<std::int64_t>(before_.chars + offsets_.to_char(body));
   return base::invalid_argument("text", "the character at offset " + std::to_string(position) +
                                             " counts " + std::to_string(*size) +
                                             ", more than the cap of " +
@@ -111,9 +116,12 @@ base::Result<Planner::Piece> Planner::fill(Piece piece) {
   if (*high <= piece.body) {  // perhaps one character still fits, by an exact count
     *high = std::min(text_.size(), piece.body + text::decode_at(text_, piece.body).length);
   }
-  std::size_t limit = options_.trim ? skip_space(*high) : *high;
+  std::size_t limit = *high;
+  if (options_.trim)
+    limit = std::min(skip_space(limit),
+                     text::char_start(text_, std::min(text_.size(), limit + kLongestSpace)));
   limit = std::min(limit, next_page(piece.body));
-  furthest_ = limit;
+  furthest_ = std::max(furthest_, limit);
   for (std::size_t tries = 0; limit > piece.body; ++tries) {
     const auto end = cut(piece, *high, limit);
     if (!end) return base::fail(end.error());
@@ -135,7 +143,8 @@ base::Result<Planner::Piece> Planner::fill(Piece piece) {
 
 // Reaching from piece to piece of the encoding may stop inside a first grapheme that still fits.
 base::Result<Planner::Piece> Planner::finish_grapheme(Piece piece) {
-  if (text::is_grapheme_boundary(text_, piece.end, piece.body)) return piece;
+  const bool at_page = mode_ == Mode::kPage && piece.end == next_page(piece.body);
+  if (at_page || text::is_grapheme_boundary(text_, piece.end, piece.body)) return piece;
   const std::size_t limit = std::min(text_.size(), piece.end + 8 * options_.max + 64);
   const std::string_view near = text_.substr(0, text::char_start(text_, limit));
   const std::size_t end = text::next_grapheme(near, piece.body);
@@ -158,7 +167,7 @@ base::Result<std::size_t> Planner::cut(const Piece& piece, std::size_t reach, st
     const auto at = piece.body + static_cast<std::size_t>(share * length);
     return std::min(text::char_start(text_, at), high - 1);
   };
-  Window window{piece.body, at_share(kWide), at_share(kWindow), high};
+  Window window{piece.body, at_share(kWide), at_share(kWindow), at_share(kNear), high};
   if (mode_ == Mode::kDelimiter) return boundaries_.pick_delimiter(window);
   const auto spared = spare_atom(piece.body, high);
   if (!spared || *spared == high) return spared ? boundaries_.pick(window) : spared;
@@ -176,13 +185,36 @@ base::Result<std::size_t> Planner::spare_atom(std::size_t body, std::size_t high
   if (atom->end <= high || atom->start <= body) return high;
   const auto index = static_cast<std::size_t>(atom - atoms.begin());
   if (index != atom_) {
-    const auto size = ruler_->size(atom->start, trim_end(atom->start, atom->end));
-    if (!size) return size;
+    const auto fits = atom_fits(*atom);
+    if (!fits) return base::fail(fits.error());
     atom_ = index;
-    atom_fits_ = *size <= options_.max;
+    atom_fits_ = *fits;
   }
   if (!atom_fits_) return high;
   return atom->lead > body ? atom->lead : atom->start;
+}
+
+// One whose end is not seen fits nowhere, or the planner is undecided.
+base::Result<bool> Planner::atom_fits(const Atom& atom) {
+  if (atom.end - atom.start > most_bytes()) return false;
+  const auto size = ruler_->size(atom.start, trim_end(atom.start, atom.end));
+  if (!size) return base::fail(size.error());
+  undecided_ = atom.open && *size <= 2 * options_.max;  // by a caller's tokenizer
+  if (atom.open && !options_.count) undecided_ = true;
+  return *size <= options_.max;
+}
+
+// Bytes of a text beyond which it cannot fit.
+std::size_t Planner::most_bytes() const {
+  switch (options_.unit) {
+    case Unit::kBytes:
+      return options_.max + kLongestSpace;
+    case Unit::kChars:
+      return 4 * options_.max + kLongestSpace;
+    case Unit::kTokens:
+      break;
+  }
+  return options_.count ? text_.size() : options_.max * kMostUnitBytes + kLongestSpace;
 }
 
 base::Result<std::size_t> Planner::overlap_start(std::size_t body, std::size_t previous_body) {
@@ -240,7 +272,7 @@ base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repe
     const auto& headings = outline_.headings;
     const std::size_t innermost = number / 2;
     // A title that no share can hold is not even copied: it would be, for each heading below it.
-    const std::size_t most = options_.count ? text_.size() : share * kMostUnitBytes;
+    const std::size_t most = share * (options_.count ? kMostCounted : kMostUnitBytes);
     std::size_t bytes = 0;
     for (std::size_t at = number % 2 == 0 ? innermost : parents_[innermost]; at != kNone;
          at = parents_[at]) {
@@ -265,10 +297,9 @@ base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repe
     out.text.clear();
   }
   if (repeat != nullptr) {
-    std::string header(text_, repeat->header_start, repeat->header_end - repeat->header_start);
-    const auto size = ruler_->size_with(header, 0, 0);
+    const auto size = ruler_->size_with(repeat->header, 0, 0);
     if (!size) return base::fail(size.error());
-    if (*size <= options_.max / (out.text.empty() ? 2 : 3)) out.text += header;
+    if (*size <= options_.max / (out.text.empty() ? 2 : 3)) out.text += repeat->header;
   }
   return out;
 }
@@ -292,7 +323,7 @@ void Planner::append(const Piece& piece) {
   out_.body_start.push_back(column(piece.body));
   if (options_.unit == Unit::kTokens) out_.token_count.push_back(column(piece.size));
   const auto page = std::upper_bound(page_starts_.begin(), page_starts_.end(), piece.body);
-  out_.page.push_back(page - page_starts_.begin());
+  out_.page.push_back(before_.pages + (page - page_starts_.begin()));
   out_.prefix.push_back(piece.prefix);
   const std::string_view span = text_.substr(piece.span, piece.stop - piece.span);
   const std::string& prefix = out_.prefixes[piece.prefix].text;
@@ -330,13 +361,17 @@ std::size_t Planner::trim_end(std::size_t from, std::size_t at) {
   return at;
 }
 
-// Past space; where indentation matters, back to the start of the line.
-std::size_t Planner::trim_start(std::size_t at) {
+// Past space; where indentation matters, back to the start of the line. Not `final`: an indentation
+// that the text may go on with is kept.
+std::size_t Planner::trim_start(std::size_t at, bool final) {
   const std::size_t start = skip_space(at);
-  if (!outline_.keeps_indentation || start == at || start == text_.size()) return start;
+  if (!outline_.keeps_indentation || start == at) return start;
+  if (start == text_.size() && final) return start;
   const std::size_t feed = text_.substr(at, start - at).rfind('\n');
-  if (feed != std::string_view::npos) return at + feed + 1;
-  return at == 0 || text_[at - 1] == '\n' ? at : start;
+  const std::size_t line = feed != std::string_view::npos     ? at + feed + 1
+                           : at == 0 || text_[at - 1] == '\n' ? at
+                                                              : start;
+  return start - line > kLongestSpace ? start : line;
 }
 
 std::size_t Planner::next_page(std::size_t body) const {

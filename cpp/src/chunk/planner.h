@@ -25,15 +25,26 @@ namespace dure::chunk {
 
 class Planner {
  public:
+  // What lies before the text where that is a window of a longer one.
+  struct Before {
+    std::size_t chars = 0;   // code points, for errors
+    std::int64_t pages = 0;  // pages that began
+  };
+  // Where to begin and to stop.
+  struct Stretch {
+    std::size_t start = 0;     // of a body
+    std::size_t previous = 0;  // where the body before it began
+    bool final = true;         // false: stop where what lies beyond the text may matter ...
+    std::size_t settled = static_cast<std::size_t>(-1);  // ... or the outline from here on
+    std::size_t rows = static_cast<std::size_t>(-1);     // or after so many
+  };
+
   // All borrowed. `page_starts` in bytes, ascending; in mode page no chunk crosses one.
   Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
-          std::span<const std::size_t> page_starts, std::size_t char_offset = 0);
+          std::span<const std::size_t> page_starts, Before before = {0, 0});
 
-  // Cuts from `start` on; the body before it began at `previous`. Not `final`: stops where what
-  // lies beyond the text may matter; the next body then starts at next(), that before it at
-  // previous().
-  [[nodiscard]] base::Result<Chunks> run(std::size_t start = 0, std::size_t previous = 0,
-                                         bool final = true);
+  // The next body then starts at next(), that before it at previous().
+  [[nodiscard]] base::Result<Chunks> run(const Stretch& stretch);
   [[nodiscard]] std::size_t next() const noexcept { return next_; }
   [[nodiscard]] std::size_t previous() const noexcept { return previous_; }
 
@@ -63,6 +74,8 @@ class Planner {
   [[nodiscard]] base::Status too_large(std::size_t body);
   // Pulls `high` back out of an atom that fits the cap and starts after `body`.
   [[nodiscard]] base::Result<std::size_t> spare_atom(std::size_t body, std::size_t high);
+  [[nodiscard]] base::Result<bool> atom_fits(const Atom& atom);
+  [[nodiscard]] std::size_t most_bytes() const;
   [[nodiscard]] base::Result<std::uint32_t> prefix_at(std::size_t position);
   [[nodiscard]] base::Result<Prefix> make_prefix(std::size_t heading, const Repeat* repeat);
   // The size that `prefix` adds to the body that starts at `body`.
@@ -70,7 +83,7 @@ class Planner {
   void append(const Piece& piece);
 
   [[nodiscard]] std::size_t skip_space(std::size_t at);
-  [[nodiscard]] std::size_t trim_start(std::size_t at);
+  [[nodiscard]] std::size_t trim_start(std::size_t at, bool final);
   [[nodiscard]] std::size_t trim_end(std::size_t from, std::size_t at);
   [[nodiscard]] std::size_t next_page(std::size_t body) const;
   [[nodiscard]] const Heading* heading_before(std::size_t position) const;
@@ -81,7 +94,7 @@ class Planner {
   const std::string_view text_;
   const Outline& outline_;
   const std::span<const std::size_t> page_starts_;
-  const std::size_t char_offset_;  // of the text in a longer one, for errors
+  const Before before_;
   const text::CharOffsets offsets_;
   const std::unique_ptr<Ruler> ruler_;
   const Boundaries boundaries_;
@@ -89,6 +102,7 @@ class Planner {
   std::size_t next_ = 0;
   std::size_t previous_ = 0;
   std::size_t furthest_ = 0;  // where the window of the last cut ended
+  bool undecided_ = false;    // whether an atom fits depends on what lies beyond the text
   std::map<std::pair<std::size_t, std::size_t>, std::uint32_t> prefix_of_;
   std::vector<std::size_t> parents_;                 // of outline_.headings
   Run skipped_{};                                    // space, looked at last from its start ...

@@ -170,14 +170,18 @@ class CallbackRuler final : public Ruler {
     if (prefix.empty()) return size(start, end);
     return count_(std::string(prefix).append(text_, start, end - start));
   }
-  // Gallops, then halves, to within a sixteenth.
+  // Guesses by the bytes that a unit took so far, gallops, then halves, to within a sixteenth. What
+  // was asked of other spans has no say: an edit elsewhere moves nothing here.
   base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
     std::size_t fits = start;
     std::size_t over = text_.size() + 1;
-    auto step = static_cast<std::size_t>(static_cast<double>(budget) * bytes_per_unit_) + 1;
-    while (fits < text_.size() && over - fits > 1 + (fits - start) / 16) {
-      const std::size_t guess =
-          over > text_.size() ? std::min(text_.size(), fits + step) : fits + (over - fits) / 2;
+    double bytes_per_unit = kBytesPerUnit;
+    for (std::size_t tries = 1; fits < text_.size() && over - fits > 1 + (fits - start) / 16;
+         ++tries) {
+      const auto step = static_cast<std::size_t>(static_cast<double>(budget) * bytes_per_unit) + 1;
+      const std::size_t guess = over > text_.size()
+                                    ? std::min(text_.size(), std::max(start + step, fits + tries))
+                                    : fits + (over - fits) / 2;
       const std::size_t at = text::char_start(text_, guess);
       if (at <= fits) {  // inside one character: take it whole, or stop
         std::size_t next = fits + 1;
@@ -191,22 +195,26 @@ class CallbackRuler final : public Ruler {
       }
       const auto units = size(start, at);
       if (!units) return units;
-      if (*units > 0)
-        bytes_per_unit_ = static_cast<double>(at - start) / static_cast<double>(*units);
       (*units <= budget ? fits : over) = at;
-      step *= 2;
+      // A little beyond what would fit, so that the next guess is an upper bound, and ever more.
+      bytes_per_unit = static_cast<double>(at - start) /
+                       static_cast<double>(std::max(*units, std::size_t{1})) *
+                       (1 + static_cast<double>(tries) / 32);
     }
     return fits;
   }
   base::Result<std::size_t> reach_back(std::size_t end, std::size_t budget) override {
-    const auto length = static_cast<std::size_t>(static_cast<double>(budget) * bytes_per_unit_);
-    return text::char_start(text_, end - std::min(end, length));
+    const auto length = static_cast<std::size_t>(static_cast<double>(budget) * kBytesPerUnit);
+    const std::size_t at = text::char_start(text_, end - std::min(end, length));
+    const auto units = size(at, end);
+    if (!units || *units <= budget) return units ? base::Result<std::size_t>(at) : units;
+    return text::char_start(text_, end - (end - at) * budget / *units);
   }
 
  private:
   const CountFunction& count_;
+  static constexpr double kBytesPerUnit = 3.5;  // of which the first guess is made
   std::string_view text_;
-  double bytes_per_unit_ = 3.5;
 };
 
 }  // namespace

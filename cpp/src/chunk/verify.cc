@@ -28,7 +28,7 @@ class Verifier {
       check_cut(i, at(chunks_.body_start, i), "starts");
       if (covered < text_.size()) check_cut(i, covered, "ends");
       if (auto status = check_size(i); !status.ok()) return base::fail(std::move(status));
-      if (base::hash64(chunks_.embedded(text_, i)) != chunks_.hash64[i])
+      if (base::hash64(embedded(i)) != chunks_.hash64[i])
         broken(i, "hash64 is not that of what is embedded");
     }
     if (broken_.empty()) check_gap(chunks_.size(), covered, text_.size());
@@ -41,6 +41,12 @@ class Verifier {
   }
   void broken(std::size_t i, const std::string& what) {
     broken_.push_back("chunk " + std::to_string(i) + ": " + what);
+  }
+
+  [[nodiscard]] std::string embedded(std::size_t i) const {
+    const std::size_t start = at(chunks_.byte_start, i);
+    return chunks_.prefixes[chunks_.prefix[i]].text +
+           std::string(text_.substr(start, at(chunks_.byte_end, i) - start));
   }
 
   bool in_range(std::size_t i) {
@@ -111,7 +117,7 @@ class Verifier {
   }
 
   base::Status check_size(std::size_t i) {
-    const auto size = size_of(chunks_.embedded(text_, i));
+    const auto size = size_of(embedded(i));
     if (!size) return size.error();
     if (*size > options_.max)
       broken(i, std::to_string(*size) + " is over the cap of " + std::to_string(options_.max));

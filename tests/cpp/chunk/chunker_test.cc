@@ -50,6 +50,31 @@ TEST(Chunker, CutsBetweenParagraphsBeforeLines) {
   EXPECT_EQ(chunks.span(text, 1), "second one\nand its line");
 }
 
+TEST(Chunker, TakesEscapedLineEndsForLines) {
+  std::string text = "[{'content': '";
+  for (int i = 0; i < 40; ++i)
+    text += "Step " + std::to_string(i) + ". Open the page, then go on. It is short.\\n\\n";
+  const Chunks chunks = cut(chars(200), text);
+  for (std::size_t i = 0; i + 1 < chunks.size(); ++i)
+    EXPECT_TRUE(chunks.span(text, i).ends_with("\\n\\n")) << chunks.span(text, i);
+  std::string paths;
+  for (int i = 0; i < 40; ++i) paths += "see $ \\nabla x and C:/a/\\new for more ";
+  const Chunks words = cut(chars(200), paths);
+  for (std::size_t i = 0; i < words.size(); ++i)
+    EXPECT_FALSE(words.span(paths, i).ends_with("\\n")) << words.span(paths, i);
+}
+
+// Many short paragraphs: a chunk takes those of two thirds of the cap, not as many as fit.
+TEST(Chunker, TakesFewerOfShortParagraphs) {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "Paragraph " + std::to_string(i) + " is short.\n\n";
+  const Chunks chunks = cut(chars(400), text);
+  for (std::size_t i = 0; i + 1 < chunks.size(); ++i) {
+    EXPECT_LE(chunks.span(text, i).size(), 290U);
+    EXPECT_GE(chunks.span(text, i).size(), 130U);
+  }
+}
+
 TEST(Chunker, NeverCutsAGraphemeThatFits) {
   std::string text;
   for (int i = 0; i < 200; ++i) text += "각👨‍👩‍👧é";
@@ -60,51 +85,27 @@ TEST(Chunker, NeverCutsAGraphemeThatFits) {
     EXPECT_TRUE(text::is_grapheme_boundary(text, static_cast<std::size_t>(chunks.byte_end[i])));
 }
 
-TEST(Chunker, PartsAreCutAsTheWholeIs) {
-  std::string text;
-  for (int i = 0; i < 4000; ++i)
-    text += "Sentence " + std::to_string(i * 7919 % 1000) + (i % 5 == 0 ? ".\n\n" : ". ");
-  Options options = chars(200);
-  options.overlap = 50;
-  const auto chunker = Chunker::create(options).value();
-  const Chunks whole = chunker.chunk(text).value();
-  Chunks parts;
-  std::size_t previous = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t begin = previous > 1000 ? previous - 1000 : 0;
-    const std::string_view window = std::string_view(text).substr(begin, 20000);
-    const bool final = begin + window.size() == text.size();
-    auto part =
-        chunker.chunk_part({window, begin, 0, at - begin, previous - begin, final}, Mode::kText)
-            .value();
-    ASSERT_GT(begin + part.next, at);
-    at = begin + part.next;
-    previous = begin + part.previous;
-    append(parts, std::move(part.chunks), static_cast<std::int64_t>(begin),
-           static_cast<std::int64_t>(begin));
-  }
-  EXPECT_EQ(parts.byte_start, whole.byte_start);
-  EXPECT_EQ(parts.char_end, whole.char_end);
-  EXPECT_EQ(parts.hash64, whole.hash64);
-}
-
 TEST(Markdown, FindsHeadingsFencesAndTables) {
   const std::string text =
       "---\ntitle: x\n---\n# A #\n\npara\n\nSetext\n---\n\n~~~~\n# no heading\n```\n~~~~\n"
       "| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nunclosed";
-  const Outline outline = outline_markdown(text, true, true);
+  const auto scanner = scan_markdown(true, true);
+  scanner->read(text, true);
+  const Outline& outline = scanner->outline();
   ASSERT_EQ(outline.headings.size(), 2U);
   EXPECT_EQ(outline.headings[0].title, "A");
   EXPECT_EQ(outline.headings[1].title, "Setext");
   EXPECT_EQ(outline.headings[1].level, 2);
   ASSERT_EQ(outline.repeats.size(), 1U);
-  EXPECT_EQ(text.substr(outline.repeats[0].header_start, 9), "| a | b |");
+  EXPECT_EQ(outline.repeats[0].header, "| a | b |\n|---|---|\n");
   ASSERT_EQ(outline.atoms.size(), 3U);
   EXPECT_EQ(outline.atoms[2].end, text.size());
 }
 
 TEST(Csv, KeepsQuotedLineEndsInTheirRecord) {
-  const Outline outline = outline_csv("a,b\n1,\"x\ny\"\n2,z");
+  const auto scanner = scan_csv();
+  scanner->read("a,b\n1,\"x\ny\"\n2,z", true);
+  const Outline& outline = scanner->outline();
   EXPECT_EQ(outline.atoms.size(), 3U);
   EXPECT_EQ(outline.repeats.size(), 1U);
 }
@@ -125,6 +126,41 @@ TEST(Dedup, FindsTheLikeOfALongText) {
   ASSERT_EQ(chunks.size(), 3U);
   EXPECT_EQ(unique_chunks(chunks, text, std::nullopt).size(), 3U);
   EXPECT_EQ(unique_chunks(chunks, text, 0.8), (std::vector<std::size_t>{0, 2}));
+}
+
+TEST(Dedup, ReadsTheTextsOfEqualHashes) {
+  const std::string text = "first one\n\nother one";
+  Chunks chunks = cut(chars(10), text);
+  ASSERT_EQ(chunks.size(), 2U);
+  chunks.hash64[1] = chunks.hash64[0];
+  EXPECT_EQ(unique_chunks(chunks, text, std::nullopt), (std::vector<std::size_t>{0, 1}));
+}
+
+// Rows of one form, alike below the threshold: what is compared of each is bounded, and what is
+// nearly equal is found among them.
+TEST(Dedup, FindsTheNearlyEqualAmongMuchThatIsAlike) {
+  const auto row = [](int i) {
+    std::string out;
+    for (int j = 0; j < 12; ++j)
+      out += "field number " + std::to_string(j) + " of it says " +
+             std::to_string((i * 7919 + j * 104729) % 900'001) + ", ";
+    return out;
+  };
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += row(i) + "\n";
+  std::size_t extra = 0;
+  for (int i = 0; i < 3000; i += 100, ++extra) text += row(i) + "x\n";
+  Chunks chunks;
+  chunks.prefixes.emplace_back();
+  for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) {
+    chunks.byte_start.push_back(static_cast<std::int64_t>(at));
+    chunks.byte_end.push_back(static_cast<std::int64_t>(text.find('\n', at)));
+    chunks.hash64.push_back(at);
+    chunks.prefix.push_back(0);
+  }
+  const std::size_t kept = unique_chunks(chunks, text, 0.95).size();
+  EXPECT_GE(kept, 3000U);
+  EXPECT_LE(kept, 3000U + extra / 10);
 }
 
 }  // namespace

@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,7 +46,7 @@ struct Options {
   std::optional<Mode> mode;  // none: detected in each text
   text::SentenceRules sentences = text::SentenceRules::kKorean;
   bool heading_path = true;             // embed the headings above a chunk
-  std::vector<std::string> separators;  // highest first; instead of paragraphs, lines, sentences
+  std::vector<std::string> separators;  // highest first; instead of all structure below headings
   std::vector<std::string> delimiters;  // of mode delimiter; empty: line feed and full stops
   bool keep_tables = true;              // whole when they fit
   bool keep_fences = true;
@@ -81,39 +80,6 @@ class Chunker {
   [[nodiscard]] base::Result<Chunks> chunk(std::string_view text,
                                            std::span<const std::size_t> page_starts = {},
                                            std::span<const Cut> cuts = {}) const;
-
-  // The same for many texts on `threads` threads (0: one for each core); each slot is what
-  // chunk(texts[i]) returns.
-  [[nodiscard]] std::vector<base::Result<Chunks>> chunk_many(
-      std::span<const std::string_view> texts, std::size_t threads = 0) const;
-
-  // What cut(0), cut(1) ... return, called on `threads` threads (0: one for each core); a cut that
-  // throws is a failure. REQUIRES: cut may run on several threads at once, with distinct numbers.
-  [[nodiscard]] static std::vector<base::Result<Chunks>> chunk_each(
-      std::size_t count, const std::function<base::Result<Chunks>(std::size_t)>& cut,
-      std::size_t threads);
-
-  // A window of a longer text. REQUIRES: it begins and ends on characters; with overlap it holds
-  // the body before `start`.
-  struct Window {
-    std::string_view text;
-    std::size_t byte_offset;  // of the window in the text, which errors name
-    std::size_t char_offset;
-    std::size_t start;     // where a body begins, in the window
-    std::size_t previous;  // where the body before it began; `start` at the start of the text
-    bool final;            // the window ends where the text does
-  };
-  struct Part {
-    Chunks chunks;         // offsets within the window
-    std::size_t next;      // where the next body begins; `start` if the window is too short
-    std::size_t previous;  // where the body before that began
-  };
-  // Cuts from `start` until more text would be needed (`final`: to the end).
-  [[nodiscard]] base::Result<Part> chunk_part(const Window& window, Mode mode) const;
-  // Whether windows of a text in this mode are cut as the whole text is.
-  [[nodiscard]] static bool cuts_in_parts(Mode mode) noexcept {
-    return mode == Mode::kText || mode == Mode::kDelimiter;
-  }
 
   [[nodiscard]] const Options& options() const noexcept { return options_; }
 

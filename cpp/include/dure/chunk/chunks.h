@@ -39,9 +39,10 @@ struct Chunks {
   std::vector<std::uint64_t> hash64;      // base::hash64 of what is embedded
   std::vector<std::uint32_t> prefix;      // index into prefixes
   std::vector<Prefix> prefixes;           // [0] is empty
+  std::int64_t origin = 0;                // byte of the text with which `source` begins, below
 
   [[nodiscard]] std::size_t size() const noexcept { return byte_start.size(); }
-  // REQUIRES: i < size() and `source` is the text that was cut.
+  // REQUIRES: i < size() and `source` is the text that was cut, from byte `origin` on.
   [[nodiscard]] std::string_view span(std::string_view source, std::size_t i) const noexcept;
   [[nodiscard]] std::string embedded(std::string_view source, std::size_t i) const;
 };
@@ -53,6 +54,10 @@ struct Chunks {
 
 // Adds the rows of `more`, whose source begins at these offsets of that of `chunks`.
 void append(Chunks& chunks, Chunks more, std::int64_t byte_offset, std::int64_t char_offset);
+
+// Rows [first, last) with the prefixes that they use; origin is where they begin.
+// REQUIRES: first <= last <= chunks.size().
+[[nodiscard]] Chunks rows(const Chunks& chunks, std::size_t first, std::size_t last);
 
 // The rows at `indexes`, in that order.
 [[nodiscard]] Chunks select(const Chunks& chunks, const std::vector<std::size_t>& indexes);
