@@ -85,6 +85,6 @@ def local_name(name: str) -> str:
 
 def scan(path: str, raw: bytes, limits: Limits, **handlers: Callable[..., None]) -> None:
     """Run a whole document through `Scan`."""
-    one = Scan(path, limits, **handlers)
+    one = Scan(path, limits, named_type=False, **handlers)
     one.feed(raw)
     one.close()
