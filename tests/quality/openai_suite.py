@@ -125,19 +125,19 @@ class Late:
         assert all(route.called for route in routes)
 
 
-def start_front() -> None:
-    """Stand between the suite and Steady."""
-    Front.behind = os.environ["TEST_API_BASE_URL"]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
+def start_front(behind: str, port: int = 0) -> str:
+    """Stand before Steady; return the URL."""
+    Front.behind = behind
+    server = ThreadingHTTPServer(("127.0.0.1", port), Front)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ["TEST_API_BASE_URL"] = f"http://127.0.0.1:{server.server_port}"
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 if os.environ.get("DURE_CONFORMANCE") == "dure":
     openai.AsyncOpenAI = AsyncOpenAI  # type: ignore[misc]
     openai.OpenAI = OpenAI  # type: ignore[misc]
-    start_front()
+    os.environ["TEST_API_BASE_URL"] = start_front(os.environ["TEST_API_BASE_URL"])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -37,6 +37,7 @@ from dure.service.auth.policy import (
 )
 from dure.service.files.service import Files
 from dure.service.health.endpoints import figures
+from dure.service.inference.embedders import manager_of
 from dure.service.kit import pages
 from dure.service.kit.addresses import Addresses
 from dure.service.kit.clock import Clock, SystemClock
@@ -221,8 +222,9 @@ async def _knows(app: FastAPI, state: State) -> AsyncIterator[None]:
     """Open files and documents, and work off what is queued."""
     app.state.files = files = Files(state)
     shelves = Shelves(state.settings, state.data)
-    app.state.knowledge = Knowledge(state, files, shelves)
-    app.state.indexer = indexer = Indexer(state, files, shelves)
+    app.state.model = models = manager_of(state.settings)
+    app.state.knowledge = Knowledge(state, files, shelves, models)
+    app.state.indexer = indexer = Indexer(state, files, shelves, models)
     app.state.jobs = jobs = Jobs(
         state.database,
         state.clock,
@@ -238,6 +240,7 @@ async def _knows(app: FastAPI, state: State) -> AsyncIterator[None]:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+        await models.close()
         await asyncio.to_thread(shelves.close)
 
 

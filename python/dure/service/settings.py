@@ -127,6 +127,10 @@ class Settings(BaseSettings):
         knowledge_store: `core`, `chroma` or `pgvector`: where chunks and vectors are.
         knowledge_model: What embeds documents; None: `embed_model`; `dure-hash`: the built-in one,
             without a provider.
+        local_models: Folders of sentence-transformers models by the name under which
+            `knowledge_model` takes them.
+        model_device: Where they run: `cpu`, `cuda`, `cuda:1`.
+        model_memory_bytes: What they may take there together; None: any.
         pgvector_url: `postgresql://...` with pgvector; None: `database_url`.
         max_header_bytes: Larger headers get 431.
         rate_address: Requests of one address; None: any.
@@ -167,6 +171,9 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = None
     knowledge_store: Literal["core", "chroma", "pgvector"] = "core"
     knowledge_model: str | None = None
+    local_models: dict[str, Path] = {}
+    model_device: str = "cpu"
+    model_memory_bytes: int | None = Field(default=None, ge=1)
     pgvector_url: SecretStr | None = None
     max_header_bytes: int = Field(default=32 * 1024, ge=1024)
     rate_address: str | None = None
@@ -243,6 +250,11 @@ class Settings(BaseSettings):
             r"s3://[a-z0-9.-]{3,63}(/[^ ]*)?", self.files
         ):
             faults.append(f"files {self.files!a} is neither local nor s3://BUCKET/PREFIX")
+        faults += [
+            f"the local model {name!a} is no folder"
+            for name, folder in self.local_models.items()
+            if not folder.is_dir()
+        ]
         database = self.pgvector_url or self.database_url
         if self.knowledge_store == "pgvector" and (
             database is None or not database.get_secret_value().startswith("postgres")

@@ -135,9 +135,13 @@ async def test_speech_is_passed_on_as_bytes_and_priced_by_its_characters(app: In
     assert settled(app)[-1]["pico"] == 5 * 15_000_000
 
 
-@pytest.mark.parametrize("path", ["transcriptions", "translations"])
-async def test_sound_is_priced_by_its_own_length(app: Inside, path: str) -> None:
+async def test_sound_is_priced_by_its_own_length(app: Inside) -> None:
     admin = (await app.first())["access_token"]
+    for path in ("transcriptions", "translations"):
+        await priced_by_its_length(app, admin, path)
+
+
+async def priced_by_its_length(app: Inside, admin: str, path: str) -> None:
     content = sound(1.5)
     heard = await hear(app, admin, content, path)
     assert heard.status_code == 200, heard.text
@@ -180,28 +184,26 @@ async def test_a_key_for_some_models_is_held_to_them(app: Inside, provider: Upst
     assert len(provider.log()) == before
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "param"),
-    [
-        ("completions", {"model": "gpt-3.5-turbo"}, "prompt"),
-        ("completions", {**ASKED, "max_tokens": -1}, "max_tokens"),
-        ("completions", {**ASKED, "n": 1.5}, "n"),
-        ("completions", {**ASKED, "prompt": {"a": 1}}, "prompt"),
-        ("images/generations", {}, "prompt"),
-        ("images/generations", {"prompt": "x", "n": 0.5}, "n"),
-        ("audio/speech", {"model": "tts-1"}, "input"),
-        ("audio/speech", {"model": "tts-1", "input": ["x"]}, "input"),
-        ("audio/speech", {"model": 5, "input": "x"}, "model"),
-    ],
-)
-async def test_bad_bodies_name_what_is_wrong(
-    app: Inside, provider: Upstream, path: str, body: dict[str, Any], param: str
-) -> None:
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("completions", {"model": "gpt-3.5-turbo"}, "prompt"),
+    ("completions", {**ASKED, "max_tokens": -1}, "max_tokens"),
+    ("completions", {**ASKED, "n": 1.5}, "n"),
+    ("completions", {**ASKED, "prompt": {"a": 1}}, "prompt"),
+    ("images/generations", {}, "prompt"),
+    ("images/generations", {"prompt": "x", "n": 0.5}, "n"),
+    ("audio/speech", {"model": "tts-1"}, "input"),
+    ("audio/speech", {"model": "tts-1", "input": ["x"]}, "input"),
+    ("audio/speech", {"model": 5, "input": "x"}, "model"),
+]
+
+
+async def test_bad_bodies_name_what_is_wrong(app: Inside, provider: Upstream) -> None:
     admin = (await app.first())["access_token"]
     before = len(provider.log())
-    refused = await app.call("POST", f"/v1/{path}", body, admin)
-    assert refused.status_code == 400
-    assert refused.json()["error"]["param"] == param
+    for path, body, param in BAD:
+        refused = await app.call("POST", f"/v1/{path}", body, admin)
+        assert refused.status_code == 400, (path, body)
+        assert refused.json()["error"]["param"] == param
     assert len(provider.log()) == before
 
 
@@ -224,19 +226,16 @@ async def test_forms_that_two_readers_would_read_differently_are_refused(app: In
     ).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "path", ["completions", "images/generations", "audio/speech", "audio/translations"]
-)
-async def test_other_types_and_compressed_bodies_are_415(app: Inside, path: str) -> None:
+async def test_other_types_and_compressed_bodies_are_415(app: Inside) -> None:
     admin = (await app.first())["access_token"]
     headers = {"authorization": f"Bearer {admin}"}
-    for more in (
-        {"content-type": "text/plain"},
-        {"content-type": "application/json", "content-encoding": "gzip"},
-    ):
-        refused = await app.client.post(f"/v1/{path}", content=b"{}", headers=headers | more)
-        assert refused.status_code == 415, refused.text
-        assert refused.json()["error"]["code"] == "unsupported_media_type"
+    plain = {"content-type": "text/plain"}
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    for path in ("completions", "images/generations", "audio/speech", "audio/translations"):
+        for more in (plain, packed):
+            refused = await app.client.post(f"/v1/{path}", content=b"{}", headers=headers | more)
+            assert refused.status_code == 415, refused.text
+            assert refused.json()["error"]["code"] == "unsupported_media_type"
 
 
 async def test_nobody_passes_unknown_and_viewers_do_not_spend(app: Inside) -> None:

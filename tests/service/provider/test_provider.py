@@ -172,22 +172,12 @@ async def test_ids_in_a_chat_are_looked_at_too(app: Inside) -> None:
     assert (foreign.status_code, foreign.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/v1/vector_stores",
-        "/v1/threads",
-        "/v1/fine_tuning/jobs",
-        "/v1/uploads",
-        "/v1/conversations",
-        "/v1/images/edits",
-    ],
-)
-async def test_what_is_not_served_says_so(app: Inside, path: str) -> None:
+async def test_what_is_not_served_says_so(app: Inside) -> None:
     admin = (await app.first())["access_token"]
-    answer = await app.call("POST", path, {}, admin)
-    assert answer.status_code in {404, 405}
-    assert answer.json()["error"]["code"] == "unsupported_endpoint"
+    for path in ("vector_stores", "threads", "fine_tuning/jobs", "uploads", "images/edits"):
+        answer = await app.call("POST", f"/v1/{path}", {}, admin)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "unsupported_endpoint"
 
 
 @pytest.mark.parametrize(

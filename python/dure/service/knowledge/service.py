@@ -19,6 +19,7 @@ from dure.retrieval import Hit
 from dure.service.auth.subject import Subject
 from dure.service.errors import ConflictError, ForbiddenError
 from dure.service.files.service import Files, owner_of
+from dure.service.inference.manager import ModelManager
 from dure.service.kit import jobs
 from dure.service.kit.state import State
 
@@ -48,8 +49,9 @@ class Prompt:
 class Knowledge:
     """The documents of all tenants. Task-safe."""
 
-    def __init__(self, state: State, files: Files, shelves: Shelves) -> None:
-        self._state, self._files, self._shelves = state, files, shelves
+    def __init__(self, state: State, files: Files, shelves: Shelves, models: ModelManager) -> None:
+        self._state, self._files = state, files
+        self._shelves, self._models = shelves, models
 
     # Documents
 
@@ -209,7 +211,7 @@ class Knowledge:
         hits: list[Hit] = []
         cost = 0
         for model in models:
-            vectors, pico = await embed(self._state, model, [asked.query], call)
+            vectors, pico = await embed(self._state, self._models, model, [asked.query], call)
             cost += pico
             hits += await asyncio.to_thread(
                 self._shelves.search,

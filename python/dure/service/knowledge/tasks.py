@@ -21,6 +21,7 @@ from dure.errors import FileRefusedError, MissingExtraError
 from dure.files import parse
 from dure.service.calling import KEY_TAG, user_scope
 from dure.service.files.service import Files
+from dure.service.inference.manager import ModelManager
 from dure.service.kit.jobs import Job
 from dure.service.kit.state import State
 
@@ -41,8 +42,9 @@ _BATCH = 64  # chunks of one call
 class Indexer:
     """Does jobs of the kind `index`. Task-safe."""
 
-    def __init__(self, state: State, files: Files, shelves: Shelves) -> None:
-        self._state, self._files, self._shelves = state, files, shelves
+    def __init__(self, state: State, files: Files, shelves: Shelves, models: ModelManager) -> None:
+        self._state, self._files = state, files
+        self._shelves, self._models = shelves, models
 
     async def index(self, job: Job) -> None:
         """Index the document that a job names; one that is gone is nothing to do.
@@ -102,7 +104,7 @@ class Indexer:
             path = self._folder(job) / f"{_digest(model, batch)}.npy"
             found = await asyncio.to_thread(_read, path)
             if found is None:
-                found, pico = await embed(self._state, model, batch, call)
+                found, pico = await embed(self._state, self._models, model, batch, call)
                 cost += pico
                 await asyncio.to_thread(_keep, path, found)
             parts.append(found)
