@@ -4,9 +4,11 @@ import asyncio
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dure import _core, aio
@@ -180,6 +182,53 @@ async def test_cancel_at_each_stage(stub_url: str) -> None:
         async for _ in stream:
             break
     await echo(client, f"{stub_url}/echo", 20)
+
+
+async def test_a_cancel_between_the_answer_and_the_loop(stub_url: str) -> None:
+    client = HttpClient()
+    await echo(client, f"{stub_url}/echo", 20)
+    loop = asyncio.get_running_loop()
+    told: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, what: told.append(what))
+    tasks = [
+        asyncio.ensure_future(client.request("POST", f"{stub_url}/echo", body=b"x"))
+        for _ in range(20)
+    ]
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # all are answered, and nobody has looked
+    for task in tasks[::2]:
+        task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(end) for end in ends[::2]} == {asyncio.CancelledError}
+    assert {end.status for end in ends[1::2] if not isinstance(end, BaseException)} == {200}
+    assert not told
+    await echo(client, f"{stub_url}/echo", 20)
+
+
+@pytest.mark.parametrize("where", ["callback", "collector", "thread"])
+async def test_a_client_may_be_dropped_anywhere(stub_url: str, where: str) -> None:
+    files, native = open_files(), threads()
+    holder = [HttpClient()]
+    task = asyncio.ensure_future(holder[0].request("POST", f"{stub_url}/echo", body=b"x"))
+    if where == "callback":
+        task.add_done_callback(lambda _: holder.clear())
+    assert (await task).content == b"x"
+    del task
+    if where == "collector":
+        ring: list[Any] = [holder.pop()]
+        ring.append(ring)
+        del ring
+        gc.collect()
+    elif where == "thread":
+        thread = threading.Thread(target=holder.clear)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+    for _ in range(200):
+        if open_files() <= files + 1 and threads() <= native:  # the server's end may be open
+            break
+        await asyncio.sleep(0.02)
+    assert threads() <= native
 
 
 def test_a_sync_call_inside_a_running_loop(stub_url: str) -> None:

@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::size_t kShardRoom = 16;  // requests under way; D5
 constexpr long kMostKept = 64;          // connections of a shard, idle ones too
+constexpr std::size_t kMostOrigins = 4096;
 
 // Before 8.0.0 a handle that is used again keeps a pointer to the last header of its last reply,
 // and a reply whose first header line is folded makes libcurl write there, freed as it is: each
@@ -187,7 +188,9 @@ int CurlEngine::on_socket(CURL* easy, curl_socket_t fd, int what, void* shard, v
   if (wanted == 0 || curl_easy_getinfo(easy, CURLINFO_PRIVATE, &self) != CURLE_OK) return 0;
   if (self == nullptr) return 0;
   auto& user = *reinterpret_cast<Transfer*>(self);
-  of.engine->sockets_[static_cast<std::size_t>(fd)].user = user.id();
+  Socket& socket = of.engine->sockets_[static_cast<std::size_t>(fd)];
+  socket.user = user.id();
+  socket.origin = user.origin;
   user.named = true;
   if (std::exchange(user.blind, false)) --of.blind;
   return 0;
@@ -222,7 +225,9 @@ void CurlEngine::opened(int fd, const Transfer* opener) {
   if (opener != nullptr) {
     socket.shard = opener->shard;
     socket.opener = socket.user = opener->id();
+    socket.origin = opener->origin;
     socket.shard->sockets.push_back(fd);
+    ++open_;
   }
   sockets_[place] = socket;
 }
@@ -234,7 +239,7 @@ int CurlEngine::on_close_socket(void* engine, curl_socket_t fd) noexcept {
     // Said aloud: a forked child may hold the same connection open for a moment.
     const Socket socket = std::exchange(self.sockets_[place], Socket{});
     if (socket.watched != 0) ::epoll_ctl(self.epoll(), EPOLL_CTL_DEL, fd, nullptr);
-    if (socket.shard != nullptr) std::erase(socket.shard->sockets, fd);
+    if (socket.shard != nullptr) self.open_ -= std::erase(socket.shard->sockets, fd);
     const Transfer* const opener = self.find(socket.opener);
     if (opener != nullptr && opener->stage() == Stage::kConnecting) opener->shard->nudge = true;
   }
@@ -338,11 +343,48 @@ void CurlEngine::addresses_in_use(const Transfer& transfer) {
   }
 }
 
-CurlShard& CurlEngine::shard_with_room(bool guarded) {
+// Two requests that may go over one connection have the same one. Strange hosts come and go
+// (guarded requests): those forgotten get a new number, and their connections are warm for nobody.
+std::uint64_t CurlEngine::origin_of(const Transfer& transfer) {
+  if (origins_.size() > kMostOrigins) origins_.clear();
+  const Url& url = transfer.url();
+  const std::string key =
+      url.scheme + "://" + url.host + ':' + std::to_string(url.port) + ' ' + transfer.proxy();
+  std::uint64_t& origin = origins_[key];
+  if (origin == 0) origin = ++last_origin_;
+  return origin;
+}
+
+bool CurlEngine::has_warm(const CurlShard& shard, std::uint64_t origin) {
+  return std::ranges::any_of(shard.sockets, [&](int fd) {
+    const Socket& socket = sockets_[static_cast<std::size_t>(fd)];
+    return socket.origin == origin && is_idle(socket);
+  });
+}
+
+std::vector<std::size_t> CurlEngine::loads() const {
+  std::vector<std::size_t> loads;
+  for (const auto& shard : shards_) loads.push_back(shard->active);
+  return loads;
+}
+
+CurlShard& CurlEngine::shard_for(const Transfer& transfer) {
+  CurlShard* any = nullptr;
+  CurlShard* roomy = nullptr;
   for (const auto& shard : shards_) {
-    const bool fits = shard->guarded == guarded && shard->blind == 0;
-    if (fits && shard->active < kShardRoom) return *shard;
+    const bool fits = shard->guarded == transfer.request().guarded && shard->blind == 0;
+    if (!fits || shard->active >= kShardRoom) continue;
+    if (has_warm(*shard, transfer.origin)) return *shard;
+    if (any == nullptr) any = shard.get();
+    if (roomy == nullptr && shard->sockets.size() < kMostKept) roomy = shard.get();
   }
+  if (roomy != nullptr) return *roomy;
+  // Where as many are kept as may be, libcurl would close another origin's for this one.
+  if (any != nullptr && open_ >= options_.max_connections) return *any;
+  return new_shard(transfer.request().guarded);
+}
+
+CurlShard& CurlEngine::new_shard(bool guarded) {
   auto shard = std::make_unique<CurlShard>();
   shard->engine = this;
   shard->guarded = guarded;
@@ -374,7 +416,8 @@ void CurlEngine::launch(Transfer& transfer) {
       return end(transfer, base::Status(found.error()).with("host", transfer.url().host));
     }
   }
-  CurlShard& shard = shard_with_room(transfer.request().guarded);
+  transfer.origin = origin_of(transfer);
+  CurlShard& shard = shard_for(transfer);
   CURL* easy = nullptr;
   if (shard.spare.empty()) {
     easy = curl_easy_init();

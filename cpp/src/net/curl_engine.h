@@ -50,6 +50,8 @@ class CurlEngine final : public IoThread {
   // libcurl pauses `transfer` and stops to watch its socket.
   static void paused(Transfer& transfer) noexcept;
   [[nodiscard]] const EgressGuard& egress() const noexcept { return options_.egress; }
+  // On the thread: how many requests are under way in each shard.
+  [[nodiscard]] std::vector<std::size_t> loads() const;
   void addresses_in_use(const Transfer& transfer);
   static int on_close_socket(void* engine, curl_socket_t fd) noexcept;
 
@@ -61,6 +63,7 @@ class CurlEngine final : public IoThread {
     ino_t identity = 0;         // of the socket itself: a forked child closes no other
     RequestId opener = 0;       // the request it was opened for
     RequestId user = 0;         // the request that it served last, or serves
+    std::uint64_t origin = 0;   // of that request
   };
   static int on_socket(CURL* easy, curl_socket_t fd, int what, void* shard, void*) noexcept;
   static int on_timer(CURLM*, long timeout_ms, void* shard) noexcept;
@@ -89,7 +92,11 @@ class CurlEngine final : public IoThread {
   void resolved(const std::string& host, const base::Result<Addresses>& result);
   void launch(Transfer& transfer);
   void leave_shard(Transfer& transfer) noexcept;
-  CurlShard& shard_with_room(bool guarded);
+  [[nodiscard]] std::uint64_t origin_of(const Transfer& transfer);
+  // One with room: where a connection to the origin waits, else one that keeps few, else a new one.
+  CurlShard& shard_for(const Transfer& transfer);
+  CurlShard& new_shard(bool guarded);
+  [[nodiscard]] bool has_warm(const CurlShard& shard, std::uint64_t origin);
   const base::Result<std::string>& trust_store();
   void end(Transfer& transfer, base::Status status) noexcept;
   void expire(Transfer& transfer);
@@ -102,6 +109,9 @@ class CurlEngine final : public IoThread {
   bool keep_idle_ = true;
   std::vector<std::unique_ptr<CurlShard>> shards_;
   std::vector<Socket> sockets_;  // by descriptor
+  std::size_t open_ = 0;         // of them
+  std::unordered_map<std::string, std::uint64_t> origins_;
+  std::uint64_t last_origin_ = 0;
   std::unique_ptr<NameCache> names_;
   std::optional<base::Result<std::string>> trust_store_;
 };

@@ -117,6 +117,18 @@ void IoThread::push(Command command) {
   if (wake) this->wake();
 }
 
+void IoThread::push_surely(Spare command) noexcept {
+  try {
+    return std::visit([this](auto one) { push(one); }, command);
+  } catch (const std::bad_alloc&) {
+    const std::lock_guard lock(command_mutex_);
+    if (ended_ || spares_ == spare_.size()) return;
+    spare_[spares_++] = command;
+    asleep_ = false;
+  }
+  wake();
+}
+
 void IoThread::wake() const noexcept {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof one);
@@ -193,12 +205,14 @@ int IoThread::timeout_ms() const {
 
 bool IoThread::may_sleep() {
   const std::lock_guard lock(command_mutex_);
-  return asleep_ = commands_.empty() && !stop_asked_;
+  return asleep_ = commands_.empty() && spares_ == 0 && !stop_asked_;
 }
 
 void IoThread::run_commands() {
+  bool spares = false;
   {
     const std::lock_guard lock(command_mutex_);
+    spares = spares_ != 0;
     asleep_ = false;
     stopping_ = stop_asked_;
     commands_.swap(batch_);
@@ -211,15 +225,36 @@ void IoThread::run_commands() {
   }
   batch_.clear();
   if (batch_.capacity() > kKeptRoom) batch_.shrink_to_fit();
+  if (spares) run_spares();
+}
+
+void IoThread::run_spares() noexcept {
+  std::array<Spare, kMostSpare> spare;
+  std::size_t count = 0;
+  {
+    const std::lock_guard lock(command_mutex_);
+    spare = spare_;
+    count = std::exchange(spares_, 0);
+  }
+  for (std::size_t at = 0; at < count; ++at) execute(spare[at]);
+}
+
+void IoThread::execute(const Spare& command) noexcept {
+  if (const auto* const cancelled = std::get_if<Cancel>(&command)) {
+    fail(cancelled->id, {base::Code::kCancelled, "cancelled"});
+  } else {
+    const RequestId id = std::get<Resume>(command).id;
+    guarded(id, [this, id] { go_on(id); });
+  }
 }
 
 void IoThread::execute(Command& command) {
   if (auto* const submission = std::get_if<Submission>(&command)) {
     start_request(*submission);
   } else if (const auto* const cancelled = std::get_if<Cancel>(&command)) {
-    fail(cancelled->id, {base::Code::kCancelled, "cancelled"});
+    execute(Spare(*cancelled));
   } else if (const auto* const resumed = std::get_if<Resume>(&command)) {
-    guarded(resumed->id, [this, resumed] { go_on(resumed->id); });
+    execute(Spare(*resumed));
   } else if (auto* const later = std::get_if<Later>(&command)) {
     auto timer = std::make_unique<WorkTimer>(*this, std::move(later->work));
     WorkTimer& armed = *works_.emplace(timer.get(), std::move(timer)).first->second;

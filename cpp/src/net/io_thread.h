@@ -6,7 +6,9 @@
 #ifndef DURE_SRC_NET_IO_THREAD_H_
 #define DURE_SRC_NET_IO_THREAD_H_
 
+#include <array>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -46,8 +48,10 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   // submit() from work of run_at() on this thread begins the request at once.
   // False after the end; then, and if it throws std::bad_alloc, the submission is as it was.
   [[nodiscard]] bool submit(Submission& submission);
-  void cancel(RequestId id) { push(Cancel{id}); }
-  void resume(RequestId id) { push(Resume{id}); }
+  // These two also where memory has run out; but of more than kMostSpare at once some are lost
+  // then, and those requests end at their deadlines.
+  void cancel(RequestId id) noexcept { push_surely(Cancel{id}); }
+  void resume(RequestId id) noexcept { push_surely(Resume{id}); }
   void run_at(base::Instant at, std::shared_ptr<Work> work) { push(Later{at, std::move(work)}); }
   void post(std::function<void()> call) { push(std::move(call)); }
   void keep_idle(bool keep) {
@@ -116,7 +120,10 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   };
   using Command = std::variant<Submission, Cancel, Resume, Later, std::function<void()>>;
   class WorkTimer;
+  static constexpr std::size_t kMostSpare = 64;
+  using Spare = std::variant<Cancel, Resume>;
 
+  void push_surely(Spare command) noexcept;
   void run_work(Work& work) noexcept;
   void push(Command command);
   void wake() const noexcept;
@@ -126,6 +133,8 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   bool may_sleep();
   void run_commands();
   void execute(Command& command);
+  void run_spares() noexcept;
+  void execute(const Spare& command) noexcept;
   void start_request(Submission& submission) noexcept;
   void refuse(Submission& submission, base::Status status) noexcept;
 
@@ -137,6 +146,8 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
 
   std::mutex command_mutex_;
   std::vector<Command> commands_ DURE_GUARDED_BY(command_mutex_);
+  std::array<Spare, kMostSpare> spare_ DURE_GUARDED_BY(command_mutex_);  // of no memory for more
+  std::size_t spares_ DURE_GUARDED_BY(command_mutex_) = 0;
   bool asleep_ DURE_GUARDED_BY(command_mutex_) = false;  // a command must write to wake_
   bool stop_asked_ DURE_GUARDED_BY(command_mutex_) = false;
   bool ended_ DURE_GUARDED_BY(command_mutex_) = false;

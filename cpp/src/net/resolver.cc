@@ -113,6 +113,21 @@ void Resolver::tell(const OnDone& on_done, base::Result<Addresses>& result) noex
   }
 }
 
+// Nothing that a look-up throws leaves the thread.
+base::Result<Addresses> Resolver::ask(LookUp look_up, const std::string& host) noexcept {
+  try {
+    try {
+      return look_up(host);
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (...) {
+      return base::fail(not_found(host, "the look-up failed"));
+    }
+  } catch (...) {
+    return base::fail(base::Status(base::Code::kOutOfMemory, "no memory"));
+  }
+}
+
 void Resolver::work(const std::shared_ptr<Shared>& shared) {
   std::unique_lock lock(shared->mutex);
   while (!shared->closed) {
@@ -127,12 +142,7 @@ void Resolver::work(const std::shared_ptr<Shared>& shared) {
     const auto [host, on_done] = std::move(shared->jobs.front());
     shared->jobs.pop_front();
     lock.unlock();
-    base::Result<Addresses> result =
-        base::fail(base::Status(base::Code::kOutOfMemory, "no memory"));
-    try {
-      result = shared->look_up(host);
-    } catch (...) {  // a thread's end: only bad_alloc comes here, and its answer is set
-    }
+    base::Result<Addresses> result = ask(shared->look_up, host);
     lock.lock();
     if (shared->closed) break;
     lock.unlock();

@@ -38,6 +38,7 @@ class Resolver {
 
  private:
   struct Shared;
+  static base::Result<Addresses> ask(LookUp look_up, const std::string& host) noexcept;
   static void tell(const OnDone& on_done, base::Result<Addresses>& result) noexcept;
   static void work(const std::shared_ptr<Shared>& shared);
   std::shared_ptr<Shared> shared_;

@@ -386,8 +386,23 @@ bool Transfer::meets_stray_bytes() const {
   return connects == 0 && tls_holds_more(easy_);
 }
 
-int Transfer::on_prerequest(void* self, char*, char*, int, int) noexcept {
+bool Transfer::may_reach(std::string_view address) noexcept {
+  try {
+    const auto parsed = IpAddress::parse(address);
+    if (parsed && engine_.egress().allows(*parsed)) return true;
+    failure_ = base::invalid_argument(
+        "url", "the host is not on the public internet, and only that is fetched");
+  } catch (...) {
+    no_memory_ = true;
+  }
+  return false;
+}
+
+// The last look before bytes leave: also at the address of a connection that is used again, for
+// which no socket is opened.
+int Transfer::on_prerequest(void* self, char* connected, char*, int, int) noexcept {
   auto& transfer = *static_cast<Transfer*>(self);
+  if (transfer.request_.guarded && !transfer.may_reach(connected)) return CURL_PREREQFUNC_ABORT;
   if (transfer.meets_stray_bytes()) {
     transfer.spoiled_ = transfer.timing_.sent.ns == 0;
     return CURL_PREREQFUNC_ABORT;
@@ -419,12 +434,7 @@ curl_socket_t Transfer::on_open_socket(void* self, curlsocktype, curl_sockaddr* 
                                   &reinterpret_cast<const sockaddr_in&>(address->addr).sin_addr)
                             : &reinterpret_cast<const sockaddr_in6&>(address->addr).sin6_addr;
     const bool readable = ::inet_ntop(address->family, where, text, sizeof text) != nullptr;
-    const auto parsed = IpAddress::parse(text);
-    if (!readable || !parsed || !transfer.engine_.egress().allows(*parsed)) {
-      transfer.failure_ = base::invalid_argument(
-          "url", "the host is not on the public internet, and only that is fetched");
-      return CURL_SOCKET_BAD;
-    }
+    if (!transfer.may_reach(readable ? text : "")) return CURL_SOCKET_BAD;
   }
   const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   if (fd < 0) return CURL_SOCKET_BAD;

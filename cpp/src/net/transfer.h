@@ -63,15 +63,16 @@ class Transfer final : public Exchange {
   CurlShard* shard = nullptr;  // where the handle is, if it has been added
   std::string name;            // "host:port" of the addresses passed to it, or ""
   std::uint64_t generation = 0;
-  bool named = false;  // libcurl has named the socket it goes over
-  bool blind = false;  // paused, and libcurl has not; counted by the shard
+  std::uint64_t origin = 0;  // where its connection goes: see CurlEngine::origin_of
+  bool named = false;        // libcurl has named the socket it goes over
+  bool blind = false;        // paused, and libcurl has not; counted by the shard
 
  private:
   static std::size_t on_header(char* data, std::size_t size, std::size_t count,
                                void* self) noexcept;
   static std::size_t on_write(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static std::size_t on_read(char* room, std::size_t size, std::size_t count, void* self) noexcept;
-  static int on_prerequest(void* self, char*, char*, int, int) noexcept;
+  static int on_prerequest(void* self, char* connected, char*, int, int) noexcept;
   static curl_socket_t on_open_socket(void* self, curlsocktype, curl_sockaddr* address) noexcept;
 
   base::Status choose_proxy(const TransportOptions& options);
@@ -80,6 +81,8 @@ class Transfer final : public Exchange {
   std::size_t take_header(std::string_view line);
   std::size_t take_body(std::span<const std::byte> part);
   [[nodiscard]] bool meets_stray_bytes() const;
+  // Of a guarded request; false, and why is noted, if `address` is none that it may reach.
+  bool may_reach(std::string_view address) noexcept;
   [[nodiscard]] bool passes_ratio(std::size_t more) const;
 
   CurlEngine& engine_;

@@ -1,17 +1,24 @@
 // The small parts below the engine: timers, URLs, proxy rules, addresses, trust store, heads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <random>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "dure/net/egress.h"
 #include "dure/net/proxy.h"
 #include "net/head_check.h"
+#include "net/name_cache.h"
 #include "net/request_check.h"
+#include "net/resolver.h"
 #include "net/timer_heap.h"
 #include "net/trust_store.h"
 #include "net/url.h"
@@ -259,6 +266,68 @@ TEST_F(TrustStoreTest, WhatWasChosenAndIsMissingFailsClosedAndIsNamed) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code(), base::Code::kUnavailable);
   EXPECT_EQ(std::get<std::string>(*missing.error().detail("tried")), "/no/such/file");
+}
+
+std::atomic<int> asked{0};
+
+base::Result<Addresses> counted(const std::string& host) {
+  ++asked;
+  return Addresses{host == "one.test" ? "127.0.0.1" : "127.0.0.2"};
+}
+
+TEST(NameCacheTest, AResultLivesForAMinuteOnTheInjectedClock) {
+  asked = 0;
+  std::atomic<int> brought{0};
+  NameCache names(&counted, [&](const std::string&, const Resolver::Answer&) { ++brought; });
+  const auto look_up = [&](RequestId id, base::Instant now) {
+    const int before = brought;
+    if (names.find("one.test", id, now) != nullptr) return false;
+    while (brought == before) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(names.settle("one.test", Addresses{"127.0.0.1"}, now), std::vector<RequestId>{id});
+    return true;
+  };
+  const base::Instant begin{1'000'000'000};
+  EXPECT_TRUE(look_up(1, begin));
+  EXPECT_FALSE(look_up(2, begin + std::chrono::milliseconds(59'999)));
+  EXPECT_EQ(asked, 1);
+  const std::uint64_t old = names.generation();
+  EXPECT_TRUE(look_up(3, begin + std::chrono::seconds(60)));
+  EXPECT_EQ(asked, 2);
+  EXPECT_GT(names.generation(), old);
+}
+
+std::atomic<int> at_once{0};
+std::atomic<int> most_at_once{0};
+
+base::Result<Addresses> slow(const std::string&) {
+  const int now = ++at_once;
+  for (int seen = most_at_once; seen < now && !most_at_once.compare_exchange_weak(seen, now);) {
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  --at_once;
+  return Addresses{"127.0.0.1"};
+}
+
+std::size_t threads_of_this_process() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+TEST(ResolverTest, FourThreadsLookUpHoweverManyNames) {
+  constexpr int kNames = 100;
+  const std::size_t threads = threads_of_this_process();
+  std::atomic<int> told{0};
+  std::size_t most = 0;
+  Resolver resolver(&slow);
+  for (int at = 0; at < kNames; ++at) {
+    resolver.look_up("host-" + std::to_string(at), [&](const Resolver::Answer&) { ++told; });
+  }
+  while (told < kNames) {
+    most = std::max(most, threads_of_this_process());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(most_at_once, 4);
+  EXPECT_LE(most, threads + 4);
 }
 
 TEST(HeadCheck, ReadsAHeadAndDropsTrailers) {
