@@ -9,7 +9,7 @@ import dure
 
 from benchmarks.harness import machine, write
 
-AREAS = ("import", "tokenize", "chunk", "retrieval", "transport", "client", "money")
+AREAS = ("import", "tokenize", "chunk", "retrieval", "transport", "client", "money", "service")
 
 
 def main(areas: list[str]) -> int:

@@ -22,6 +22,7 @@ WHAT = {
     "retrieval": "Search",
     "transport": "Transport",
     "money": "Money",
+    "service": "The service",
 }
 
 

@@ -62,7 +62,8 @@ def quiet(data: Path) -> dict[str, str]:
 @contextmanager
 def running(data: Path, *arguments: str, **environment: str) -> Iterator[Served]:
     """As `serving`, with the process; it may have ended by itself."""
-    port = free_port()
+    named = [int(one.partition("=")[2]) for one in arguments if one.startswith("--port=")]
+    port = named[0] if named else free_port()
     command = [sys.executable, "-m", "dure", "serve", f"--port={port}", "--data", str(data)]
     process = subprocess.Popen([*command, *arguments], env=os.environ | quiet(data) | environment)
     url = f"http://127.0.0.1:{port}"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
@@ -26,6 +25,7 @@ from dure.service import api, errors
 from dure.service.auth import service as logins
 from dure.service.auth.gate import Gate
 from dure.service.auth.identities import Identities
+from dure.service.auth.oidc import BrowserLogins
 from dure.service.auth.policy import (
     PolicyRoute,
     check,
@@ -48,9 +48,8 @@ from dure.service.kit.frame import (
     Caps,
     Entry,
     Hosts,
-    SecurityHeaders,
 )
-from dure.service.kit.hot import Hot
+from dure.service.kit.hot import Gzip, Hot
 from dure.service.kit.jobs import Jobs
 from dure.service.kit.observed import AccessLog, Metrics, Observer
 from dure.service.kit.reload import Reloaded
@@ -150,15 +149,20 @@ def _frame(app: FastAPI, settings: Settings, clock: Clock) -> None:
         is_public=public_paths(app.routes),
     )
     app.add_middleware(AddressRate, rate=lambda: limits.rate_address, limiter=limiter)
-    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM, compresslevel=4)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Gzip, routes=app.routes, least=_GZIP_FROM)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "idempotency-key",
+                "x-api-key",
+                "x-csrf-token",
+            ],
             expose_headers=["x-request-id", "x-usage-warning", "retry-after"],
         )
     app.add_middleware(Caps, body=settings.max_body_bytes, headers=settings.max_header_bytes)
@@ -208,6 +212,7 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         app.state.identities = identities
         app.state.logins = logins.Logins(state, identities)
         stack.callback(app.state.logins.close)
+        app.state.browser_logins = BrowserLogins(state, http, identities, app.state.logins)
         await stack.enter_async_context(_hears_hangup(app))
         await stack.enter_async_context(_every(60.0, identities.write_used))
         poster = LedgerPoster(database, data)

@@ -49,7 +49,10 @@ class Issuer(BaseModel):
         public_key: PEM, in the place of a JWKS.
         secret: The shared secret of a `legacy` issuer with HS256, 32 bytes or more.
         kind: `oidc`, or `legacy`: `iss`, `aud` and `iat` may be missing, at most an hour old.
-        client_id: Must be its `azp` where a token has one; roles of this client count, too.
+        client_id: Must be its `azp` where a token has one; roles of this client count, too. With it
+            people may log in in a browser.
+        client_secret: Of a confidential client; None: PKCE alone proves who exchanges a code.
+        scopes: What a browser login asks for.
         org: Tenant its users join.
         roles: Its role names -> ours; ours mean themselves.
         default_role: Of a user without any; None lets them in nowhere.
@@ -66,6 +69,8 @@ class Issuer(BaseModel):
     secret: SecretStr | None = None
     kind: Literal["oidc", "legacy"] = "oidc"
     client_id: str | None = None
+    client_secret: SecretStr | None = None
+    scopes: str = Field(default="openid", pattern=r"^openid( [!#-\[\]-~]+)*$")
     org: str = "default"
     roles: dict[str, Role] = {}
     default_role: Role | None = None
@@ -107,6 +112,8 @@ class Settings(BaseSettings):
         secret_key: What all secrets of the service are derived from, 32 characters or more; None:
             made once, in the user's configuration folder.
         issuers: Who else may say who a caller is.
+        public_url: Where browsers find the service, `https://dure.example.com`; None: where they
+            asked, which is right without a proxy only.
         allowed_hosts: Names by which the service may be asked; empty: any, on the loopback
             interface only local ones.
         cors_origins: Pages elsewhere that may call, for example `https://portal.example`.
@@ -157,6 +164,7 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[str, ...], _LIST] = Field(default=(), repr=False)
     secret_key: SecretStr | None = None
     issuers: tuple[Issuer, ...] = ()
+    public_url: str | None = None
     allowed_hosts: Annotated[tuple[str, ...], _LIST] = ()
     cors_origins: Annotated[tuple[str, ...], _LIST] = ()
     trusted_proxies: Annotated[tuple[str, ...], _LIST] = ()
@@ -231,6 +239,8 @@ class Settings(BaseSettings):
             text = getattr(self, name)
             if text is not None and parse_rate(text) is None:
                 faults.append(f'{name} {text!a} is no rate like "10/minute"')
+        if self.public_url is not None and not _is_origin(self.public_url):
+            faults.append("public_url is https://NAME[:PORT], or http:// on the loopback interface")
         if "*" in self.cors_origins:
             faults.append("cors_origins names origins, never *: cookies travel with them")
         for address in self.trusted_proxies:
@@ -390,6 +400,13 @@ def _safe_url(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def _is_origin(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return _safe_url(url) and not (parts.path or parts.query or parts.fragment or parts.username)
 
 
 def is_loopback(host: str) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -30,6 +32,8 @@ class TestIssuer:
         self.keys: list[dict[str, Any]] = [self.public(self.rsa_keys[0], "one")]
         self.asked: list[str] = []
         self.down = False
+        self.codes: dict[str, dict[str, Any]] = {}
+        self.elsewhere = ""  # where it says that codes are exchanged
         self.cache_control = "max-age=600"
         issuer = self
 
@@ -40,6 +44,17 @@ class TestIssuer:
                 self.send_response(503 if issuer.down or found is None else 200)
                 self.send_header("cache-control", issuer.cache_control)
                 body = json.dumps(found).encode()
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                issuer.asked.append(self.path)
+                sent = self.rfile.read(int(self.headers["content-length"])).decode()
+                form = {name: values[0] for name, values in parse_qs(sent).items()}
+                found = issuer.exchange(form, self.headers.get("authorization"))
+                self.send_response(400 if found is None else 200)
+                body = json.dumps(found or {"error": "invalid_grant"}).encode()
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -55,8 +70,46 @@ class TestIssuer:
 
     def document(self, path: str) -> dict[str, Any] | None:
         if path.endswith("/.well-known/openid-configuration"):
-            return {"issuer": self.url, "jwks_uri": f"{self.base}/keys"}
+            return {
+                "issuer": self.url,
+                "jwks_uri": f"{self.base}/keys",
+                "authorization_endpoint": f"{self.base}/authorize",
+                "token_endpoint": self.elsewhere or f"{self.base}/token",
+                "end_session_endpoint": f"{self.base}/leave",
+            }
         return {"keys": self.keys} if path == "/keys" else None
+
+    def approve(self, url: str, **changed: Any) -> dict[str, str]:
+        """Act for a person who logs in at `url`; return what the browser brings back.
+
+        What is changed goes into the ID token; `access` into the access token.
+        """
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        code = f"code-{len(self.codes)}"
+        self.codes[code] = {"asked": asked, "changed": changed}
+        return {"code": code, "state": asked["state"], "iss": self.url}
+
+    def exchange(self, form: dict[str, str], authorization: str | None) -> dict[str, Any] | None:
+        """Return tokens for a code, once, to whoever can prove to have asked for it."""
+        kept = self.codes.pop(form.get("code", ""), None)
+        if kept is None:
+            return None
+        asked, changed = kept["asked"], dict(kept["changed"])
+        proof = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        basic = "Basic " + base64.b64encode(b"portal:client-secret-of-the-portal").decode()
+        if b64(proof) != asked["code_challenge"] or authorization != basic:
+            return None
+        if (
+            form["redirect_uri"] != asked["redirect_uri"]
+            or asked["code_challenge_method"] != "S256"
+        ):
+            return None
+        access = changed.pop("access", None)
+        token = self.token(**(access or {})) if isinstance(access, dict | None) else access
+        own = {"aud": "portal", "nonce": asked["nonce"], "sid": "session-1", "realm_access": None}
+        digest = hashlib.sha256(token.encode()).digest()
+        own["at_hash"] = b64(digest[:16])
+        return {"access_token": token, "id_token": self.token(**(own | changed))}
 
     def close(self) -> None:
         self._server.shutdown()

@@ -145,7 +145,7 @@ def test_a_log_that_is_not_taken_is_dropped_and_counted(tmp_path: Path) -> None:
     log = AccessLog(str(tmp_path / "log"))
     log._writer = object()  # type: ignore[assignment]  # nobody writes
     for number in range(10_050):
-        log.write({"number": number})
+        log.write(f'{{"number": {number}}}')
     assert log.dropped == 50
     log._writer = None
     log.close()

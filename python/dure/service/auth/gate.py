@@ -11,6 +11,7 @@ from dure.service.errors import ForbiddenError, NotAuthenticatedError, answer_of
 from dure.service.kit.frame import LOCAL_HOSTS, header_of
 from dure.service.settings import Settings, is_loopback
 
+from . import sessions
 from .identities import Identities, local_subject
 
 __all__ = ["Gate"]
@@ -69,10 +70,15 @@ class Gate:
         if self._is_public(scope["path"]):
             return
         credential = _credential(scope)
+        from_browser = credential is None
+        if from_browser:
+            credential = sessions.token_in(scope)
         if credential is None:
             raise NotAuthenticatedError("Send a valid key: Authorization: Bearer KEY.")
-        address = scope["state"]["address"]
-        scope["state"]["subject"] = await self._identities().of(credential, address)
+        subject = await self._identities().of(credential, scope["state"]["address"])
+        if from_browser:
+            sessions.check(scope, subject.session, self._identities().seal)
+        scope["state"]["subject"] = subject
 
 
 def _credential(scope: Scope) -> str | None:

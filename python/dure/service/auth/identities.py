@@ -15,17 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dure.aio import HttpClient
 from dure.db.tables import ApiKey, MembershipModel, UserModel
+from dure.errors import NotFoundError
 from dure.service.errors import ForbiddenError, NotAuthenticatedError
 from dure.service.kit import audit
 from dure.service.kit.state import State
 from dure.service.settings import Issuer
 
-from . import api_keys, jws
+from . import api_keys, jws, sessions
 from .keysets import KeySet
 from .repository import IdentityRepository
 from .subject import RANK, Role, Subject
 
-__all__ = ["ACCESS_RULES", "DEFAULT_ORG", "LOCAL_USER", "Identities"]
+__all__ = ["ACCESS_RULES", "DEFAULT_ORG", "LOCAL_USER", "Identities", "local_subject", "rules_of"]
 
 DEFAULT_ORG = "default"
 LOCAL_USER = "usr_local"  # who acts while login is skipped
@@ -75,6 +76,7 @@ class Identities:
             for key in state.settings.api_keys
         ]
         self._access_key = state.secret.key("access-tokens")
+        self.seal = sessions.seal_of(state.secret)
         self._kept: dict[bytes, _Kept] = {}
         self._used: set[str] = set()
 
@@ -166,13 +168,37 @@ class Identities:
             issuer, keys = self._issuers[named]
         else:
             raise _unknown()
-        kid = jws.header_of(token).get("kid")
-        await keys.prepare(kid if isinstance(kid, str) else None)
-        claims = jws.verify(token, _rules_of(issuer), keys.key, now)
-        return _Kept(await self._known(issuer, claims, now), _until(claims, now))
+        claims = await _verified(token, keys, rules_of(issuer), now)
+        return _Kept(await self.known(issuer, claims), _until(claims, now))
 
-    async def _known(self, issuer: Issuer, claims: dict[str, Any], now: datetime) -> Subject:
-        """Return the person whom the claims name, made or brought up to date."""
+    def issuer(self, name: str) -> tuple[Issuer, KeySet]:
+        """Return an issuer at whose page people may log in, and its keys.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        for issuer, keys in self._issuers.values():
+            if issuer.name == name and issuer.kind == "oidc" and issuer.client_id is not None:
+                return issuer, keys
+        raise NotFoundError("no such issuer")
+
+    async def claims_of(self, name: str, token: str, rules: jws.Rules) -> dict[str, Any]:
+        """Return the claims of an issuer's good token.
+
+        Raises:
+            NotAuthenticatedError: it is not good; why is not told.
+            UnavailableError: the issuer's keys cannot be had.
+        """
+        return await _verified(token, self.issuer(name)[1], rules, self._state.clock.now())
+
+    async def known(self, issuer: Issuer, claims: dict[str, Any]) -> Subject:
+        """Return the person whom checked claims name, made or brought up to date.
+
+        Raises:
+            ForbiddenError: the issuer gives them no role here.
+            NotAuthenticatedError: they are disabled here.
+        """
+        now = self._state.clock.now()
         role = _role_of(issuer, claims)
         if role is None:
             raise ForbiddenError(
@@ -258,7 +284,14 @@ def local_subject() -> Subject:
     return Subject(DEFAULT_ORG, LOCAL_USER, None, "admin", operator=True)
 
 
-def _rules_of(issuer: Issuer) -> jws.Rules:
+async def _verified(token: str, keys: KeySet, rules: jws.Rules, now: datetime) -> dict[str, Any]:
+    kid = jws.header_of(token).get("kid")
+    await keys.prepare(kid if isinstance(kid, str) else None)
+    return jws.verify(token, rules, keys.key, now)
+
+
+def rules_of(issuer: Issuer) -> jws.Rules:
+    """Return what an issuer's access tokens must be."""
     return jws.Rules(
         issuer=issuer.issuer,
         algorithm=issuer.algorithm,

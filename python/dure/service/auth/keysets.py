@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ _CURVES = {"ES256": "P-256", "ES384": "P-384"}
 _SHORTEST_LIFE, _LONGEST_LIFE = 60.0, 3600.0
 _LOOK_AGAIN = 10.0  # seconds between two fetches for unknown names
 _MOST_BYTES, _MOST_KEYS = 256 * 1024, 64
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "end_session_endpoint")
 _MAX_AGE = re.compile(r"max-age=(\d{1,9})")
 
 
@@ -46,6 +47,8 @@ class KeySet:
         self._lock = asyncio.Lock()
         self._url = issuer.jwks_url
         self._fixed = _fixed_key(issuer)
+        self._endpoints: Mapping[str, str] = {}
+        self._endpoints_until = float("-inf")
 
     async def prepare(self, kid: str | None) -> None:
         """Have the keys at hand for a token that names `kid`.
@@ -98,17 +101,50 @@ class KeySet:
         self._url = url
         self._kept = _Kept(keys, unnamed, now + life, now)
 
+    async def endpoints(self) -> Mapping[str, str]:
+        """Return the issuer's endpoints by their names in its discovery, each on its own host.
+
+        Raises:
+            UnavailableError: the issuer does not answer, or what it says cannot be trusted.
+        """
+        if self._monotonic() >= self._endpoints_until:
+            async with self._lock:
+                if self._monotonic() >= self._endpoints_until:
+                    await self._look_up()
+        return self._endpoints
+
+    async def _look_up(self) -> None:
+        try:
+            document, life = await self._document()
+            found = {name: self._own(document[name]) for name in _ENDPOINTS if name in document}
+            missing = {"authorization_endpoint", "token_endpoint"} - set(found)
+        except (DureError, ValueError, KeyError, TypeError, AttributeError):
+            found, missing, life = {}, {"anything"}, 0.0
+        if missing:
+            raise UnavailableError(
+                f"the issuer {self._issuer.name} does not say where people log in",
+                stage="discovery",
+            )
+        self._endpoints, self._endpoints_until = found, self._monotonic() + life
+
     async def _discover(self) -> str:
         """Return where the keys are, on the issuer's own host."""
+        document, _ = await self._document()
+        return self._own(document["jwks_uri"])
+
+    async def _document(self) -> tuple[dict[str, Any], float]:
         base = self._issuer.issuer.rstrip("/")
-        document, _ = await self._get(f"{base}/.well-known/openid-configuration")
-        url = str(document["jwks_uri"])
-        ours, theirs = urlsplit(base), urlsplit(url)
+        document, life = await self._get(f"{base}/.well-known/openid-configuration")
         if document.get("issuer") != self._issuer.issuer:
             raise ValueError("the discovery names another issuer")
+        return document, life
+
+    def _own(self, url: object) -> str:
+        """Return an address, which must be on the issuer's own host."""
+        ours, theirs = urlsplit(self._issuer.issuer), urlsplit(str(url))
         if (ours.scheme, ours.netloc) != (theirs.scheme, theirs.netloc):
-            raise ValueError("the keys lie on another host")
-        return url
+            raise ValueError("this lies on another host")
+        return str(url)
 
     async def _get(self, url: str) -> tuple[dict[str, Any], float]:
         reply = await self._http.request("GET", url, timeout=5.0)

@@ -116,12 +116,16 @@ class PolicyRoute(APIRoute):
 
 def public_paths(routes: Iterable[BaseRoute]) -> Callable[[str], bool]:
     """Return whether a path leads to a route that anybody may call."""
-    open_routes = [route for route in routes if isinstance(route, Route) and _is_open(route)]
-    plain = {route.path for route in open_routes if not route.param_convertors}
-    patterns = [route.path_regex for route in open_routes if route.param_convertors]
+    known = [route for route in routes if isinstance(route, Route)]
+    plain = {route.path: False for route in known if not route.param_convertors}
+    plain |= {
+        path: True for path in plain if any(_is_open(one) for one in known if one.path == path)
+    }
+    patterns = [one.path_regex for one in known if one.param_convertors and _is_open(one)]
 
     def is_public(path: str) -> bool:
-        return path in plain or any(pattern.match(path) for pattern in patterns)
+        found = plain.get(path)
+        return any(pattern.match(path) for pattern in patterns) if found is None else found
 
     return is_public
 

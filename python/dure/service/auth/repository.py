@@ -96,6 +96,19 @@ class IdentityRepository:
         """Return a login; `lock` keeps others from turning it meanwhile."""
         return await self._work.get(RefreshTokenModel, family, with_for_update=lock or None)
 
+    async def open_families(self, user_id: str, start: str) -> list[RefreshTokenModel]:
+        """Return a person's logins whose names begin so, but those that ended."""
+        found = await self._work.scalars(
+            select(RefreshTokenModel)
+            .where(
+                RefreshTokenModel.user_id == user_id,
+                RefreshTokenModel.family.startswith(start, autoescape=True),
+                RefreshTokenModel.revoked_at.is_(None),
+            )
+            .with_for_update()
+        )
+        return list(found)
+
     async def end_logins(self, user_id: str, now: datetime) -> None:
         """End every login of a person."""
         await self._work.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import secrets
@@ -33,6 +34,7 @@ __all__ = ["LOCAL_ISSUER", "Logins", "first_start", "prepare"]
 LOCAL_ISSUER = "local"
 _REPLAY = timedelta(seconds=10)  # two tabs may show the same token
 _FIRST_START = timedelta(hours=1)
+_FROM_ISSUER, _WORKING_DAY = "sso_", timedelta(hours=12)
 _RATE_OF_ACCOUNT, _RATE_OF_ADDRESS = "5/minute", "30/minute"
 
 
@@ -118,6 +120,23 @@ class Logins:
             )
         return await self._begun(user.id, DEFAULT_ORG)
 
+    async def vouched(self, user_id: str, org_id: str, issuer: str, session: str | None) -> Tokens:
+        """Return tokens for somebody whom an issuer has just shown to be there."""
+        return await self._begun(user_id, org_id, family=_family_of(issuer, session))
+
+    async def ended_elsewhere(self, issuer: str, subject: str, session: str | None) -> None:
+        """End the logins that an issuer says are over: one of its sessions, or all of a person."""
+        now = self._state.clock.now()
+        start = _FROM_ISSUER if session is None else _family_start(issuer, session)
+        async with self._state.database.write() as work:
+            repository = IdentityRepository(work)
+            user = await repository.by_identity(issuer, subject)
+            rows = [] if user is None else await repository.open_families(user.id, start)
+            for row in rows:
+                row.revoked_at = now
+                await self._told(work, row, "logout")
+        self._identities.forget()
+
     async def refresh(self, token: str) -> Tokens:
         """Return the next pair. The last token may be shown again within ten seconds.
 
@@ -170,16 +189,17 @@ class Logins:
             if wait > 0:
                 raise RateLimitError("too many logins: come back later", retry_after=wait)
 
-    async def _begun(self, user_id: str, org_id: str) -> Tokens:
+    async def _begun(self, user_id: str, org_id: str, *, family: str | None = None) -> Tokens:
         now = self._state.clock.now()
+        lives = timedelta(days=self._state.settings.refresh_days)
         row = RefreshTokenModel(
-            family=new_id("ses"),
+            family=family or new_id("ses"),
             user_id=user_id,
             org_id=org_id,
             counter=1,
             rotated_at=now,
             created_at=now,
-            expires_at=now + timedelta(days=self._state.settings.refresh_days),
+            expires_at=now + (lives if family is None else min(lives, _WORKING_DAY)),
             revoked_at=None,
         )
         async with self._state.database.write() as work:
@@ -205,7 +225,8 @@ class Logins:
             return _Turned()
         if counter == row.counter:
             row.counter, row.rotated_at = counter + 1, now
-            row.expires_at = now + timedelta(days=self._state.settings.refresh_days)
+            if not row.family.startswith(_FROM_ISSUER):  # those ask their issuer again
+                row.expires_at = now + timedelta(days=self._state.settings.refresh_days)
         elif counter != row.counter - 1 or now - row.rotated_at > _REPLAY:
             row.revoked_at = now  # somebody has a copy
             return _Turned()
@@ -250,6 +271,16 @@ class Logins:
         ):
             raise _not_good()
         return family, int(number)
+
+
+def _family_start(issuer: str, session: str) -> str:
+    """Return what the names of all logins of an issuer's session begin with."""
+    return f"{_FROM_ISSUER}{hashlib.sha256(f'{issuer} {session}'.encode()).hexdigest()[:24]}_"
+
+
+def _family_of(issuer: str, session: str | None) -> str:
+    start = _family_start(issuer, session or secrets.token_hex(16))
+    return start + secrets.token_hex(8)
 
 
 def _not_good() -> NotAuthenticatedError:

@@ -63,7 +63,8 @@ async def create_completion(request: Request) -> Response:
     Every parameter of OpenAI's API, and any other of the provider's, is passed on as it is.
     """
     who = subject_of(request)
-    body = service.parse(await request.body())
+    sent = await request.body()
+    body, plain = service.parse(sent)
     check_model(who, body["model"])
     state = state_of(request)
     await objects.check_body(state, who, body)
@@ -72,8 +73,11 @@ async def create_completion(request: Request) -> Response:
     if body.get("stream"):
         events = await service.openai_events(client, body, call)
         return EventStream(events, warnings(request.scope))
-    answer = await client.chat.completions.create(**body, dure=call)
-    return Response(answer.raw().content, headers=bill(answer.dure, request.scope), media_type=JSON)
+    if plain:
+        answer = await service.whole(client, sent, call)
+    else:
+        answer = (await client.chat.completions.create(**body, dure=call)).raw()
+    return Response(answer.content, headers=bill(answer.dure, request.scope), media_type=JSON)
 
 
 @router.post("/api/v1/chat")

@@ -8,35 +8,56 @@ from typing import Any
 
 from dure._core.catalog import canonical
 from dure.aio import AsyncClient
+from dure.aio import _bridge as bridge
 from dure.calls import Call
 from dure.calls.parameters import split_body
-from dure.calls.replies import ChatCompletion
+from dure.calls.replies import ChatCompletion, RawReply
+from dure.calls.settings import headers_of
 from dure.errors import DureError, InvalidArgumentError
 from dure.service.errors import body_of
 from dure.service.kit import sse
-from dure.service.kit.body import read_object
+from dure.service.kit.body import read_plain
 from dure.service.settings import Settings
 
 from .schemas import ChatRequest
 
-__all__ = ["answer", "model_of", "openai_events", "parse", "pieces"]
+__all__ = ["answer", "model_of", "openai_events", "parse", "pieces", "whole"]
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes) -> tuple[dict[str, Any], bool]:
     """Read an OpenAI-shaped body into arguments; a vendor's parameters are passed through.
+
+    Returns:
+        The arguments, and whether the body may go on as it came.
 
     Raises:
         InvalidArgumentError: it is no JSON object with a model and messages, or it names one of
             our own arguments.
     """
-    value = read_object(body)
+    value, plain = read_plain(body)
     if not isinstance(value.get("model"), str) or not value["model"]:
         raise InvalidArgumentError("you must provide a model parameter", argument="model")
     if not isinstance(value.get("messages"), list) or not value["messages"]:
         raise InvalidArgumentError(
             "'messages' is not a list with at least one message", argument="messages"
         )
-    return split_body(value, "chat.completions")
+    return split_body(value, "chat.completions"), plain
+
+
+async def whole(client: AsyncClient, body: bytes, call: Call) -> RawReply:
+    """Return the provider's answer to a body that goes on as it came: one crossing, no copy."""
+    view = client.view
+    return RawReply(
+        await bridge.call(
+            view.native(),
+            view.endpoint,
+            "POST",
+            "/chat/completions",
+            body,
+            headers_of(None),
+            view.options(call),
+        )
+    )
 
 
 async def openai_events(

@@ -55,6 +55,7 @@ def figures(*, is_open: bool) -> APIRouter:
         """Give figures as Prometheus reads them; none names an organisation or a person."""
         known = cast("Metrics", request.app.state.metrics)
         known.of_client(state_of(request).client.counters)
+        known.dropped.set(request.app.state.access_log.dropped)
         return Response(known.text(), media_type=_PROMETHEUS)
 
     return found

@@ -27,7 +27,7 @@ def bill(facts: Facts, scope: Scope) -> dict[str, str]:
     return {
         **warnings(scope),
         "x-dure-model": facts.model,
-        "x-dure-cost-usd": f"{facts.cost_usd:f}",
+        "x-dure-cost-usd": str(facts.cost_usd),
         "x-dure-attempts": str(facts.attempts),
         "x-dure-overhead-ms": f"{added * 1000:.3f}",
     }

@@ -13,7 +13,7 @@ from dure.errors import InvalidArgumentError
 from dure.service.errors import MediaTypeError
 from dure.service.kit.frame import header_of
 
-__all__ = ["read_as", "read_object", "require_type"]
+__all__ = ["read_as", "read_object", "read_plain", "require_type"]
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -24,15 +24,36 @@ def read_object(body: bytes) -> dict[str, Any]:
     Raises:
         InvalidArgumentError: it is none, or is nested too deep to be read.
     """
+    return read_plain(body)[0]
+
+
+def read_plain(body: bytes) -> tuple[dict[str, Any], bool]:
+    """Return the JSON object of a body, and whether it may go on as it came.
+
+    It may if it has one reading only. Of a name that stands twice two parsers may take different
+    values: one would be checked and paid for, and the other one asked.
+
+    Raises:
+        InvalidArgumentError: it is no object, or is nested too deep to be read.
+    """
+    plain = body[:1] == b"{" and body[1:2] != b"\0"  # UTF-8, without a mark of it
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal plain
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            plain = False
+        return found
+
     try:
-        value = json.loads(body)
+        value = json.loads(body, object_pairs_hook=object_of)
     except ValueError:
         value = None
     except RecursionError:
         raise InvalidArgumentError("the body is nested too deep", argument="body") from None
     if not isinstance(value, dict):
         raise InvalidArgumentError("the body is not a JSON object", argument="body")
-    return value
+    return value, plain
 
 
 def require_type(scope: Scope, *kinds: str) -> str:

@@ -20,7 +20,7 @@ from dure.service.kit.addresses import Addresses
 from dure.service.kit.observed import Observer
 from dure.service.rates import Limiter
 
-__all__ = ["AddressRate", "CallerRate", "Caps", "Entry", "Hosts", "SecurityHeaders", "refuse"]
+__all__ = ["AddressRate", "CallerRate", "Caps", "Entry", "Hosts", "refuse"]
 
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -50,7 +50,10 @@ def header_of(scope: Scope, name: bytes) -> str | None:
 
 
 class Entry:
-    """Layer 1: the request's id, its clock, its line in the access log, its figures."""
+    """Layer 1: the request's id, its clock, its line in the access log, its figures.
+
+    Its answers carry the id, and what keeps browsers from guessing and framing.
+    """
 
     def __init__(self, app: ASGIApp, *, observer: Observer, addresses: Addresses) -> None:
         self._app, self._observer, self._addresses = app, observer, addresses
@@ -67,13 +70,13 @@ class Entry:
         state["arrived"] = begun
         state["address"] = self._addresses.of(scope)
         status = 500  # what the outermost handler answers if this layer sees no answer
-        own = (b"x-request-id", request_id.encode())
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), own]
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), own, *_SECURITY]
             await send(message)
 
         self._observer.began()
@@ -124,16 +127,22 @@ class Caps:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        size, length, chunked = 0, None, False
+        for name, value in scope["headers"]:
+            size += len(name) + len(value) + 4
+            if name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                chunked = True
         if size > self._headers:
             message = f"The headers are larger than {self._headers} bytes."
             await refuse(scope, 431, message, "too_large")(scope, receive, send)
-            return
-        length = header_of(scope, b"content-length") or "0"
-        if not length.isdigit() or int(length) > self._body:
+        elif length is not None and (not length.isdigit() or int(length) > self._body):
             await self._too_large(scope)(scope, receive, send)
-            return
-        await self._counted(scope, receive, send)
+        elif length is not None and not chunked:
+            await self._app(scope, receive, send)  # the server reads so many bytes and no more
+        else:
+            await self._counted(scope, receive, send)
 
     def _too_large(self, scope: Scope) -> JSONResponse:
         return refuse(scope, 413, f"The body is larger than {self._body} bytes.", "too_large")
@@ -161,26 +170,6 @@ class Caps:
             await self._app(scope, capped, watched)
         if exceeded and not started:
             await self._too_large(scope)(scope, receive, send)
-
-
-class SecurityHeaders:
-    """Layer 4, beside CORS: what keeps browsers from guessing and framing."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_SECURITY]
-            await send(message)
-
-        await self._app(scope, receive, sending)
 
 
 class AddressRate:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -17,16 +19,43 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dure.errors import DureError, InvalidArgumentError
 from dure.service.errors import answer_of, refined
 
-__all__ = ["Hot", "hot"]
+__all__ = ["Gzip", "Hot", "hot", "hot_routes"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Routes = dict[tuple[str, str], Route]
 _MARK = "__dure_hot__"
+PATIENCE = 0.02  # seconds before it is looked whether the client is still there
 
 
 def hot(endpoint: Endpoint) -> Endpoint:
     """Declare an endpoint that takes the request and nothing else as one of the busiest."""
     setattr(endpoint, _MARK, True)
     return endpoint
+
+
+def hot_routes(routes: Iterable[BaseRoute]) -> Routes:
+    """Return the busiest routes by method and path."""
+    return {
+        (method, route.path): route
+        for route in routes
+        if isinstance(route, Route) and getattr(route.endpoint, _MARK, False)
+        for method in route.methods or ()
+    }
+
+
+class Gzip:
+    """Layer 5: compresses answers, but those of the busiest routes: what models say is short."""
+
+    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute], least: int) -> None:
+        self._app, self._routes = app, hot_routes(routes)
+        self._compressing = GZipMiddleware(app, minimum_size=least, compresslevel=4)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and (scope["method"], scope["path"]) in self._routes:
+            await self._app(scope, receive, send)
+        else:
+            await self._compressing(scope, receive, send)
 
 
 class Hot:
@@ -39,13 +68,7 @@ class Hot:
         routes: Iterable[BaseRoute],
         check: Callable[[BaseRoute, Scope], None],
     ) -> None:
-        self._app, self._check = app, check
-        self._routes: dict[tuple[str, str], Route] = {
-            (method, route.path): route
-            for route in routes
-            if isinstance(route, Route) and getattr(route.endpoint, _MARK, False)
-            for method in route.methods or ()
-        }
+        self._app, self._check, self._routes = app, check, hot_routes(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -69,28 +92,53 @@ class Hot:
 
 
 async def _answered(endpoint: Endpoint, request: Request) -> Response | None:
-    """Return the endpoint's answer; None: the client left, and what it waited for is cancelled."""
+    """Return the endpoint's answer; None: the client left, and what it waited for is cancelled.
+
+    Most answers are there before anybody looks whether the client still is.
+    """
     try:
         await request.body()  # so that all that is left to come is the client's end
     except ClientDisconnect:
         return None
     calling = asyncio.current_task()
     assert calling is not None
-    left = asyncio.create_task(_left(request))
-
-    def stop(_task: asyncio.Task[None]) -> None:
-        calling.cancel()
-
-    left.add_done_callback(stop)
+    watch = _Watch(request, calling)
     try:
         return await endpoint(request)
     except asyncio.CancelledError:
-        if not left.done() or calling.uncancel() > 0:  # somebody else ends us
+        if not watch.client_left or calling.uncancel() > 0:  # somebody else ends us
             raise
         return None
     finally:
-        left.remove_done_callback(stop)
-        left.cancel()
+        watch.end()
+
+
+class _Watch:
+    """Cancels a task when the client leaves; it begins to look after a while."""
+
+    def __init__(self, request: Request, calling: asyncio.Task[Any]) -> None:
+        self._request, self._calling = request, calling
+        self._looking: asyncio.Task[None] | None = None
+        self._begin = asyncio.get_running_loop().call_later(PATIENCE, self._look)
+
+    @property
+    def client_left(self) -> bool:
+        """Whether it was the client's leaving that cancelled the task."""
+        return self._looking is not None and self._looking.done()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._begin.cancel()
+        if self._looking is not None:
+            self._looking.remove_done_callback(self._stop)
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        self._looking = asyncio.create_task(_left(self._request))
+        self._looking.add_done_callback(self._stop)
+
+    def _stop(self, _task: asyncio.Task[None]) -> None:
+        self._calling.cancel()
 
 
 async def _left(request: Request) -> None:
