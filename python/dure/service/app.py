@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -58,6 +59,7 @@ from dure.service.kit.state import Drain, State
 from dure.service.knowledge.service import INDEX, Knowledge
 from dure.service.knowledge.shelves import Shelves
 from dure.service.knowledge.tasks import Indexer
+from dure.service.limits.fleet import SharedLimits, folder_name
 from dure.service.limits.service import Limits
 from dure.service.rates import Limiter
 from dure.service.settings import Settings, is_loopback
@@ -207,7 +209,11 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         await logins.prepare(database, clock, off=off)
         await logins.first_start(database, data, clock, off=off)
         http = await stack.enter_async_context(HttpClient(timeout=5.0))
-        app.state.budgets = limits = Limits(state)
+        fleet = _fleet(settings, client, data)
+        if fleet is not None:
+            stack.push_async_callback(asyncio.to_thread, fleet.close)
+        app.state.budgets = limits = Limits(state, fleet)
+        await limits.keep()
         identities = Identities(state, http, admit=limits.admit)
         app.state.identities = identities
         app.state.logins = logins.Logins(state, identities)
@@ -218,6 +224,8 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         poster = LedgerPoster(database, data)
         await stack.enter_async_context(_knows(app, state))
         await stack.enter_async_context(_every(1.0, limits.look))
+        if fleet is not None:
+            await stack.enter_async_context(_every(1.0, limits.keep))
         await stack.enter_async_context(_every(1.0, poster.post))
         yield
 
@@ -247,6 +255,15 @@ async def _knows(app: FastAPI, state: State) -> AsyncIterator[None]:
             await running
         await models.close()
         await asyncio.to_thread(shelves.close)
+
+
+def _fleet(settings: Settings, client: AsyncClient, data: Path) -> SharedLimits | None:
+    """Return what shares limits with other hosts, if there are any."""
+    url = settings.fleet_url
+    if url is None:
+        return None
+    host = settings.fleet_host or f"{socket.gethostname()}-{folder_name(data)}"
+    return SharedLimits(client.budgets, url.get_secret_value(), host)
 
 
 def database_of(settings: Settings) -> Database:

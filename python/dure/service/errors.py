@@ -11,7 +11,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from dure.errors import DureError, InvalidArgumentError, InvalidModelError, NotFoundError
+from dure.errors import (
+    BudgetExceededError,
+    DureError,
+    InvalidArgumentError,
+    InvalidModelError,
+    NotFoundError,
+)
 from dure.integrations.fastapi import error_body, reply_of
 
 __all__ = [
@@ -113,7 +119,7 @@ def as_anthropic(status: int, body: dict[str, Any]) -> dict[str, Any]:
 async def refined(error: DureError, scope: Scope) -> DureError:
     """Return the error with what the app adds to it: the request that an administrator decides."""
     budgets = getattr(scope["app"].state, "budgets", None) if "app" in scope else None
-    if budgets is None or error.code != "approval_required":
+    if budgets is None or not isinstance(error, BudgetExceededError):
         return error
     found: DureError = await budgets.refused(error, scope.get("state", {}).get("subject"))
     return found

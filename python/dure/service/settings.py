@@ -107,6 +107,10 @@ class Settings(BaseSettings):
         database_url: `postgresql://...`; None: `service.db` in the data folder.
         database_schema: PostgreSQL schema of our tables, to share a database with others.
         database_pool: Connections of one process.
+        fleet_url: `postgresql://...` or `redis://...`: where several hosts share limits; None: each
+            host holds its own.
+        fleet_host: This host's name in the fleet, the same after a restart; None: made of the
+            machine's and the data folder's.
         auth: `off` skips login, on the loopback interface only.
         api_keys: Secrets of programs, each a user of the tenant `default`.
         secret_key: What all secrets of the service are derived from, 32 characters or more; None:
@@ -160,6 +164,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     database_schema: str | None = None
     database_pool: int = Field(default=5, ge=1, le=100)
+    fleet_url: SecretStr | None = None
+    fleet_host: str | None = None
     auth: Literal["on", "off"] = "on"
     api_keys: Annotated[tuple[str, ...], _LIST] = Field(default=(), repr=False)
     secret_key: SecretStr | None = None

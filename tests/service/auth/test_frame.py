@@ -11,6 +11,7 @@ import pytest
 from dure.errors import InternalError
 from dure.service.app import create_app
 from dure.service.auth.policy import PolicyRoute, check_routes, policy_of
+from dure.service.kit import hot
 from dure.service.kit.logs import Redactor
 from dure.service.kit.observed import AccessLog
 from dure.service.kit.sse import EventStream, frame
@@ -288,7 +289,10 @@ def test_a_line_break_inside_a_piece_breaks_no_frame(text: str) -> None:
     assert frame(text) == b"data: a\ndata: b\n\n"
 
 
-async def test_a_client_that_leaves_cancels_its_call(one: Inside) -> None:
+async def test_a_client_that_leaves_cancels_its_call(
+    one: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hot, "PATIENCE", 0.0)
     admin = (await one.first())["access_token"]
     body = json.dumps(CHAT).encode()
     messages = [{"type": "http.request", "body": body, "more_body": False}]

@@ -62,6 +62,7 @@ async def _enforced(request: Request, who: Subject, user_id: str | None) -> None
     cast("Identities", request.app.state.identities).forget()
     named = None if user_id in (None, EVERYBODY) else user_id
     await limits_of(request).admit(Subject(who.org_id, named or who.user_id, None, "viewer"))
+    await limits_of(request).keep()
 
 
 @router.get("/usage/limits")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import BigInteger, select, tuple_, type_coerce
+from sqlalchemy import BigInteger, or_, select, tuple_, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from dure.db.repository import ScopedRepository
 from dure.db.tables import (
@@ -16,7 +19,13 @@ from dure.db.tables import (
     UserTokenLimitModel,
 )
 
-__all__ = ["EVERYBODY", "AlertRepository", "ApprovalRepository", "LimitRepository"]
+__all__ = [
+    "EVERYBODY",
+    "AlertRepository",
+    "ApprovalRepository",
+    "LimitRepository",
+    "MaximumRepository",
+]
 
 EVERYBODY = "*"
 
@@ -57,6 +66,52 @@ class LimitRepository(ScopedRepository[UserTokenLimitModel]):
     async def is_member(self, user_id: str) -> bool:
         """Whether a person is in the tenant."""
         return await self._work.get(MembershipModel, (self._org_id, user_id)) is not None
+
+
+class MaximumRepository:
+    """What the hosts of a fleet share: the only query here that begins without a tenant."""
+
+    def __init__(self, work: AsyncSession) -> None:
+        self._work = work
+
+    async def pools(self) -> Sequence[tuple[OrgTokenPoolModel, str]]:
+        """Return every pool that holds, with its tenant's zone."""
+        found = await self._work.execute(
+            select(OrgTokenPoolModel, OrgModel.zone)
+            .join(OrgModel, OrgModel.id == OrgTokenPoolModel.org_id)
+            .where(OrgTokenPoolModel.policy != "warn")
+        )
+        return [(row, zone) for row, zone in found]
+
+    async def people(self) -> Sequence[tuple[str, str, UserTokenLimitModel, str]]:
+        """Return tenant, person, the limit that counts for them, and the zone."""
+        own, default = aliased(UserTokenLimitModel), aliased(UserTokenLimitModel)
+        found = await self._work.execute(
+            select(MembershipModel.org_id, MembershipModel.user_id, own, default, OrgModel.zone)
+            .join(OrgModel, OrgModel.id == MembershipModel.org_id)
+            .outerjoin(
+                own,
+                (own.org_id == MembershipModel.org_id) & (own.user_id == MembershipModel.user_id),
+            )
+            .outerjoin(
+                default, (default.org_id == MembershipModel.org_id) & (default.user_id == EVERYBODY)
+            )
+            .where(or_(own.org_id.is_not(None), default.org_id.is_not(None)))
+        )
+        rows = [(org, user, mine or theirs, zone) for org, user, mine, theirs, zone in found]
+        return [row for row in rows if row[2].policy != "warn"]
+
+    async def grants(self, now: datetime) -> dict[str, int]:
+        """Return what is granted to each scope at a moment."""
+        found = await self._work.scalars(
+            select(ApprovalRequestModel).where(
+                ApprovalRequestModel.state == "granted", ApprovalRequestModel.until > now
+            )
+        )
+        sums: dict[str, int] = {}
+        for row in found:
+            sums[row.scope] = sums.get(row.scope, 0) + (row.amount or 0)
+        return sums
 
 
 class AlertRepository(ScopedRepository[TokenUsageAlertModel]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -18,14 +20,16 @@ from dure.service.errors import ConflictError, ForbiddenError
 from dure.service.kit import audit
 from dure.service.kit.clock import microseconds
 from dure.service.kit.state import State
+from dure.service.usage.repository import SUMS, UsageRepository
 from dure.service.usage.service import start_of
 
-from .repository import EVERYBODY, ApprovalRepository, LimitRepository
+from .fleet import WITHOUT, Maximum, SharedLimits
+from .repository import EVERYBODY, ApprovalRepository, LimitRepository, MaximumRepository
 from .schemas import LABELS, Grant, LimitIn, LimitOut
 
 __all__ = ["Limits", "decide", "put_pool", "put_user", "remove_pool", "remove_user", "shown"]
 
-_WITHOUT = 2**60  # of a budget whose limit was taken away: the core knows no removal
+_WITHOUT = WITHOUT
 _YELLOW, _RED = 80, 100
 Row = UserTokenLimitModel | OrgTokenPoolModel
 _Terms = tuple[int, str, tuple[int, ...], str]
@@ -34,8 +38,8 @@ _Terms = tuple[int, str, tuple[int, ...], str]
 class Limits:
     """Keeps the core's budgets as the rows say. Task-safe within one event loop."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, fleet: SharedLimits | None = None) -> None:
+        self._state, self._fleet = state, fleet
         self._applied: dict[str, _Terms] = {}
         self._warnings: dict[str, tuple[int, int]] = {}
 
@@ -54,7 +58,7 @@ class Limits:
         found = {}
         for budget in await self._state.client.budgets.list():
             whole = int(budget.limit) + int(budget.granted)
-            if budget.unit == "tokens" and 0 < whole < _WITHOUT:
+            if budget.unit == "tokens" and budget.window == "month" and 0 < whole < _WITHOUT:
                 percent = int(budget.used) * 100 // whole
                 if percent >= _YELLOW:
                     found[budget.scope] = (percent, whole)
@@ -76,17 +80,52 @@ class Limits:
         """Open a request for approval where a limit asks for one; return the error with its id."""
         if who is None or not isinstance(error, BudgetExceededError):
             return error
-        if error.code != "approval_required":
-            return error
-        error.approval_id = await self._opened(error.scope, who)
+        if error.code == "limit_exceeded" and await self._asks(error.scope, who):
+            error.code, error.http_status = "approval_required", 403
+        if error.code == "approval_required":
+            error.approval_id = await self._opened(error.scope, who)
         return error
+
+    async def keep(self) -> None:
+        """Share every maximum with the other hosts, where this process does so for its folder.
+
+        Raises:
+            UnavailableError: the store cannot be reached.
+        """
+        if self._fleet is None:
+            return
+        async with self._state.database.read() as work:
+            repository = MaximumRepository(work)
+            pools, people = await repository.pools(), await repository.people()
+            granted = await repository.grants(self._state.clock.now())
+        wanted = {pool_scope(row.org_id): (row.max_tokens, zone) for row, zone in pools}
+        wanted |= {
+            person_scope(org, user): (row.max_tokens, zone) for org, user, row, zone in people
+        }
+        shared = {
+            scope: Maximum(tokens + granted.get(scope, 0), zone)
+            for scope, (tokens, zone) in wanted.items()
+        }
+        await asyncio.to_thread(self._fleet.keep, shared)
+
+    async def _asks(self, scope: str, who: Subject) -> bool:
+        """Whether a limit that the hosts share asks an administrator instead of blocking."""
+        if self._fleet is None:
+            return False
+        async with self._state.database.read() as work:
+            repository = LimitRepository(work, who.org_id)
+            if scope == pool_scope(who.org_id):
+                row: Row | None = await repository.pool()
+            else:
+                row = None if who.user_id is None else await repository.counting(who.user_id)
+        return row is not None and row.policy == "approval"
 
     async def _apply(self, scope: str, row: Row | None, zone: str) -> None:
         """Set the budget unless it is as the row says already."""
         terms = (
             (_WITHOUT, "warn", (), zone)
             if row is None
-            else (row.max_tokens, row.policy, tuple(row.alerts), zone)
+            else (row.max_tokens, self._held(row.policy), tuple(row.alerts), zone)
         )
         if self._applied.get(scope) == terms:
             return
@@ -103,9 +142,25 @@ class Limits:
             )
         self._applied[scope] = terms
 
+    def _held(self, policy: str) -> str:
+        """Return how this host's own budget holds: where hosts share a maximum, the shares do."""
+        return policy if self._fleet is None else "warn"
+
     async def budget(self, scope: str) -> Budget | None:
-        """Return how far a scope's monthly tokens are used up."""
-        return await self._budget(scope)
+        """Return how far a scope's monthly tokens are used up, on all hosts that share it."""
+        found = await self._budget(scope)
+        if found is None or self._fleet is None:
+            return found
+        org, _, user = scope.partition(":")[2].partition("/")
+        now = self._state.clock.now()
+        async with self._state.database.read() as work:
+            zone = await LimitRepository(work, org).zone()
+            start, _ = window_of(now, zone)
+            sums = await UsageRepository(work, org, user or None).total(start)
+            granted = (await MaximumRepository(work).grants(now)).get(scope, 0)
+        used = max(int(found.used), int(sums[SUMS.index("tokens")]))
+        left = int(found.limit) + granted - used - int(found.held)
+        return replace(found, used=used, granted=granted, left=max(0, left))
 
     async def _budget(self, scope: str) -> Budget | None:
         found = await self._state.client.budgets.list(scope)
