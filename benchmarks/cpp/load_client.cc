@@ -94,8 +94,7 @@ int main(int argc, char** argv) {
   const long concurrency = std::atol(argv[2]);
   const long total = std::atol(argv[3]);
   const bool stream = std::atoi(argv[4]) != 0;
-  const std::string request =
-      request_of(stream, std::vector<std::string>(argv + 5, argv + argc));
+  const std::string request = request_of(stream, std::vector<std::string>(argv + 5, argv + argc));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<std::uint16_t>(port));
@@ -161,10 +160,11 @@ int main(int argc, char** argv) {
     }
   }
   const double took = now_ms() - begun;
-  std::printf("{\"rps\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"first_ms\":%.3f,\"cpu_us\":%.2f,"
-              "\"bad\":%ld,\"events\":%ld,\"events_per_second\":%.1f,\"largest\":%zu}\n",
-              static_cast<double>(total) / took * 1e3, at(latency, 50), at(latency, 99),
-              at(first, 50), (cpu_us() - cpu) / static_cast<double>(total), bad, events,
-              static_cast<double>(events) / took * 1e3, largest);
+  std::printf(
+      "{\"rps\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"first_ms\":%.3f,\"cpu_us\":%.2f,"
+      "\"bad\":%ld,\"events\":%ld,\"events_per_second\":%.1f,\"largest\":%zu}\n",
+      static_cast<double>(total) / took * 1e3, at(latency, 50), at(latency, 99), at(first, 50),
+      (cpu_us() - cpu) / static_cast<double>(total), bad, events,
+      static_cast<double>(events) / took * 1e3, largest);
   return 0;
 }

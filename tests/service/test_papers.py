@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dure.db.tables import Base
+from dure.db import tables
 from dure.service import api
 from dure.service.app import create_app
 from dure.service.settings import Settings
@@ -54,7 +54,7 @@ def is_there(target: str, kind: str, app: FastAPI) -> bool:
         method, _, path = target.partition(" ")
         return (method, api.canonical(path)) in routes(app)
     if kind == "table":
-        return target in Base.metadata.tables
+        return target in tables.UserModel.metadata.tables
     if target == "dure.service.app:app" or re.fullmatch(r"dure[\w.]*(:[\w.]+)?", target):
         module, _, name = target.partition(":")
         found: Any = importlib.import_module(module)

@@ -313,7 +313,7 @@ async def test_logging_out_takes_the_cookies_back_as_they_were_made(
     assert away.headers["location"].startswith(f"{issuer.base}/leave?client_id=portal")
 
 
-EVENT = {"http://schemas.openid.net/event/backchannel-logout": {}}
+EVENT: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
 
 
 async def leave(app: Inside, token: str) -> int:
@@ -366,8 +366,8 @@ async def test_there_is_no_login_at_an_issuer_that_is_not_named(app: Inside) -> 
 
 
 async def test_cookies_are_secure_where_the_service_is(tmp_path: Path, issuer: TestIssuer) -> None:
-    given = {"issuers": (settings_of(issuer),), "public_url": "https://dure.example.com"}
-    async with inside(tmp_path, **given) as app:
+    url = "https://dure.example.com"
+    async with inside(tmp_path, issuers=(settings_of(issuer),), public_url=url) as app:
         browser = Browser(app)
         await browser.login(issuer)
         assert all("secure" in made.split(";") for made in browser.made.values())
