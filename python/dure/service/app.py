@@ -56,6 +56,7 @@ from dure.service.kit.observed import AccessLog, Metrics, Observer
 from dure.service.kit.reload import Reloaded
 from dure.service.kit.secret import Secret
 from dure.service.kit.state import Drain, State
+from dure.service.kit.usual import UsualOptions
 from dure.service.knowledge.service import INDEX, Knowledge
 from dure.service.knowledge.shelves import Shelves
 from dure.service.knowledge.tasks import Indexer
@@ -205,6 +206,7 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         secret = Secret.of(None if given is None else given.get_secret_value(), data)
         state = State(settings, data, client, database, secret, clock, Drain())
         app.state.dure = state
+        app.state.options = UsualOptions(client.view)
         off = settings.auth == "off"
         await logins.prepare(database, clock, off=off)
         await logins.first_start(database, data, clock, off=off)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 from starlette.types import Scope
 
@@ -39,6 +41,9 @@ def call_of(who: Subject, scope: Scope, **more: object) -> Call:
     Raises:
         InvalidArgumentError: a header is no list of short plain names.
     """
+    usual = _usual(who, metered=scope["app"].state.dure.settings.metered == "on")
+    if not more and not any(name[:7] == b"x-dure-" for name, _ in scope["headers"]):
+        return usual
     given: Mapping[str, str | None] = {
         name: header_of(scope, f"x-dure-{name}".encode())
         for name in ("service", "conversation", "tags")
@@ -52,15 +57,23 @@ def call_of(who: Subject, scope: Scope, **more: object) -> Call:
     if len(own) > _MOST_TAGS or not all(_NAME.fullmatch(tag) for tag in own):
         raise _bad("tags")
     scoped = [f"{who.org_id}/{tag}" for tag in own]
-    keyed = [f"{KEY_TAG}{who.key_id}"] if who.key_id else []
+    return replace(
+        usual,
+        service=given["service"],
+        conversation=conversation and conversation_scope(who.org_id, conversation),
+        tags=(*usual.tags, *scoped),
+        **more,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _usual(who: Subject, *, metered: bool) -> Call:
+    """Return who pays, without what headers add."""
     return Call(
         org=who.org_id,
         user=None if who.user_id is None else user_scope(who.org_id, who.user_id),
-        service=given["service"],
-        conversation=conversation and conversation_scope(who.org_id, conversation),
-        tags=(*keyed, *scoped),
-        metered=scope["app"].state.dure.settings.metered == "on",
-        **more,  # type: ignore[arg-type]
+        tags=(f"{KEY_TAG}{who.key_id}",) if who.key_id else (),
+        metered=metered,
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from dure._core.catalog import canonical
+from dure._core.client import Options
 from dure.aio import AsyncClient
 from dure.aio import _bridge as bridge
 from dure.calls import Call
 from dure.calls.parameters import split_body
 from dure.calls.replies import ChatCompletion, RawReply
-from dure.calls.settings import headers_of
 from dure.errors import DureError, InvalidArgumentError
 from dure.service.errors import body_of
 from dure.service.kit import sse
@@ -44,19 +44,12 @@ def parse(body: bytes) -> tuple[dict[str, Any], bool]:
     return split_body(value, "chat.completions"), plain
 
 
-async def whole(client: AsyncClient, body: bytes, call: Call) -> RawReply:
-    """Return the provider's answer to a body that goes on as it came: one crossing, no copy."""
+async def whole(client: AsyncClient, body: bytes, options: Options) -> RawReply:
+    """Return the provider's answer to a body that goes on as it came: one crossing."""
     view = client.view
+    path = "/chat/completions"
     return RawReply(
-        await bridge.call(
-            view.native(),
-            view.endpoint,
-            "POST",
-            "/chat/completions",
-            body,
-            headers_of(None),
-            view.options(call),
-        )
+        await bridge.call(view.native(), view.endpoint, "POST", path, body, [], options)
     )
 
 
