@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dure.testing.upstream import Upstream
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[3]
 SECRET = "a client secret that only the test knows"
 PASSWORD = "correct horse battery 12"
@@ -118,7 +118,7 @@ def started(folder: Path, port: int, public_url: str) -> Iterator[Keycloak]:
         )
     found = Keycloak(f"http://127.0.0.1:{port}", public_url)
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while True:
             assert process.poll() is None, log.read_text()[-4000:]
             assert time.monotonic() < deadline, log.read_text()[-4000:]

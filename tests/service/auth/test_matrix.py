@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dure.db.tables import ProviderObjectModel
 from dure.service.settings import Issuer
 from dure.service.usage.poster import LedgerPoster
 
@@ -66,6 +67,36 @@ async def _approval(app: Inside, token: str) -> str:
     return found
 
 
+async def _document(app: Inside, token: str) -> str:
+    body = {"text": "The house rules of the others.", "title": "rules"}
+    answer = await app.call("POST", "/api/knowledge/documents", body, token)
+    assert answer.status_code == 202, answer.text
+    found: str = answer.json()["id"]
+    return found
+
+
+async def _at_provider(app: Inside, token: str) -> str:
+    """A thing in the provider's account that the other tenant owns."""
+    me = (await app.call("GET", "/api/auth/me", key=token)).json()
+    async with app.state.database.write() as work:
+        for kind in ("response", "file", "batch"):
+            work.add(
+                ProviderObjectModel(
+                    kind=kind,
+                    id="obj-theirs",
+                    org_id=me["org_id"],
+                    owner_id=me["user_id"],
+                    created_at=app.clock.now(),
+                )
+            )
+    return "obj-theirs"
+
+
+async def _same(app: Inside, token: str) -> str:
+    del app, token
+    return "obj-theirs"
+
+
 Maker = Callable[[Inside, str], Awaitable[str]]
 # How a thing of each kind is made; None: the name is of the installation, not of a tenant.
 MAKERS: dict[str, Maker | None] = {
@@ -74,6 +105,10 @@ MAKERS: dict[str, Maker | None] = {
     "org_id": _org,
     "conversation": _conversation,
     "approval_id": _approval,
+    "document_id": _document,
+    "response_id": _at_provider,
+    "file_id": _same,
+    "batch_id": _same,
     "model_id": None,
     "service_name": None,
     "issuer": None,
