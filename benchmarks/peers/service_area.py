@@ -3,7 +3,7 @@
 Nothing is pinned: generator, provider and server share both processors, as they would in life. Ours
 runs one worker with login, limits, a budget and the usage rows on. Each width takes turns: straight
 to the provider, dure, the peers; the median of the rounds counts. `DURE_BENCH_ROUNDS` (3),
-`DURE_BENCH_SECONDS` (3: about what each turn takes).
+`DURE_BENCH_SECONDS` (3: about what each turn takes), `DURE_BENCH_PEERS` (portkey,litellm).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 TOOLS = Path(sys.executable).parent
 LITELLM = Path("build/bench-litellm/bin/litellm")
 PORTKEY = "@portkey-ai/gateway@1.15.2"
+PEERS = os.environ.get("DURE_BENCH_PEERS", "portkey,litellm").split(",")
 ROUNDS = int(os.environ.get("DURE_BENCH_ROUNDS", "3"))
 SECONDS = float(os.environ.get("DURE_BENCH_SECONDS", "3"))
 WIDTHS = (1, 16, 64)
@@ -316,7 +317,8 @@ def run() -> list[Table | Goals]:
             servers.append(stack.enter_context(_dure(_made(scratch, "ours"), upstream)))
             servers += [
                 stack.enter_context(start(_made(scratch, start.__name__), upstream))
-                for start in (_portkey, _litellm)
+                for name, start in (("portkey", _portkey), ("litellm", _litellm))
+                if name in PEERS
             ]
             goals.at_most("start, seconds", servers[1].start_seconds, 2.0)
             tables += _whole(goals, servers)
@@ -332,7 +334,8 @@ def run() -> list[Table | Goals]:
             port = stack.enter_context(_provider())
             upstream = f"http://127.0.0.1:{port}/sse/1/{CHUNKS}/0"
             servers = [stack.enter_context(_dure(_made(scratch, "streams"), upstream))]
-            servers += [stack.enter_context(_litellm(_made(scratch, "lite-streams"), upstream))]
+            if "litellm" in PEERS:
+                servers += [stack.enter_context(_litellm(_made(scratch, "lite-streams"), upstream))]
             tables.append(_streamed(goals, servers))
         _held_back(goals, _made(scratch, "held"))
     finally:
