@@ -162,6 +162,11 @@ def test_every_name_in_a_path_is_known(tmp_path: Path) -> None:
     )
 
 
+def raw(token: str) -> dict[str, str]:
+    kind = "application/octet-stream"
+    return {"authorization": f"Bearer {token}", "content-type": kind, "upload-offset": "0"}
+
+
 async def test_the_things_of_others_are_not_there(app: Inside, issuer: TestIssuer) -> None:
     root = (await app.first())["access_token"]
     admin = await app.key(root, role="admin")
