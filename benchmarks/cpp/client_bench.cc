@@ -89,7 +89,8 @@ std::vector<double> decisions(World& world, int count) {
       std::abort();
     }
     const auto key = world.endpoint->keys().take();
-    const auto pass = world.endpoint->breaker(key->key).ask();
+    const auto slot = world.endpoint->slot(key->key);
+    const auto pass = slot->breaker.ask();
     if (rates.take(asks).wait.count() != 0) std::abort();
     const base::WallTime at = base::system_clock().wall();
     money::BoundQuery query;
@@ -103,7 +104,7 @@ std::vector<double> decisions(World& world, int count) {
     request.call = {.model = (*model)->id,
                     .service = "StrategyBuilder",
                     .call_id = "0123456789abcdef",
-                    .key_id = world.endpoint->key_id(key->key)};
+                    .key_id = slot->id};
     const auto hold = world.account->reserve(request);
     (void)world.account->sent(hold->id);
     const money::Usage usage = money::count_units({.input = 1000, .output = 300});
@@ -111,7 +112,7 @@ std::vector<double> decisions(World& world, int count) {
     (void)world.account->settle(hold->id, usage, *cost);
     rates.give_back("org:acme tpm", 200);
     rates.give_back("user:7 tpm", 200);
-    world.endpoint->breaker(key->key).tell(pass, flow::Breaker::Result::kWorked);
+    slot->breaker.tell(pass, flow::Breaker::Result::kWorked);
     queue.release(began, flow::FairQueue::End::kOk);
     times.push_back(ns_since(start));
   }

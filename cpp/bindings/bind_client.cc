@@ -14,6 +14,7 @@
 #include "dure/net/http_transport.h"
 #include "dure/net/proxy.h"
 #include "gil.h"
+#include "remote_answers.h"
 #include "request_writer.h"
 #include "status.h"
 
@@ -147,7 +148,8 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
                          std::array<std::vector<std::string>, 3> fallbacks, std::size_t priority,
                          const std::string& caching, double cache_for, std::optional<bool> coalesce,
                          bool hedge, std::shared_ptr<const catalog::PriceBook> prices,
-                         std::string region) {
+                         std::string region, double gather,
+                         std::shared_ptr<flow::RemoteCache> remote) {
   CallOptions options;
   options.scopes = std::move(scopes);
   options.service = std::move(service);
@@ -167,6 +169,8 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
   options.fallbacks = {std::move(fallbacks[0]), std::move(fallbacks[1]), std::move(fallbacks[2])};
   options.prices = std::move(prices);
   options.region = std::move(region);
+  options.gather = duration(gather);
+  options.remote = std::move(remote);
   return options;
 }
 
@@ -278,6 +282,7 @@ py::dict counters(const std::shared_ptr<Client>& self) {
   out["coalesced"] = seen.coalesced.load();
   out["hedges"] = seen.hedges.load();
   out["saved_pico"] = seen.saved.load();
+  out["gathered"] = seen.gathered.load();
   return out;
 }
 
@@ -302,6 +307,17 @@ py::array_t<float> read_vectors(const py::bytes& body, std::size_t inputs) {
   auto* kept = new std::vector<float>(std::move(vectors.values));
   const py::capsule owner(kept, [](void* held) { delete static_cast<std::vector<float>*>(held); });
   return py::array_t<float>({inputs, vectors.dimensions}, kept->data(), owner);
+}
+
+// (id, quota, weight, parked, retired, seconds asleep, share left, how often taken)
+py::list key_states(const Endpoint& self) {
+  py::list out;
+  for (const auto& [id, state] : self.key_states()) {
+    const double asleep = static_cast<double>(state.asleep.count()) * 1e-9;
+    out.append(py::make_tuple(id, state.rule.quota, state.rule.weight, state.parked, state.retired,
+                              asleep, state.left, state.taken));
+  }
+  return out;
 }
 
 client::Wire wire_of(const std::string& name) {
@@ -331,17 +347,24 @@ void bind_client_class(py::module_& room) {
              std::vector<std::string> keys, std::string organization, std::string project,
              net::Headers headers, std::string proxy, const std::string& wire, bool bearer,
              std::string query, std::map<std::string, std::string> deployments,
-             std::vector<std::string> also) {
-            return value_or_throw(self->endpoint(
-                {std::move(base_url), std::move(keys), std::move(organization), std::move(project),
-                 std::move(headers), std::move(proxy), wire_of(wire), bearer, std::move(query),
-                 std::move(deployments), std::move(also)}));
+             std::vector<std::string> also,
+             const std::vector<std::pair<std::string, double>>& key_rules) {
+            client::EndpointConfig config{
+                std::move(base_url),    std::move(keys),  std::move(organization),
+                std::move(project),     std::move(headers), std::move(proxy),
+                wire_of(wire),          bearer,           std::move(query),
+                std::move(deployments), std::move(also)};
+            for (const auto& [quota, weight] : key_rules) {
+              config.key_rules.push_back({quota, weight});
+            }
+            return value_or_throw(self->endpoint(config));
           },
           py::arg("base_url"), py::arg("keys"), py::arg("organization"), py::arg("project"),
           py::arg("headers"), py::arg("proxy"), py::arg("wire") = "openai",
           py::arg("bearer") = false, py::arg("query") = "",
           py::arg("deployments") = std::map<std::string, std::string>{},
-          py::arg("also") = std::vector<std::string>{})
+          py::arg("also") = std::vector<std::string>{},
+          py::arg("key_rules") = std::vector<std::pair<std::string, double>>{})
       .def("call_async", &call_async, py::arg("endpoint"), py::arg("method"), py::arg("path"),
            py::arg("body"), py::arg("headers"), py::arg("options"))
       .def("cancel_async", &cancel_async, py::arg("ticket"))
@@ -371,6 +394,7 @@ void bind_client(py::module_& core) {
   py::class_<net::Transport, TransportPtr>(room, "Transport",
                                            "Moves requests; dure.testing has a fake one.");
   bind_call_objects(room);
+  bind_remote_answers(room);
   py::class_<CallOptions, std::shared_ptr<CallOptions>>(room, "Options", "Limits of one call.")
       .def(py::init(&make_options), py::arg("scopes"), py::arg("service"), py::arg("max_attempts"),
            py::arg("max_cost"), py::arg("resend_ambiguous"), py::arg("timeouts"),
@@ -378,11 +402,19 @@ void bind_client(py::module_& core) {
            py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{},
            py::arg("priority") = 0, py::arg("caching") = "off", py::arg("cache_for") = 86400.0,
            py::arg("coalesce") = py::none(), py::arg("hedge") = false, py::arg("prices") = nullptr,
-           py::arg("region") = "");
+           py::arg("region") = "", py::arg("gather") = 0.0, py::arg("remote") = nullptr);
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
       .def_property_readonly("host", &Endpoint::host)
       .def_property_readonly("key_ids", &Endpoint::key_ids)
+      .def(
+          "add_key",
+          [](Endpoint& self, std::string key, std::string quota, double weight) {
+            return value_or_throw(self.add_key(std::move(key), {std::move(quota), weight}));
+          },
+          py::arg("key"), py::arg("quota"), py::arg("weight"))
+      .def("retire_key", &Endpoint::retire_key, py::arg("key_id"), py::arg("forget"))
+      .def("key_states", &key_states)
       .def_property_readonly("provider", &Endpoint::provider);
   bind_client_class(room);
   room.def(

@@ -297,6 +297,7 @@ void bind_call_objects(py::module_& room) {
       .def_readonly("cached", &Record::cached)
       .def_readonly("coalesced", &Record::coalesced)
       .def_readonly("hedged", &Record::hedged)
+      .def_readonly("gathered", &Record::gathered)
       .def_readonly("saved_pico", &Record::saved)
       .def_property_readonly("flags",
                              [](const Record& record) {

@@ -1,15 +1,17 @@
 #include "client/answers.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <utility>
 
 #include "client/disk_cache.h"
-#include "client/hedged_call.h"
 #include "client/task.h"
 
 namespace dure::client {
 namespace {
+
+constexpr base::Duration kPatience = std::chrono::milliseconds(250);  // with a cache elsewhere
 
 // A call that has ended before it was asked for.
 class Ended final : public Call {
@@ -45,9 +47,15 @@ bool is_wider(const CallOptions& mine, const CallOptions& his) {
          (mine.resend_ambiguous && !his.resend_ambiguous);
 }
 
+// In which form an answer is told.
+struct Form {
+  Operation operation = Operation::kChat;
+  bool stream = false;
+  bool wants_usage = false;
+};
+
 // Tells a kept answer in the form that was asked for.
-void tell(const Kept& kept, const Question& question, bool whole, base::Random& random,
-          Observer& observer) {
+void tell(const Kept& kept, const Form& form, base::Random& random, Observer& observer) {
   Outcome outcome;
   outcome.http_status = 200;
   outcome.record.call_id = new_call_id(random);
@@ -57,12 +65,11 @@ void tell(const Kept& kept, const Question& question, bool whole, base::Random& 
   outcome.record.saved = kept.cost;
   outcome.record.input_tokens = kept.input_tokens;
   outcome.record.output_tokens = kept.output_tokens;
-  if (!question.stream || whole) {
+  if (!form.stream) {
     outcome.body = kept.body;
   } else {
-    const auto events = question.operation == Operation::kChat
-                            ? to_chunks(kept.body, question.wants_usage)
-                            : kept.events;
+    const auto events = form.operation == Operation::kChat ? to_chunks(kept.body, form.wants_usage)
+                                                           : kept.events;
     for (const std::string& event : events) (void)observer.on_event(event);
   }
   observer.on_done(std::move(outcome));
@@ -81,8 +88,10 @@ class Flight final : public Observer, public std::enable_shared_from_this<Flight
   // Null: it has landed.
   std::shared_ptr<Call> board(const Plan& plan, std::shared_ptr<Observer> observer,
                               const Question& question);
-  // REQUIRES: `plan` is that of the first who boarded.
+  // REQUIRES: `plan` is that of the first who boarded. Both once, one of them.
   void take_off(Plan plan);
+  // Asks elsewhere first; what is there serves all, else it takes off, in any case soon.
+  void look_up(Plan plan);
 
   net::Flow on_event(std::string_view json) noexcept override;
   void on_usage_event(std::string_view json) noexcept override;
@@ -122,6 +131,8 @@ class Flight final : public Observer, public std::enable_shared_from_this<Flight
   [[nodiscard]] bool begins_anew(const Passenger& passenger, const Outcome& outcome) const;
   void deliver(Passenger& passenger, const Outcome& outcome, bool pays) noexcept;
   void keep(const Outcome& outcome);
+  void land_with(const Kept& kept) noexcept;
+  [[nodiscard]] std::vector<Passenger> land();
 
   const std::shared_ptr<Answers> answers_;
   const std::shared_ptr<Client> client_;
@@ -197,7 +208,7 @@ void Flight::take_off(Plan plan) {
   options_ = plan.options;
   plan.keep_whole = true;
   plan.whole = plan.whole && !question_.stream;
-  auto call = start_hedged(client_, std::move(plan), shared_from_this());
+  auto call = client_->start_unshared(std::move(plan), shared_from_this());
   bool stop = false;
   {
     const std::lock_guard lock(mutex_);
@@ -252,16 +263,55 @@ void Flight::leave(std::uint64_t number, base::Status status) {
   if (call != nullptr) call->cancel();
 }
 
-void Flight::on_done(Outcome outcome) noexcept {
-  if (outcome.status.ok()) keep(outcome);
+void Flight::look_up(Plan plan) {
+  const Services& services = client_->services();
+  const auto shared = std::make_shared<Plan>(std::move(plan));
+  const base::Instant begun = services.clock->now();
+  const auto decided = std::make_shared<std::atomic<bool>>(false);
+  const auto decide = [self = shared_from_this(), shared, begun,
+                       decided](const flow::CacheValue& value) {
+    if (decided->exchange(true)) return;
+    if (const auto kept = value == nullptr ? std::nullopt : unpack(*value)) {
+      return self->land_with(*kept);
+    }
+    base::Duration& total = shared->options.deadlines.total;
+    total -= self->client_->services().clock->now() - begun;
+    self->take_off(std::move(*shared));
+  };
+  const auto on_io = [transport = services.transport, clock = services.clock, decide](
+                         const flow::CacheValue& value, base::Duration after) {
+    const auto run = [decide, value] { decide(value); };
+    transport->run_at(clock->now() + after, make_task(run, [decide] { decide(nullptr); }));
+  };
+  on_io(nullptr, std::min(kPatience, shared->options.deadlines.total / 2));
+  shared->options.remote->get(key_of(question_), [on_io](const flow::CacheValue& value) {
+    on_io(value, base::Duration{0});
+  });
+}
+
+// A kept answer serves everybody on board.
+void Flight::land_with(const Kept& kept) noexcept {
+  for (Passenger& passenger : land()) {
+    ++client_->counters().cache_hits;
+    client_->counters().saved += kept.cost;
+    tell(kept, {question_.operation, passenger.stream, passenger.wants_usage},
+         *client_->services().random, *passenger.observer);
+  }
+}
+
+std::vector<Flight::Passenger> Flight::land() {
   if (answers_ != nullptr) answers_->land(question_, this);
   std::vector<Passenger> passengers;
-  {
-    const std::lock_guard lock(mutex_);
-    landed_ = true;
-    call_.reset();
-    passengers.swap(passengers_);
-  }
+  const std::lock_guard lock(mutex_);
+  landed_ = true;
+  call_.reset();
+  passengers.swap(passengers_);
+  return passengers;
+}
+
+void Flight::on_done(Outcome outcome) noexcept {
+  if (outcome.status.ok()) keep(outcome);
+  std::vector<Passenger> passengers = land();
   bool pays = true;
   for (Passenger& passenger : passengers) {
     if (begins_anew(passenger, outcome)) {
@@ -342,7 +392,8 @@ std::shared_ptr<Call> Answers::serve(const std::shared_ptr<Client>& client, cons
     if (const auto kept = value == nullptr ? std::nullopt : unpack(*value)) {
       ++client->counters().cache_hits;
       client->counters().saved += kept->cost;
-      tell(*kept, *question, plan.whole, *client->services().random, *observer);
+      tell(*kept, {question->operation, question->stream && !plan.whole, question->wants_usage},
+           *client->services().random, *observer);
       return std::make_shared<Ended>();
     }
   }
@@ -364,7 +415,11 @@ std::shared_ptr<Call> Answers::board(const std::shared_ptr<Client>& client, cons
       flights_.land(question.identity, flight.get());
       continue;
     }
-    if (leads) flight->take_off(plan);
+    if (leads && plan.options.remote != nullptr && plan.options.caching != Caching::kOff) {
+      flight->look_up(plan);
+    } else if (leads) {
+      flight->take_off(plan);
+    }
     return seat;
   }
 }
@@ -374,6 +429,7 @@ void Answers::keep(const flow::CacheKey& key, const Kept& kept, const CallOption
   const auto value = std::make_shared<const std::string>(pack(kept));
   const base::WallTime expires{now.us + options.cache_for.count() / 1000};
   memory_.put(key, value, expires);
+  if (options.remote != nullptr) options.remote->put(key, value, options.cache_for);
   if (options.caching != Caching::kDisk) return;
   if (flow::CacheStore* const store = disk()) store->put(key, value, expires);
 }

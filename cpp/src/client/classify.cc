@@ -89,13 +89,62 @@ std::optional<double> read_span(std::string_view text) {
 std::optional<base::Duration> reset_hint(net::HeaderView headers) {
   std::optional<double> longest;
   for (const char* what : {"requests", "tokens"}) {
+    const auto limit = headers.get(std::string("x-ratelimit-limit-") + what);
     const auto remaining = headers.get(std::string("x-ratelimit-remaining-") + what);
     const auto reset = headers.get(std::string("x-ratelimit-reset-") + what);
     if (!remaining || !reset || read_number(*remaining) != 0.0) continue;
+    if (limit && read_number(*limit).value_or(0) <= 0) continue;  // 0 of 0 says nothing
     const auto span = read_span(*reset);
     if (span) longest = std::max(longest.value_or(0), *span);
   }
   return longest ? std::optional(seconds(*longest)) : std::nullopt;
+}
+
+// "2026-11-21T11:44:56Z", as Anthropic says when a limit begins anew.
+std::optional<base::WallTime> read_instant(std::string_view text) {
+  text = trim(text);
+  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' ||
+      text[13] != ':' || text[16] != ':' || text.back() != 'Z') {
+    return std::nullopt;
+  }
+  std::tm at{};
+  const std::array<std::pair<int*, std::pair<std::size_t, std::size_t>>, 6> parts{
+      {{&at.tm_year, {0, 4}},
+       {&at.tm_mon, {5, 2}},
+       {&at.tm_mday, {8, 2}},
+       {&at.tm_hour, {11, 2}},
+       {&at.tm_min, {14, 2}},
+       {&at.tm_sec, {17, 2}}}};
+  for (const auto& [into, place] : parts) {
+    const char* const begin = text.data() + place.first;
+    const auto [stop, error] = std::from_chars(begin, begin + place.second, *into);
+    if (error != std::errc() || stop != begin + place.second || *into < 0) return std::nullopt;
+  }
+  at.tm_year -= 1900;
+  at.tm_mon -= 1;
+  return base::WallTime{static_cast<std::int64_t>(timegm(&at)) * 1'000'000};
+}
+
+// One limit of a reply: how many there are, how many are left, when it begins anew.
+struct Limit {
+  std::optional<std::string_view> most, left, reset;
+};
+
+Limit limit_of(net::HeaderView headers, const char* what) {
+  const std::string name(what);
+  Limit openai{headers.get("x-ratelimit-limit-" + name),
+               headers.get("x-ratelimit-remaining-" + name),
+               headers.get("x-ratelimit-reset-" + name)};
+  if (openai.most) return openai;
+  return {headers.get("anthropic-ratelimit-" + name + "-limit"),
+          headers.get("anthropic-ratelimit-" + name + "-remaining"),
+          headers.get("anthropic-ratelimit-" + name + "-reset")};
+}
+
+std::optional<base::Duration> time_until(std::string_view reset, base::WallTime now) {
+  if (const auto span = read_span(reset)) return seconds(*span);
+  if (const auto at = read_instant(reset)) return seconds(static_cast<double>(at->us - now.us) / 1e6);
+  return std::nullopt;
 }
 
 bool is_quota(const ErrorBody& error) {
@@ -211,6 +260,23 @@ std::optional<base::Duration> wait_hint(int status, net::HeaderView headers, bas
     }
   }
   return status == 429 ? reset_hint(headers) : std::nullopt;
+}
+
+std::optional<QuotaLeft> read_quota(net::HeaderView headers, base::WallTime now) {
+  std::optional<QuotaLeft> out;
+  for (const char* what : {"requests", "tokens"}) {
+    const Limit limit = limit_of(headers, what);
+    if (!limit.most || !limit.left) continue;
+    const auto most = read_number(*limit.most);
+    const auto left = read_number(*limit.left);
+    if (!most || !left || !(*most > 0) || !(*left >= 0) || *left > *most) continue;
+    if (!out) out.emplace();
+    out->left = std::min(out->left, *left / *most);
+    if (*left > 0 || !limit.reset) continue;
+    const auto span = time_until(*limit.reset, now);
+    if (span) out->empty_for = std::max(out->empty_for.value_or(base::Duration{0}), *span);
+  }
+  return out;
 }
 
 }  // namespace dure::client

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "client/answers.h"
+#include "client/gathering.h"
 #include "client/hedged_call.h"
 #include "client/policy_finder.h"
 #include "client/progress_pace.h"
@@ -198,7 +199,9 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void settle_possible();
   void note_settlement();
   [[nodiscard]] std::int64_t received_tokens() const;
+  [[nodiscard]] std::string without_keys(std::string_view text) const;
   [[nodiscard]] ErrorBody without_keys(ErrorBody error) const;
+  void note_quota(net::HeaderView headers);
   [[nodiscard]] base::Status with_reply(base::Status status, const ErrorBody& error) const;
 
   // Constant after construction.
@@ -217,6 +220,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   money::Reservation hold_;
   money::ReservationId hold_id_;
   std::size_t key_ = 0;
+  std::shared_ptr<KeySlot> slot_;  // of key_, while it is used and after: errors may name it
   int attempt_ = 0;
   int failures_ = 0;
   bool in_flight_ = false;
@@ -407,7 +411,7 @@ void CallImpl::release_slot(flow::FairQueue::End end) {
 
 void CallImpl::tell_breaker(flow::Breaker::Result result) {
   if (!pass_) return;
-  plan_.endpoint->breaker(key_).tell(*pass_, result);
+  slot_->breaker.tell(*pass_, result);
   pass_.reset();
 }
 
@@ -462,25 +466,28 @@ void CallImpl::look_for_room() {
 
 bool CallImpl::take_key() {
   base::Duration open{0};
-  for (std::size_t left = plan_.endpoint->key_count(); left > 0; --left) {
-    const auto choice = plan_.endpoint->keys().take();
-    if (!choice) {
-      finish(base::Status(base::Code::kUnavailable,
-                          "every API key was refused by the provider: check them and make a new "
-                          "client")
-                 .with("host", plan_.endpoint->host())
-                 .with("stage", std::string("key")));
-      return false;
-    }
+  std::vector<std::size_t> broken;
+  while (const auto choice = plan_.endpoint->keys().take(broken)) {
     if (choice->wait.count() != 0 && !other_quota_) return wait_for_key(choice->wait);
-    const auto pass = plan_.endpoint->breaker(choice->key).ask();
+    auto slot = plan_.endpoint->slot(choice->key);
+    const auto pass = slot->breaker.ask();
     if (pass.go) {
       key_ = choice->key;
       pass_ = pass;
-      record_.key_id = plan_.endpoint->key_id(key_);
+      slot_ = std::move(slot);
+      record_.key_id = slot_->id;
       return true;
     }
-    open = open.count() == 0 ? pass.wait : std::min(open, pass.wait);
+    open = broken.empty() ? pass.wait : std::min(open, pass.wait);
+    broken.push_back(choice->key);
+  }
+  if (broken.empty()) {
+    finish(base::Status(base::Code::kUnavailable,
+                        "no API key is of use: each was refused by the provider or taken away; "
+                        "check them and add one")
+               .with("host", plan_.endpoint->host())
+               .with("stage", std::string("key")));
+    return false;
   }
   finish(base::Status(base::Code::kUnavailable,
                       plan_.endpoint->host() +
@@ -674,7 +681,7 @@ void CallImpl::send() {
   net::Request request;
   request.method = plan_.method;
   request.url = plan_.endpoint->url(plan_.path, prepared_->model);
-  request.headers = plan_.endpoint->headers(key_);
+  request.headers = plan_.endpoint->headers(*slot_);
   request.headers.emplace_back(
       "X-Client-Request-Id", record_.call_id + (is_copy() ? "-h" : "-") + std::to_string(attempt_));
   for (const auto& header : plan_.headers) put_header(request.headers, header);
@@ -713,6 +720,7 @@ void CallImpl::on_head(int status, net::HeaderView headers) {
   http_status_ = status;
   reply_headers_ = headers.lines();
   const bool success = status >= 200 && status < 300;
+  if (success) note_quota(headers);
   if (success && plan_.raw) {
     passed_on_ = true;
     observer_->on_head(status, reply_headers_);
@@ -723,6 +731,15 @@ void CallImpl::on_head(int status, net::HeaderView headers) {
     messages_.emplace(services_.clock->wall().us / 1'000'000);
   }
   sse_.emplace([this](const net::SseEvent& event) { on_event(event); });
+}
+
+// A quota that is used up sleeps before it says 429.
+void CallImpl::note_quota(net::HeaderView headers) {
+  const auto quota = read_quota(headers, services_.clock->wall());
+  if (!quota) return;
+  flow::KeyPool& keys = plan_.endpoint->keys();
+  keys.note_left(key_, quota->left);
+  if (quota->empty_for) keys.sleep(key_, std::min(*quota->empty_for, kLongestHint));
 }
 
 bool CallImpl::passes_body() const {
@@ -856,10 +873,16 @@ void CallImpl::end_of_stream() {
   succeed(plan_.whole || plan_.keep_whole ? chunks_->whole() : std::string{});
 }
 
+// Also without a key that was taken away meanwhile.
+std::string CallImpl::without_keys(std::string_view text) const {
+  std::string out = plan_.endpoint->redact(text);
+  return slot_ == nullptr ? out : slot_->secret.redact(out);
+}
+
 // A provider may echo the key anywhere in its error.
 ErrorBody CallImpl::without_keys(ErrorBody error) const {
   for (std::string* field : {&error.message, &error.code, &error.type, &error.param}) {
-    *field = plan_.endpoint->redact(*field);
+    *field = without_keys(*field);
   }
   return error;
 }
@@ -928,11 +951,11 @@ base::Status CallImpl::with_reply(base::Status status, const ErrorBody& error) c
   (void)std::move(status).with("status_code", std::int64_t{http_status_});
   // Keys are taken out before it is cut: half a key would not be known for one.
   const auto begin = std::string_view(reply_body_).substr(0, 2 * kBodyInError);
-  (void)std::move(status).with("body", plan_.endpoint->redact(begin).substr(0, kBodyInError));
+  (void)std::move(status).with("body", without_keys(begin).substr(0, kBodyInError));
   auto id = headers.get("x-request-id");
   if (!id) id = headers.get("request-id");
   if (id) {
-    (void)std::move(status).with("request_id", plan_.endpoint->redact(*id));
+    (void)std::move(status).with("request_id", without_keys(*id));
   }
   if (!error.type.empty()) (void)std::move(status).with("type", error.type);
   if (!error.param.empty()) (void)std::move(status).with("param", error.param);
@@ -1149,7 +1172,8 @@ std::int64_t CallImpl::received_tokens() const {
 
 Client::Client(Services services)
     : services_(std::move(services)),
-      answers_(std::make_shared<Answers>(services_.account->folder())) {}
+      answers_(std::make_shared<Answers>(services_.account->folder())),
+      gatherings_(std::make_shared<Gatherings>()) {}
 
 std::shared_ptr<Client> Client::create(Services services) {
   return std::shared_ptr<Client>(new Client(std::move(services)));
@@ -1187,6 +1211,13 @@ base::Result<flow::SharedRates*> Client::rates() {
 std::shared_ptr<Call> Client::start(Plan plan, std::shared_ptr<Observer> observer) {
   ++counters_.calls;
   if (auto shared = answers_->serve(shared_from_this(), plan, observer)) return shared;
+  return start_unshared(std::move(plan), std::move(observer));
+}
+
+std::shared_ptr<Call> Client::start_unshared(Plan plan, std::shared_ptr<Observer> observer) {
+  if (plan.options.gather.count() > 0) {
+    if (auto seat = gatherings_->join(shared_from_this(), plan, observer)) return seat;
+  }
   return start_hedged(shared_from_this(), std::move(plan), std::move(observer));
 }
 

@@ -71,6 +71,14 @@ bool has_header(const net::Headers& headers, std::string_view name) {
   return net::HeaderView(headers).get(name).has_value();
 }
 
+// The text is moved: no copy of the key stays behind.
+std::shared_ptr<KeySlot> make_slot(std::string&& key, const base::Clock& clock,
+                                   base::Random& random) {
+  base::Secret secret(std::move(key));
+  std::string id = secret.id();
+  return std::make_shared<KeySlot>(std::move(secret), std::move(id), clock, random);
+}
+
 // `value` under `name`, unless the caller set it already.
 void add_missing(net::Headers& headers, std::string_view name, std::string value) {
   if (!has_header(headers, name)) headers.emplace_back(std::string(name), std::move(value));
@@ -89,14 +97,16 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
       query_(std::move(config.query)),
       deployments_(std::move(config.deployments)),
       common_(std::move(config.default_headers)),
-      pool_(std::max<std::size_t>(1, config.keys.size()), clock),
+      clock_(clock),
+      random_(random),
+      pool_(clock),
       queue_(clock) {
   while (base_url_.ends_with('/')) base_url_.pop_back();
-  for (std::string& key : config.keys) keys_.emplace_back(std::move(key));
-  if (keys_.empty()) keys_.emplace_back();
-  for (const base::Secret& key : keys_) {
-    key_ids_.push_back(key.id());
-    breakers_.push_back(std::make_unique<flow::Breaker>(clock, random));
+  config.key_rules.resize(std::max<std::size_t>(1, config.keys.size()));
+  if (config.keys.empty()) config.keys.emplace_back();
+  for (std::size_t i = 0; i < config.keys.size(); ++i) {
+    slots_.push_back(make_slot(std::move(config.keys[i]), clock, random));
+    pool_.add(std::move(config.key_rules[i]));
   }
   add_missing(common_, "User-Agent", "dure/" + std::string(base::version()));
   add_missing(common_, "Content-Type", "application/json");
@@ -106,6 +116,30 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
   if (!config.project.empty()) add_missing(common_, "OpenAI-Project", std::move(config.project));
   if (wire_ == Wire::kAnthropic) add_missing(common_, "anthropic-version", "2023-06-01");
   authorized_ = has_header(common_, "Authorization");
+  identity_ = identity_of(config.also);
+}
+
+// Never shown: a header may be as secret as a key.
+std::string Endpoint::identity_of(const std::vector<std::string>& also) const {
+  base::Sha256 all;
+  const auto add = [&all](std::string_view text) {
+    all.update(std::to_string(text.size()) + ":");
+    all.update(text);
+  };
+  add(base_url_);
+  for (const std::string& url : also) add(url);
+  add(std::to_string(static_cast<int>(wire_)));
+  add(query_);
+  for (const auto& [model, deployment] : deployments_) {
+    add(model);
+    add(deployment);
+  }
+  for (const auto& [name, value] : common_) {
+    if (lower(name) == "user-agent") continue;  // another version of ours asks the same
+    add(name);
+    add(value);
+  }
+  return base::hex(all.finish());
 }
 
 base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
@@ -116,17 +150,17 @@ base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
   return std::shared_ptr<Endpoint>(new Endpoint(std::move(config), std::move(host), clock, random));
 }
 
-net::Headers Endpoint::headers(std::size_t key) const {
+net::Headers Endpoint::headers(const KeySlot& key) const {
   net::Headers out;
   out.reserve(common_.size() + 4);  // the call adds its own
   out = common_;
-  if (authorized_ || keys_[key].empty()) return out;
+  if (authorized_ || key.secret.empty()) return out;
   const std::string_view prefix = bearer_ ? "Bearer " : "";
   const char* const name = bearer_                 ? "Authorization"
                            : wire_ == Wire::kAzure ? "api-key"
                                                    : "x-api-key";
   std::string& value = out.emplace_back(name, std::string()).second;
-  const std::string_view secret = keys_[key].reveal();
+  const std::string_view secret = key.secret.reveal();
   value.reserve(prefix.size() + secret.size());  // no copy of the key stays behind
   value.append(prefix).append(secret);
   return out;
@@ -152,9 +186,71 @@ std::string Endpoint::url(std::string_view path, std::string_view model) const {
 }
 
 bool Endpoint::may_be_asked() const {
-  return std::any_of(breakers_.begin(), breakers_.end(), [](const auto& breaker) {
-    return breaker->state() != flow::Breaker::State::kOpen;
+  const std::lock_guard lock(keys_mutex_);
+  return std::any_of(slots_.begin(), slots_.end(), [](const auto& slot) {
+    return slot->breaker.state() != flow::Breaker::State::kOpen;
   });
+}
+
+std::shared_ptr<KeySlot> Endpoint::slot(std::size_t key) const {
+  const std::lock_guard lock(keys_mutex_);
+  return slots_[key];
+}
+
+std::vector<std::string> Endpoint::key_ids() const {
+  std::vector<std::string> ids;
+  for (const KeyState& key : key_states()) {
+    if (!key.state.retired) ids.push_back(key.id);
+  }
+  return ids;
+}
+
+std::vector<Endpoint::KeyState> Endpoint::key_states() const {
+  const std::lock_guard lock(keys_mutex_);
+  std::vector<KeyState> states;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    states.push_back({slots_[i]->id, pool_.state(i)});
+  }
+  return states;
+}
+
+base::Result<std::string> Endpoint::add_key(std::string key, const flow::KeyRule& rule) {
+  if (key.empty() || breaks_line(key)) {
+    return base::fail(
+        base::invalid_argument("key", "an API key is empty or holds a line break"));
+  }
+  if (!(rule.weight > 0 && rule.weight <= 1e6)) {
+    return base::fail(base::invalid_argument("weight", "weight must be above zero"));
+  }
+  for (const auto& member : members_) {
+    if (auto added = member->add_key(key, rule); !added) return added;
+  }
+  auto slot = make_slot(std::move(key), clock_, random_);
+  std::string id = slot->id;
+  const std::lock_guard lock(keys_mutex_);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i]->id != id) continue;
+    if (slots_[i]->secret.empty()) slots_[i] = std::move(slot);
+    pool_.revive(i);
+    return id;
+  }
+  slots_.push_back(std::move(slot));
+  pool_.add(rule);
+  return id;
+}
+
+bool Endpoint::retire_key(std::string_view id, bool forget) {
+  for (const auto& member : members_) (void)member->retire_key(id, forget);
+  const std::lock_guard lock(keys_mutex_);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i]->id != id) continue;
+    pool_.retire(i);
+    if (forget) {
+      slots_[i] = std::make_shared<KeySlot>(base::Secret(), std::string(id), clock_, random_);
+    }
+    return true;
+  }
+  return false;
 }
 
 std::size_t Endpoint::choose_member(std::optional<std::size_t> but) {
@@ -172,7 +268,8 @@ flow::Hedging& Endpoint::hedging(const std::string& model) {
 
 std::string Endpoint::redact(std::string_view text) const {
   std::string out(text);
-  for (const base::Secret& key : keys_) out = key.redact(out);
+  const std::lock_guard lock(keys_mutex_);
+  for (const auto& slot : slots_) out = slot->secret.redact(out);
   return out;
 }
 
@@ -193,6 +290,10 @@ base::Result<std::shared_ptr<Endpoint>> Client::one_endpoint(const EndpointConfi
     add(deployment);
   }
   for (const std::string& key : config.keys) add(key);
+  for (const flow::KeyRule& rule : config.key_rules) {
+    add(rule.quota);
+    add(std::to_string(rule.weight));
+  }
   for (const std::string& url : config.also) add(url);
   add("headers");
   for (const auto& [key, value] : config.default_headers) {

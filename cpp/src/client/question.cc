@@ -89,9 +89,13 @@ void add_owner(std::string& out, const Plan& plan) {
   const std::string_view org = org_of(plan.options);
   add_part(out, kVersion);
   add_part(out, org.empty() ? "key" : "org");
-  add_part(out, org.empty() ? std::string_view(plan.endpoint->key_id(0)) : org);
-  add_part(out, plan.endpoint->base_url());
+  add_part(out, org.empty() ? plan.endpoint->key_id(0) : std::string(org));
+  add_part(out, plan.endpoint->identity());
   add_part(out, plan.path);
+  // Held and settled at other prices is another question: what an answer saves is exact.
+  const auto& prices = plan.options.prices;
+  add_part(out, prices == nullptr ? std::string() : prices->price_version());
+  add_part(out, plan.options.region);
   net::Headers headers = plan.headers;
   std::sort(headers.begin(), headers.end());
   for (const auto& [name, value] : headers) {

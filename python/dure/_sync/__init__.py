@@ -20,6 +20,7 @@ _HOME = {
     "Stream": "dure._sync.streams",
     "Cache": "dure.calls",
     "Call": "dure.calls",
+    "Key": "dure.calls.keys",
     "Timeout": "dure.calls",
     "encode": "dure._sync.shortcuts",
     "generate": "dure._sync.shortcuts",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dure.calls import Cache as Cache
     from dure.calls import Call as Call
     from dure.calls import Timeout as Timeout
+    from dure.calls.keys import Key as Key
 
 __all__ = list(_HOME)
 

@@ -22,6 +22,7 @@ _HOME = {
     "HttpClient": "dure.aio._http",  # async only
     "HttpEvent": "dure.aio._http",  # async only
     "HttpStream": "dure.aio._http",  # async only
+    "Key": "dure.calls.keys",
     "Timeout": "dure.calls",
     "aencode": "dure.aio.shortcuts",  # async only
     "agenerate": "dure.aio.shortcuts",  # async only
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from dure.calls import Cache as Cache
     from dure.calls import Call as Call
     from dure.calls import Timeout as Timeout
+    from dure.calls.keys import Key as Key
     from dure.costs import averify_ledger as verify_ledger  # async only
     from dure.rag import aask as ask  # async only
     from dure.rag import aingest as ingest  # async only

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dure.calls import Timeout
+    from dure.calls.keys import Key
     from dure.costs import PriceBook
 
 __all__ = ["AsyncAzureClient"]
@@ -32,7 +33,7 @@ class AsyncAzureClient(AsyncClient):
         api_version: str | None = None,
         azure_deployment: str | None = None,
         deployments: Mapping[str, str] | None = None,
-        api_key: str | Sequence[str] | None = None,
+        api_key: str | Key | Sequence[str | Key] | None = None,
         azure_ad_token: str | None = None,
         timeout: float | Timeout | None = 600.0,
         max_retries: int = 2,

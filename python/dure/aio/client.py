@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dure.calls import Cache, Call, Timeout
     from dure.calls.answers import ParsedChatCompletion
     from dure.calls.checks import Check
+    from dure.calls.keys import Key, Keys
     from dure.calls.rates import Rates
     from dure.calls.schemas import Schema
     from dure.costs import AsyncBudgets, PriceBook
@@ -359,7 +360,7 @@ class AsyncClient(Resource, AsyncClosing):
     def __init__(
         self,
         *,
-        api_key: str | Sequence[str] | None = None,
+        api_key: str | Key | Sequence[str | Key] | None = None,
         base_url: str | Sequence[str] | None = None,
         organization: str | None = None,
         project: str | None = None,
@@ -380,8 +381,9 @@ class AsyncClient(Resource, AsyncClosing):
         """Check the settings; nothing is sent.
 
         Args:
-            api_key: One key or several that take turns; else `OPENAI_API_KEY`. None is needed for
-                a server on this machine.
+            api_key: One key or several that take turns; else `OPENAI_API_KEY`. A `dure.aio.Key`
+                has a quota that it shares with others, and a weight. None is needed for a server
+                on this machine.
             base_url: Else `OPENAI_BASE_URL`, else OpenAI's public address. A list of addresses
                 that serve the same: each attempt goes to the better of two of them, by latency
                 and load; one that fails is left alone for a while.
@@ -519,7 +521,8 @@ class AsyncClient(Resource, AsyncClosing):
 
         `calls attempts retries ambiguous failures cost_pico`: `ambiguous` are resends after a
         failure that the provider may have billed. `cache_hits coalesced saved_pico`: calls that
-        were not made, and what they would have cost; `hedges`: second copies sent.
+        were not made, and what they would have cost; `hedges`: second copies sent;
+        `gathered`: calls that went in another one's request.
         """
         return self._view.core.counters()
 
@@ -534,13 +537,28 @@ class AsyncClient(Resource, AsyncClosing):
 
         return Rates(self._view.native())
 
+    @property
+    def keys(self) -> Keys:
+        """The keys that calls go out with: add, drain, remove, reload, and what is known of them.
+
+        Raises:
+            UnavailableError: this client is closed.
+        """
+        from dure.calls.keys import Keys
+
+        self._view.native()
+        return Keys(self._view.endpoint)
+
     def clear_cache(self) -> None:
-        """Forget the answers that were kept, in memory and in the data folder.
+        """Forget the answers that were kept: in memory, in the data folder, in its remote cache.
 
         Raises:
             UnavailableError: this client is closed.
         """
         self._view.native().forget_answers()
+        cache = self._view.cache
+        if cache is not None and cache.remote is not None:
+            cache.remote.clear()
 
     def with_options(
         self, *, timeout: float | Timeout | None = None, max_retries: int | None = None

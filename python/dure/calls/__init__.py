@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dure.errors import InvalidArgumentError
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ["Cache", "Call", "Timeout", "pico_of_dollars"]
+    from dure._core import client as core
+
+__all__ = ["Cache", "Call", "RemoteAnswerCache", "Timeout", "pico_of_dollars"]
 
 PRIORITIES = ("interactive", "batch")
 RESENDS = ("all", "proven")
@@ -49,6 +51,19 @@ class Timeout:
                 )
 
 
+class RemoteAnswerCache(Protocol):
+    """Answers that are kept beside this host."""
+
+    @property
+    def native(self) -> core.RemoteCache:
+        """The core's side of it."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all answers."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
     """How answers are kept for those who ask exactly the same again.
@@ -60,12 +75,19 @@ class Cache:
         ttl: Seconds for which an answer is given again.
         disk: Kept in the data folder too (SQLite, mode 0600): for its other processes, and for
             later ones.
+        remote: Kept elsewhere too, for other hosts: a `dure.integrations.redis.AnswerCache`.
     """
 
     ttl: float = 86400.0
     disk: bool = False
+    remote: RemoteAnswerCache | None = None
 
     def __post_init__(self) -> None:
+        if self.remote is not None and not hasattr(self.remote, "native"):
+            raise InvalidArgumentError(
+                "remote must be a cache such as dure.integrations.redis.AnswerCache",
+                argument="cache",
+            )
         if isinstance(self.ttl, bool) or not 0 < self.ttl < 1e9:
             raise InvalidArgumentError("ttl must be seconds above zero", argument="cache")
 
@@ -112,6 +134,9 @@ class Call:
             and this one is kept; False: not; None: as the client says.
         coalesce: Whether those who ask the same at the same time share one call; None: where the
             answer is meant to be the same (embeddings, temperature 0, a seed) or is kept.
+        gather: Seconds, at most 1, that an embeddings call may wait for others of the same payer
+            that differ in their inputs only, to go in one request; each pays for its own tokens.
+            None: it goes alone at once, as does one with a `max_cost`, `fallbacks` or `hedge`.
         metered: False: no model is looked up, nothing is priced, held or recorded. For a server
             whose models cost nothing, and for what the provider bills later.
         price: Dollars that this one call costs, for what has no price in the book (an image, a
@@ -142,12 +167,17 @@ class Call:
     team: str | None = None
     execution: str | None = None
     region: str | None = None
+    gather: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= 100:
             raise InvalidArgumentError("max_attempts must be 1 to 100", argument="max_attempts")
         if self.deadline is not None and not 0 < self.deadline < 1e9:
             raise InvalidArgumentError("deadline must be seconds above zero", argument="deadline")
+        if self.gather is not None and (isinstance(self.gather, bool) or not 0 < self.gather <= 1):
+            raise InvalidArgumentError(
+                "gather must be seconds above zero, at most 1", argument="gather"
+            )
         if self.priority not in PRIORITIES:
             raise InvalidArgumentError(f"priority must be one of {PRIORITIES}", argument="priority")
         if self.resend not in RESENDS:

@@ -71,6 +71,7 @@ class Facts:
         cached: The answer was kept from an earlier call.
         coalesced: Another caller's call at the same time served this one too.
         hedged: A second copy was sent; the cost is that of both.
+        gathered: How many callers' inputs went in one request; 0: this one's alone.
         saved_pico: What an answer that was kept or shared would have cost.
         estimated: The provider reported no usage: tokens seen were counted.
         flags: What the ledger says about the cost; `shrunk`: a budget had room for a shorter
@@ -133,6 +134,11 @@ class Facts:
     def hedged(self) -> bool:
         """A second copy was sent; the cost is that of both."""
         return self._record.hedged
+
+    @property
+    def gathered(self) -> int:
+        """How many callers' inputs went in one request; 0: this one's alone."""
+        return self._record.gathered
 
     @property
     def saved_pico(self) -> int:

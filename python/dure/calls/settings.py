@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -14,6 +13,7 @@ from dure._core import client as core
 from dure._core.money import wall_us
 from dure._windows import renew_all
 from dure.calls import PRIORITIES, Cache, Call, Timeout, pico_of_dollars
+from dure.calls.keys import Key, read_keys, rules_of
 from dure.calls.wires import OPENAI, Wire, encoded
 from dure.errors import InvalidArgumentError, UnavailableError
 
@@ -35,35 +35,17 @@ def data_folder(data: str | os.PathLike[str] | None = None) -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dure"
 
 
-def keys_of(api_key: str | Sequence[str] | None, variable: str = "OPENAI_API_KEY") -> list[str]:
+def keys_of(
+    api_key: str | Key | Sequence[str | Key] | None, variable: str = "OPENAI_API_KEY"
+) -> list[Key]:
     """Return the keys to use, from the argument or the environment; blanks are dropped.
 
     Raises:
         InvalidArgumentError: a key is no text or holds what a header cannot. Says which, not what.
     """
-    source = "api_key"
     if api_key is None:
-        source, api_key = variable, os.environ.get(variable) or []
-    given: object = [api_key] if isinstance(api_key, str) else api_key
-    if isinstance(given, (bytes, bytearray, memoryview)) or not isinstance(given, Iterable):
-        raise InvalidArgumentError(
-            f"{source} must be text or a list of texts, not {type(given).__name__}",
-            argument="api_key",
-        )
-    keys: list[str] = []
-    for key in given:
-        if not isinstance(key, str):
-            raise InvalidArgumentError(
-                f"a key of {source} must be text, not {type(key).__name__}", argument="api_key"
-            )
-        if not all("!" <= sign <= "~" for sign in key.strip()):
-            raise InvalidArgumentError(
-                f"a key of {source} holds a space or a character beyond visible ASCII: "
-                "no header can carry it",
-                argument="api_key",
-            )
-        keys.append(key.strip())
-    return [key for key in keys if key]
+        return read_keys(os.environ.get(variable) or [], variable)
+    return read_keys(api_key, "api_key")
 
 
 def addresses_of(base_url: str | Sequence[str] | None, wire: Wire) -> list[str]:
@@ -177,7 +159,7 @@ class View:
     def open(
         cls,
         *,
-        api_key: str | Sequence[str] | None,
+        api_key: str | Key | Sequence[str | Key] | None,
         base_url: str | Sequence[str] | None,
         organization: str | None,
         project: str | None,
@@ -226,7 +208,7 @@ class View:
         renew_all(native.account, getattr(clock, "wall_us", wall_us)())
         endpoint = native.endpoint(
             texts["base_url"],
-            keys,
+            [key.secret for key in keys],
             texts["organization"],
             texts["project"],
             headers,
@@ -236,6 +218,7 @@ class View:
             encoded(default_query),
             dict(wire.deployments),
             addresses[1:],
+            rules_of(keys),
         )
         return cls(
             native,
@@ -293,17 +276,25 @@ class View:
             *self._sharing(call),
             None if self.prices is None else self.prices.native,
             (call.region or "") if call else "",
+            (call.gather or 0.0) if call else 0.0,
+            self._remote(call),
         )
+
+    def _cache(self, call: Call | None) -> Cache | None:
+        """Return how the answer of a call is kept."""
+        given = call.cache if call else None
+        if isinstance(given, Cache):
+            return given
+        return None if given is False else self.cache or Cache.of(given)
+
+    def _remote(self, call: Call | None) -> core.RemoteCache | None:
+        """Return where answers are kept beside this host."""
+        cache = self._cache(call)
+        return None if cache is None or cache.remote is None else cache.remote.native
 
     def _sharing(self, call: Call | None) -> tuple[str, float, bool | None, bool]:
         """Return where answers are kept and for how long, who shares calls, whether to hedge."""
-        given = call.cache if call else None
-        if isinstance(given, Cache):
-            cache: Cache | None = given
-        elif given is False:
-            cache = None
-        else:
-            cache = self.cache or Cache.of(given)
+        cache = self._cache(call)
         where = "off" if cache is None else "disk" if cache.disk else "memory"
         return (
             where,

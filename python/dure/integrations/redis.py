@@ -1,11 +1,14 @@
-"""Budgets shared through Redis: `pip install "dure[redis]"`.
+"""Budgets shared, and answers kept, through Redis: `pip install "dure[redis]"`.
 
 Example::
 
     fleet = dure.integrations.redis.connect(client.budgets, "redis://...", host="web-1")
     fleet.set("org:acme", limit="250.00", window="month", zone="Asia/Seoul")
 
-Redis must keep what it is told: without append-only file and replica the limit is as safe as it is.
+    client = dure.Client(cache=dure.aio.Cache(remote=AnswerCache("redis://...")))
+
+Redis must keep what it is told of budgets: without append-only file and replica the limit is as
+safe as it is. Answers may be lost.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ try:
 except ImportError as error:  # pragma: no cover - tested in an environment without it
     raise MissingExtraError.of("redis", "redis") from error
 
+from dure.integrations._answers import AnswerCache
+
 if TYPE_CHECKING:
     from dure.costs import AsyncBudgets, Budgets
 
-__all__ = ["Fleet", "FleetBudget", "RedisLeases", "connect"]
+__all__ = ["AnswerCache", "Fleet", "FleetBudget", "RedisLeases", "connect"]
 
 # Lua has doubles only: amounts go to HINCRBY as text, which counts in 64 bits; of what comes back
 # only the sign is looked at.

@@ -131,5 +131,41 @@ TEST(Usage, EveryShapeOfTheChatWire) {
   EXPECT_EQ(last.completion_tokens, 5);
 }
 
+TEST(ReadQuota, WhatIsLeftAndForHowLong) {
+  const base::WallTime now{1'763'726'000'000'000};  // 2025-11-21T11:53:20Z
+  const auto read = [now](net::Headers headers) {
+    return read_quota(net::HeaderView(headers), now);
+  };
+  EXPECT_FALSE(read({}));
+  const auto some = read({{"X-RateLimit-Limit-Requests", "100"},
+                          {"X-RateLimit-Remaining-Requests", "60"},
+                          {"X-RateLimit-Limit-Tokens", "1000"},
+                          {"X-RateLimit-Remaining-Tokens", "250"},
+                          {"X-RateLimit-Reset-Tokens", "6m0s"}});
+  ASSERT_TRUE(some);
+  EXPECT_DOUBLE_EQ(some->left, 0.25);
+  EXPECT_FALSE(some->empty_for);
+  const auto none = read({{"x-ratelimit-limit-requests", "100"},
+                          {"x-ratelimit-remaining-requests", "0"},
+                          {"x-ratelimit-reset-requests", "12ms"}});
+  ASSERT_TRUE(none);
+  EXPECT_EQ(none->empty_for, std::chrono::milliseconds(12));
+  const auto anthropic = read({{"anthropic-ratelimit-tokens-limit", "80000"},
+                               {"anthropic-ratelimit-tokens-remaining", "0"},
+                               {"anthropic-ratelimit-tokens-reset", "2025-11-21T11:53:50Z"}});
+  ASSERT_TRUE(anthropic);
+  EXPECT_EQ(anthropic->empty_for, std::chrono::seconds(30));
+  for (const char* wrong : {"-1", "nan", "", "101", "x"}) {
+    EXPECT_FALSE(read({{"x-ratelimit-limit-requests", "100"},
+                       {"x-ratelimit-remaining-requests", wrong}}))
+        << wrong;
+  }
+  EXPECT_FALSE(read({{"x-ratelimit-limit-requests", "0"}, {"x-ratelimit-remaining-requests", "0"}}));
+  const net::Headers azure{{"x-ratelimit-limit-requests", "0"},
+                           {"x-ratelimit-remaining-requests", "0"},
+                           {"x-ratelimit-reset-requests", "60s"}};
+  EXPECT_FALSE(wait_hint(429, net::HeaderView(azure), now)) << "0 of 0 says nothing";
+}
+
 }  // namespace
 }  // namespace dure::client

@@ -639,6 +639,32 @@ TEST_F(ClientTest, AnOutageOfAMinuteCostsFewAttemptsAndEnds) {
   EXPECT_TRUE(start(kChat)->status().ok());
 }
 
+TEST_F(ClientTest, AStormOf429OnOneQuotaOfThreeKeysAsksOnceAHint) {
+  endpoint_ = client_
+                  ->endpoint({.base_url = "http://127.0.0.1/v3",
+                              .keys = {"sk-one", "sk-two", "sk-three"},
+                              .key_rules = {{"team"}, {"team"}, {"team"}}})
+                  .value();
+  std::vector<std::shared_ptr<Heard>> heard;
+  for (int i = 0; i < 50; ++i) heard.push_back(start(kChat));
+  ASSERT_EQ(net_->requests().size(), 50U) << "under way before anybody was told";
+  for (int i = 0; i < 50; ++i) net_->reply(refusal(429, {{"Retry-After", "7"}}));
+  net_->pump();
+  const base::Instant told = clock_.now();
+  for (int i = 0; i < 20; ++i) heard.push_back(start(kChat));
+  pass(7s - 1ns);
+  EXPECT_EQ(net_->requests().size(), 50U) << "no key of that quota is asked before the hint ends";
+  for (int i = 0; i < 70; ++i) net_->reply(ok());
+  while (net_->requests().size() < 50 + 70) {
+    pass(std::max(until_next(), base::Duration(1)));
+    ASSERT_LE(clock_.now() - told, 9s) << "a tenth of the hint as jitter, no more";
+  }
+  for (const auto& one : heard) {
+    ASSERT_TRUE(one->outcome);
+    EXPECT_TRUE(one->status().ok()) << one->status().message();
+  }
+}
+
 TEST_F(ClientTest, RatesAreTakenSettledAndWaitedForExactly) {
   auto* const rates = client_->rates().value();
   ASSERT_TRUE(rates->set("org:a rpm", {.per_minute = 60, .burst = 1}).ok());

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include <chrono>
 
 #include "dure/flow/backoff.h"
@@ -115,6 +117,43 @@ TEST(KeyPool, TakesTurnsSleepsAndParks) {
   pool.park(0);
   EXPECT_FALSE(pool.take());
   EXPECT_EQ(pool.usable(), 0U);
+}
+
+TEST(KeyPool, KeysOfOneQuotaSleepTogether) {
+  testing::FakeClock clock;
+  KeyPool pool(clock);
+  for (const char* quota : {"a", "a", "b", ""}) pool.add({.quota = quota});
+  EXPECT_EQ(pool.take()->key, 0U);
+  EXPECT_TRUE(pool.another_awake(0));
+  pool.sleep(0, 30s);
+  EXPECT_EQ(pool.state(1).asleep, 30s);
+  EXPECT_EQ(pool.take()->key, 2U);
+  EXPECT_EQ(pool.take()->key, 3U);
+  pool.park(2);
+  pool.retire(3);
+  EXPECT_FALSE(pool.another_awake(0)) << "the other key of its quota sleeps too";
+  EXPECT_EQ(pool.take()->wait, 30s);
+  pool.revive(1);
+  EXPECT_EQ(pool.take()->wait, 0s) << "who was added again is awake";
+}
+
+TEST(KeyPool, TurnsByWeightAndWhatIsLeft) {
+  testing::FakeClock clock;
+  KeyPool pool(clock);
+  pool.add({.weight = 3});
+  pool.add({.weight = 1});
+  std::array<int, 2> taken{};
+  for (int i = 0; i < 400; ++i) ++taken.at(pool.take()->key);
+  EXPECT_EQ(taken[0], 300);
+  pool.note_left(0, 0.2);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(pool.take()->key, 1U);
+  EXPECT_EQ(pool.take({1})->key, 0U) << "but that one";
+  clock.advance(1min);
+  EXPECT_DOUBLE_EQ(pool.state(0).left, 1) << "what was said a minute ago is forgotten";
+  const std::size_t late = pool.add();
+  int turns = 0;
+  for (int i = 0; i < 50; ++i) turns += pool.take()->key == late ? 1 : 0;
+  EXPECT_NEAR(turns, 10, 1) << "no turns of the time before it came";
 }
 
 }  // namespace

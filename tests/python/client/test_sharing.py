@@ -194,6 +194,44 @@ async def test_a_batch_of_hits(scripted: Scripted) -> None:
     assert len(scripted.net.requests) == 1
 
 
+def test_what_decides_the_answer_or_its_cost_is_part_of_the_question(scripted: Scripted) -> None:
+    """Headers and query of the client, its other addresses, its prices, the region."""
+    overlay = {"gpt-4o-mini": {"input": "1", "output": "2"}}
+    clients = [
+        scripted.client(cache=True),
+        scripted.client(cache=True, default_headers={"x-beta": "1"}),
+        scripted.client(cache=True, default_query={"version": "2"}),
+        scripted.client(cache=True, base_url=["http://127.0.0.1/v1", "http://127.0.0.2/v1"]),
+        scripted.client(cache=True, prices=dure.PriceBook(overlay)),
+        scripted.client(cache=True, organization="org-2"),
+    ]
+    call = dure.Call(org="acme")
+    for number, client in enumerate(clients):
+        scripted.answer({**CHAT, "id": str(number)})
+        assert not client.chat.completions.create(**HELLO, dure=call).dure.cached
+    for number, client in enumerate(clients):
+        kept = client.chat.completions.create(**HELLO, dure=call)
+        assert (kept.id, kept.dure.cached) == (str(number), True)
+    dear = clients[4].chat.completions.create(**HELLO, dure=call)
+    assert dear.dure.saved_pico == 8 * 1_000_000 + 2 * 2_000_000, "at the client's own prices"
+    scripted.answer()
+    there = dure.Call(org="acme", region="eu")
+    assert not clients[0].chat.completions.create(**HELLO, dure=there).dure.cached
+
+
+async def test_calls_at_other_prices_are_not_one(scripted: Scripted) -> None:
+    overlay = {"gpt-4o-mini": {"input": "1", "output": "2"}}
+    clients = [scripted.aclient(), scripted.aclient(prices=dure.PriceBook(overlay))]
+    tasks = [asyncio.create_task(c.chat.completions.create(**SURE)) for c in clients]
+    await begun(*tasks)
+    assert len(scripted.net.requests) == 2
+    for _ in tasks:
+        scripted.answer()
+    scripted.net.pump()
+    costs = [(await task).dure.cost_pico for task in tasks]
+    assert costs == [COST, 8 * 1_000_000 + 2 * 2_000_000]
+
+
 # Calls that several share
 
 

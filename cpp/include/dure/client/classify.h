@@ -72,6 +72,15 @@ struct Verdict {
 [[nodiscard]] std::optional<base::Duration> wait_hint(int status, net::HeaderView headers,
                                                       base::WallTime now);
 
+// What the headers of a reply say is left of its quota: OpenAI's x-ratelimit-* or Anthropic's
+// anthropic-ratelimit-*, of requests and tokens the one with less. nullopt: nothing that can be
+// true (absent, -1, 0 of 0).
+struct QuotaLeft {
+  double left = 1;                                        // 0 to 1
+  std::optional<base::Duration> empty_for = std::nullopt;  // it is used up for so long
+};
+[[nodiscard]] std::optional<QuotaLeft> read_quota(net::HeaderView headers, base::WallTime now);
+
 }  // namespace dure::client
 
 #endif  // DURE_CLIENT_CLASSIFY_H_

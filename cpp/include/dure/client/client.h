@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "dure/base/annotations.h"
@@ -61,6 +62,16 @@ struct EndpointConfig {
   std::map<std::string, std::string> deployments = {};
   // Further addresses that serve the same: each attempt goes to the better of two of them all.
   std::vector<std::string> also = {};
+  std::vector<flow::KeyRule> key_rules = {};  // of the keys in their order; those left out: {}
+};
+
+// A key with what was learned about it. A call keeps the one that it goes out with.
+struct KeySlot {
+  KeySlot(base::Secret key, std::string key_id, const base::Clock& clock, base::Random& random)
+      : secret(std::move(key)), id(std::move(key_id)), breaker(clock, random) {}
+  const base::Secret secret;  // empty: none is sent, or it was removed
+  const std::string id;
+  flow::Breaker breaker;
 };
 
 // Where calls go and with which keys; what was learned about it is shared by all who use it.
@@ -82,18 +93,34 @@ class Endpoint {
   [[nodiscard]] Wire wire() const noexcept { return wire_; }
   // Where `path` is, for `model` (empty: none), on this wire.
   [[nodiscard]] std::string url(std::string_view path, std::string_view model) const;
+  // What decides, beside the key, what a server answers: address, wire, headers, query.
+  [[nodiscard]] const std::string& identity() const noexcept { return identity_; }
   // What every request carries, the key's own header last. `key` is a position in keys().
-  [[nodiscard]] net::Headers headers(std::size_t key) const;
-  [[nodiscard]] const std::string& key_id(std::size_t key) const { return key_ids_[key]; }
-  [[nodiscard]] const std::vector<std::string>& key_ids() const noexcept { return key_ids_; }
-  [[nodiscard]] std::size_t key_count() const noexcept { return keys_.size(); }
+  [[nodiscard]] net::Headers headers(const KeySlot& key) const;
+  [[nodiscard]] net::Headers headers(std::size_t key) const { return headers(*slot(key)); }
+  [[nodiscard]] std::shared_ptr<KeySlot> slot(std::size_t key) const;
+  [[nodiscard]] std::string key_id(std::size_t key) const { return slot(key)->id; }
+  // Of those that calls may take.
+  [[nodiscard]] std::vector<std::string> key_ids() const;
   // `text` without any of the keys.
   [[nodiscard]] std::string redact(std::string_view text) const;
   [[nodiscard]] flow::KeyPool& keys() noexcept { return pool_; }
+
+  // Rotation while calls go on; with several addresses the keys of all of them.
+  // A further key; one that is there already is of use again. Its id. Fails with kInvalidArgument.
+  base::Result<std::string> add_key(std::string key, const flow::KeyRule& rule = {});
+  // No call takes it from now on. `forget`: it is wiped when the last call with it has ended.
+  // False: there is no key of this id.
+  bool retire_key(std::string_view id, bool forget);
+  struct KeyState {
+    std::string id;
+    flow::KeyPool::State state;
+  };
+  [[nodiscard]] std::vector<KeyState> key_states() const;
   [[nodiscard]] flow::RetryBudget& retries() noexcept { return retries_; }
   // Who may send now, and who is next.
   [[nodiscard]] flow::FairQueue& queue() noexcept { return queue_; }
-  [[nodiscard]] flow::Breaker& breaker(std::size_t key) { return *breakers_[key]; }
+  [[nodiscard]] flow::Breaker& breaker(std::size_t key) { return slot(key)->breaker; }
   // Those among whom each attempt chooses; empty: this one alone is asked.
   [[nodiscard]] const std::vector<std::shared_ptr<Endpoint>>& members() const noexcept {
     return members_;
@@ -110,6 +137,7 @@ class Endpoint {
  private:
   friend class Client;
   Endpoint(EndpointConfig config, std::string host, const base::Clock& clock, base::Random& random);
+  [[nodiscard]] std::string identity_of(const std::vector<std::string>& also) const;
 
   std::string base_url_;
   std::string host_;
@@ -120,13 +148,16 @@ class Endpoint {
   const std::string query_;
   const std::map<std::string, std::string> deployments_;
   net::Headers common_;
-  bool authorized_ = false;         // common_ has an Authorization of its own
-  std::vector<base::Secret> keys_;  // at least one; the only one may be empty
-  std::vector<std::string> key_ids_;
+  bool authorized_ = false;  // common_ has an Authorization of its own
+  std::string identity_;
+  const base::Clock& clock_;
+  base::Random& random_;
+  mutable std::mutex keys_mutex_;
+  // At least one; the only one may be empty. Positions are those of pool_.
+  std::vector<std::shared_ptr<KeySlot>> slots_ DURE_GUARDED_BY(keys_mutex_);
   flow::KeyPool pool_;
   flow::RetryBudget retries_;
   flow::FairQueue queue_;
-  std::vector<std::unique_ptr<flow::Breaker>> breakers_;  // one a key
   std::vector<std::shared_ptr<Endpoint>> members_;
   std::unique_ptr<flow::Balancer> balancer_;
   std::mutex hedging_mutex_;
@@ -163,6 +194,9 @@ struct CallOptions {
   // meant to be the same (embeddings, temperature 0, a seed) or is cached.
   std::optional<bool> coalesce = std::nullopt;
   bool hedge = false;  // a second copy when the first answer is late
+  // How long an embeddings call may wait for others like it, to go in one request; zero: alone.
+  base::Duration gather{0};
+  std::shared_ptr<flow::RemoteCache> remote = {};  // where answers are kept too; nullptr: nowhere
   std::shared_ptr<const catalog::PriceBook> prices = {};  // nullptr: the client's
   std::string region = {};  // where it is billed; empty: the hold takes the dearest of all
 };
@@ -205,6 +239,7 @@ struct Record {
   bool cached = false;            // no call was made: the answer was kept
   bool coalesced = false;         // no call was made: another one's answer serves
   bool hedged = false;            // a second copy was sent
+  int gathered = 0;               // callers whose inputs went in one request; 0: alone
   money::Pico saved = 0;          // what the call would have cost
 };
 
@@ -261,11 +296,13 @@ struct Counters {
   std::atomic<std::int64_t> cache_hits{0};
   std::atomic<std::int64_t> coalesced{0};
   std::atomic<std::int64_t> hedges{0};
+  std::atomic<std::int64_t> gathered{0};  // calls that went in another one's request
   std::atomic<std::int64_t> saved{0};  // pico-dollars that hits and followers did not cost
 };
 
 struct Kept;    // client/question.h: an answer as it is kept
 class Answers;  // client/answers.h: what is kept, and what is under way for several
+class Gatherings;  // client/gathering.h: embeddings that wait to go together
 
 class Client : public std::enable_shared_from_this<Client> {
  public:
@@ -275,7 +312,9 @@ class Client : public std::enable_shared_from_this<Client> {
   // the I/O thread. Every failure, also of understanding, comes through on_done.
   std::shared_ptr<Call> start(Plan plan, std::shared_ptr<Observer> observer);
 
-  // As start, without looking for an answer that is kept, for one that comes, or for a copy.
+  // As start, without looking for an answer that is kept or that comes.
+  std::shared_ptr<Call> start_unshared(Plan plan, std::shared_ptr<Observer> observer);
+  // As start_unshared, without waiting for others and without a copy.
   std::shared_ptr<Call> start_alone(Plan plan, std::shared_ptr<Observer> observer);
 
   // Keeps an answer for those who ask the same later.
@@ -302,6 +341,7 @@ class Client : public std::enable_shared_from_this<Client> {
   const Services services_;
   Counters counters_;
   const std::shared_ptr<Answers> answers_;
+  const std::shared_ptr<Gatherings> gatherings_;
   std::atomic<flow::SharedRates*> rates_{nullptr};
   std::unique_ptr<flow::SharedRates> rates_kept_ DURE_GUARDED_BY(mutex_);
   std::mutex mutex_;

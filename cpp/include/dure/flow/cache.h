@@ -4,12 +4,15 @@
 // matters (whose it is, too), the value is bytes. A value is given out as often as wanted until it
 // expires; when the room is full, what was not used for longest goes first.
 //
+// A RemoteCache is asked without waiting; its answer comes later, perhaps never.
+//
 // Thread-safe. MemoryCache never blocks on anything but its own short lock.
 #ifndef DURE_FLOW_CACHE_H_
 #define DURE_FLOW_CACHE_H_
 
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -33,6 +36,17 @@ class CacheStore {
   // Best effort: what does not fit, or cannot be written, is not there later.
   virtual void put(const CacheKey& key, CacheValue value, base::WallTime expires) = 0;
   virtual void clear() = 0;
+};
+
+class RemoteCache {
+ public:
+  virtual ~RemoteCache() = default;
+  using Found = std::function<void(CacheValue)>;
+  // `found` is called at most once, in any thread, perhaps before this returns; null: it is not
+  // there. Does not throw.
+  virtual void get(const CacheKey& key, Found found) = 0;
+  // Best effort, kept for `keep`.
+  virtual void put(const CacheKey& key, CacheValue value, base::Duration keep) = 0;
 };
 
 class MemoryCache final : public CacheStore {
