@@ -15,18 +15,19 @@ using policy::PolicyBook;
 using PolicyTuple =
     std::tuple<std::string, std::vector<std::string>, std::string, std::vector<std::string>>;
 
-base::Status no_such(const std::string& path, const std::string& what, const std::string& name) {
-  return base::invalid_argument("policies",
-                                "policy of " + path + ": there is no " + what + " " + name)
-      .with("path", path);
+base::Status no_such(const std::string& service, const std::string& field,
+                     const std::string& what, const std::string& name) {
+  return base::invalid_argument("policies", "policy of " + service + ": " + field +
+                                                ": there is no " + what + " " + name)
+      .with("path", service + "." + field);
 }
 
-catalog::Capabilities to_capabilities(const std::string& path,
+catalog::Capabilities to_capabilities(const std::string& service,
                                       const std::vector<std::string>& names) {
   catalog::Capabilities set;
   for (const std::string& name : names) {
     const auto capability = catalog::capability_named(name);
-    if (!capability) throw StatusException(no_such(path, "capability", name));
+    if (!capability) throw StatusException(no_such(service, "required_capabilities", "capability", name));
     set.add(*capability);
   }
   return set;
@@ -37,7 +38,7 @@ policy::ServicePolicy to_policy(const PolicyTuple& given) {
   policy::ServicePolicy out{service, {}, default_model, to_capabilities(service, capabilities)};
   for (const std::string& name : tiers) {
     const auto tier = catalog::tier_named(name);
-    if (!tier) throw StatusException(no_such(service, "tier", name));
+    if (!tier) throw StatusException(no_such(service, "allowed_tiers", "tier", name));
     out.allowed_tiers.add(*tier);
   }
   return out;

@@ -182,9 +182,21 @@ def load_policies(source: str | os.PathLike[str] | Mapping[str, object]) -> None
 
     Raises:
         InvalidArgumentError: Unreadable, unknown tier or capability, or a default model that its
-            own policy denies; `.path` names the service.
+            own policy denies; the text names the file, `.path` service and field.
     """
-    table = _read(source) if isinstance(source, str | os.PathLike) else source
+    if not isinstance(source, str | os.PathLike):
+        return _set_policies(source)
+    try:
+        _set_policies(_read(source))
+    except InvalidArgumentError as wrong:
+        if wrong.path == str(source):  # the file itself
+            raise
+        raise InvalidArgumentError(
+            f"{source}: {wrong}", argument="source", path=wrong.path
+        ) from None
+
+
+def _set_policies(table: object) -> None:
     if not isinstance(table, Mapping):
         raise InvalidArgumentError("policies must be a mapping by service", argument="source")
     _core.policy.set_active([_policy_tuple(str(name), entry) for name, entry in table.items()])
@@ -229,15 +241,34 @@ def _policy_tuple(service: str, entry: object) -> tuple[str, list[str], str, lis
             f"policy of {service}: it must be a mapping", argument="source", path=service
         )
     known = {"service_name", "allowed_tiers", "default_model", "required_capabilities"}
-    if unknown := entry.keys() - known:
+    if unknown := sorted(map(str, entry.keys() - known)):
         raise InvalidArgumentError(
-            f"policy of {service}: unknown fields {sorted(unknown)}",
+            f"policy of {service}: unknown fields {unknown}",
             argument="source",
-            path=service,
+            path=f"{service}.{unknown[0]}",
         )
-    tiers = [str(tier).lower() for tier in entry.get("allowed_tiers") or ()]
-    needs = [str(name).lower() for name in entry.get("required_capabilities") or ()]
-    return service, tiers, str(entry.get("default_model") or ""), needs
+    model = entry.get("default_model")
+    if not isinstance(model, str):
+        raise _wrong_field(service, "default_model", "the name of a model", model)
+    if entry.get("service_name", service) != service:
+        raise _wrong_field(service, "service_name", service, entry["service_name"])
+    tiers = _names(service, "allowed_tiers", entry)
+    return service, tiers, model, _names(service, "required_capabilities", entry)
+
+
+def _names(service: str, name: str, entry: Mapping[str, object]) -> list[str]:
+    value = entry.get(name) or ()
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise _wrong_field(service, name, "a list of names", value)
+    return [one.lower() for one in value]
+
+
+def _wrong_field(service: str, name: str, wanted: str, given: object) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"policy of {service}: {name} must be {wanted}, not {given!r}",
+        argument="source",
+        path=f"{service}.{name}",
+    )
 
 
 # Selection ---------------------------------------------------------------------------------------

@@ -107,6 +107,43 @@ def test_load_policies(tmp_path: Path) -> None:
         models.load_policies(path)
 
 
+@pytest.mark.parametrize(
+    ("entry", "path"),
+    [
+        ({"allowed_tiers": ["huge"], "default_model": "gpt-4o"}, "Mine.allowed_tiers"),
+        ({"allowed_tiers": "mini", "default_model": "gpt-4o"}, "Mine.allowed_tiers"),
+        ({"allowed_tiers": [1], "default_model": "gpt-4o"}, "Mine.allowed_tiers"),
+        (
+            {"allowed_tiers": ["mini"], "default_model": "gpt-4o", "required_capabilities": ["x"]},
+            "Mine.required_capabilities",
+        ),
+        ({"allowed_tiers": ["mini"], "default_model": "gpt-4o"}, "Mine.default_model"),
+        ({"allowed_tiers": ["mini"], "default_model": "nobody"}, "Mine.default_model"),
+        ({"allowed_tiers": ["mini"]}, "Mine.default_model"),
+        ({"allowed_tiers": ["mini"], "default_model": 3}, "Mine.default_model"),
+        ({"allowed_tier": []}, "Mine.allowed_tier"),
+        (
+            {"service_name": "Other", "allowed_tiers": ["mini"], "default_model": "gpt-4o-mini"},
+            "Mine.service_name",
+        ),
+        (3, "Mine"),
+    ],
+)
+def test_a_wrong_policy_file_names_file_record_and_field(
+    tmp_path: Path, entry: object, path: str
+) -> None:
+    before = models.policies()
+    good = {"allowed_tiers": ["mini"], "default_model": "gpt-4o-mini"}
+    file = tmp_path / "policies.json"
+    file.write_text(json.dumps({"Good": good, "Mine": entry}))
+    with pytest.raises(InvalidArgumentError) as refused:
+        models.load_policies(file)
+    assert str(file) in str(refused.value)
+    assert "Mine" in str(refused.value)
+    assert refused.value.path == path
+    assert models.policies() == before
+
+
 def test_selection_is_the_cheapest_that_may_and_can() -> None:
     request = {"messages": [{"role": "user", "content": "plan " * 100}], "max_tokens": 500}
     choices = models.explain("StrategyBuilder", request)

@@ -33,9 +33,10 @@ base::Status denied(std::string_view model, std::string_view service) {
       .with("service", std::string(service));
 }
 
-base::Status bad_policy(const std::string& service, const std::string& what) {
+base::Status bad_policy(const std::string& service, const std::string& what,
+                        const std::string& field = "") {
   return base::invalid_argument("policies", "policy of " + service + ": " + what)
-      .with("path", service);
+      .with("path", field.empty() ? service : service + "." + field);
 }
 
 struct Active {
@@ -61,12 +62,13 @@ base::Result<std::shared_ptr<const PolicyBook>> PolicyBook::create(
     if (book->find(service)) return base::fail(bad_policy(service, "it stands twice"));
     const auto model = book->catalog_->find(policy.default_model);
     if (!model) {
-      return base::fail(bad_policy(service, "unknown default model " + policy.default_model));
+      return base::fail(bad_policy(service, "unknown default model " + policy.default_model, "default_model"));
     }
     if (!policy.allows(**model)) {
       return base::fail(
           bad_policy(service, "its default model " + policy.default_model +
-                                  " is not allowed by it: add the tier, or choose another"));
+                                  " is not allowed by it: add the tier, or choose another",
+                     "default_model"));
     }
     book->policies_.push_back(std::move(policy));
   }
