@@ -349,11 +349,12 @@ void bind_client_class(py::module_& room) {
              std::string query, std::map<std::string, std::string> deployments,
              std::vector<std::string> also,
              const std::vector<std::pair<std::string, double>>& key_rules) {
-            client::EndpointConfig config{
-                std::move(base_url),    std::move(keys),  std::move(organization),
-                std::move(project),     std::move(headers), std::move(proxy),
-                wire_of(wire),          bearer,           std::move(query),
-                std::move(deployments), std::move(also)};
+            client::EndpointConfig config{std::move(base_url),     std::move(keys),
+                                          std::move(organization), std::move(project),
+                                          std::move(headers),      std::move(proxy),
+                                          wire_of(wire),           bearer,
+                                          std::move(query),        std::move(deployments),
+                                          std::move(also)};
             for (const auto& [quota, weight] : key_rules) {
               config.key_rules.push_back({quota, weight});
             }

@@ -15,8 +15,8 @@ using policy::PolicyBook;
 using PolicyTuple =
     std::tuple<std::string, std::vector<std::string>, std::string, std::vector<std::string>>;
 
-base::Status no_such(const std::string& service, const std::string& field,
-                     const std::string& what, const std::string& name) {
+base::Status no_such(const std::string& service, const std::string& field, const std::string& what,
+                     const std::string& name) {
   return base::invalid_argument("policies", "policy of " + service + ": " + field +
                                                 ": there is no " + what + " " + name)
       .with("path", service + "." + field);
@@ -27,7 +27,8 @@ catalog::Capabilities to_capabilities(const std::string& service,
   catalog::Capabilities set;
   for (const std::string& name : names) {
     const auto capability = catalog::capability_named(name);
-    if (!capability) throw StatusException(no_such(service, "required_capabilities", "capability", name));
+    if (!capability)
+      throw StatusException(no_such(service, "required_capabilities", "capability", name));
     set.add(*capability);
   }
   return set;

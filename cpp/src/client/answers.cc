@@ -68,8 +68,8 @@ void tell(const Kept& kept, const Form& form, base::Random& random, Observer& ob
   if (!form.stream) {
     outcome.body = kept.body;
   } else {
-    const auto events = form.operation == Operation::kChat ? to_chunks(kept.body, form.wants_usage)
-                                                           : kept.events;
+    const auto events =
+        form.operation == Operation::kChat ? to_chunks(kept.body, form.wants_usage) : kept.events;
     for (const std::string& event : events) (void)observer.on_event(event);
   }
   observer.on_done(std::move(outcome));

@@ -103,8 +103,8 @@ std::optional<base::Duration> reset_hint(net::HeaderView headers) {
 // "2026-11-21T11:44:56Z", as Anthropic says when a limit begins anew.
 std::optional<base::WallTime> read_instant(std::string_view text) {
   text = trim(text);
-  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' ||
-      text[13] != ':' || text[16] != ':' || text.back() != 'Z') {
+  if (text.size() < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' ||
+      text[16] != ':' || text.back() != 'Z') {
     return std::nullopt;
   }
   std::tm at{};
@@ -143,7 +143,8 @@ Limit limit_of(net::HeaderView headers, const char* what) {
 
 std::optional<base::Duration> time_until(std::string_view reset, base::WallTime now) {
   if (const auto span = read_span(reset)) return seconds(*span);
-  if (const auto at = read_instant(reset)) return seconds(static_cast<double>(at->us - now.us) / 1e6);
+  if (const auto at = read_instant(reset))
+    return seconds(static_cast<double>(at->us - now.us) / 1e6);
   return std::nullopt;
 }
 

@@ -216,8 +216,7 @@ std::vector<Endpoint::KeyState> Endpoint::key_states() const {
 
 base::Result<std::string> Endpoint::add_key(std::string key, const flow::KeyRule& rule) {
   if (key.empty() || breaks_line(key)) {
-    return base::fail(
-        base::invalid_argument("key", "an API key is empty or holds a line break"));
+    return base::fail(base::invalid_argument("key", "an API key is empty or holds a line break"));
   }
   if (!(rule.weight > 0 && rule.weight <= 1e6)) {
     return base::fail(base::invalid_argument("weight", "weight must be above zero"));

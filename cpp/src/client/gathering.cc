@@ -392,9 +392,8 @@ void Shipment::leave(std::uint64_t number, const base::Status& status) {
   Outcome outcome;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(members_.begin(), members_.end(), [number](const Member& one) {
-      return one.number == number;
-    });
+    const auto found = std::find_if(members_.begin(), members_.end(),
+                                    [number](const Member& one) { return one.number == number; });
     if (found == members_.end()) return;
     told = found->observer;
     outcome.record.latency = now() - found->since;

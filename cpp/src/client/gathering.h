@@ -3,8 +3,9 @@
 // Calls that ask the same of the same provider for the same payer, and differ in their inputs only,
 // board one Shipment: it departs when the least patient of them has waited long enough or when it
 // is full. The reply is cut into one answer for each caller; tokens and cost are split by the exact
-// counts of the inputs, so that the parts sum to what was billed. A request that is refused for what
-// it holds, or because all of it together does not fit, is halved until who is meant stands alone.
+// counts of the inputs, so that the parts sum to what was billed. A request that is refused for
+// what it holds, or because all of it together does not fit, is halved until who is meant stands
+// alone.
 //
 // Thread-safe.
 #ifndef DURE_SRC_CLIENT_GATHERING_H_

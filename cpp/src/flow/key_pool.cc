@@ -8,7 +8,8 @@
 namespace dure::flow {
 namespace {
 
-// Quotas differ if a quarter of them does: what is told with every answer must not decide each turn.
+// Quotas differ if a quarter of them does: what is told with every answer must not decide each
+// turn.
 int quarters_used(double left) { return static_cast<int>(4 * (1 - std::clamp(left, 0.0, 1.0))); }
 
 constexpr base::Duration kNoteHolds = std::chrono::minutes(1);

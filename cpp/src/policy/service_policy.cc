@@ -62,13 +62,14 @@ base::Result<std::shared_ptr<const PolicyBook>> PolicyBook::create(
     if (book->find(service)) return base::fail(bad_policy(service, "it stands twice"));
     const auto model = book->catalog_->find(policy.default_model);
     if (!model) {
-      return base::fail(bad_policy(service, "unknown default model " + policy.default_model, "default_model"));
+      return base::fail(
+          bad_policy(service, "unknown default model " + policy.default_model, "default_model"));
     }
     if (!policy.allows(**model)) {
-      return base::fail(
-          bad_policy(service, "its default model " + policy.default_model +
-                                  " is not allowed by it: add the tier, or choose another",
-                     "default_model"));
+      return base::fail(bad_policy(service,
+                                   "its default model " + policy.default_model +
+                                       " is not allowed by it: add the tier, or choose another",
+                                   "default_model"));
     }
     book->policies_.push_back(std::move(policy));
   }

@@ -156,11 +156,12 @@ TEST(ReadQuota, WhatIsLeftAndForHowLong) {
   ASSERT_TRUE(anthropic);
   EXPECT_EQ(anthropic->empty_for, std::chrono::seconds(30));
   for (const char* wrong : {"-1", "nan", "", "101", "x"}) {
-    EXPECT_FALSE(read({{"x-ratelimit-limit-requests", "100"},
-                       {"x-ratelimit-remaining-requests", wrong}}))
+    EXPECT_FALSE(
+        read({{"x-ratelimit-limit-requests", "100"}, {"x-ratelimit-remaining-requests", wrong}}))
         << wrong;
   }
-  EXPECT_FALSE(read({{"x-ratelimit-limit-requests", "0"}, {"x-ratelimit-remaining-requests", "0"}}));
+  EXPECT_FALSE(
+      read({{"x-ratelimit-limit-requests", "0"}, {"x-ratelimit-remaining-requests", "0"}}));
   const net::Headers azure{{"x-ratelimit-limit-requests", "0"},
                            {"x-ratelimit-remaining-requests", "0"},
                            {"x-ratelimit-reset-requests", "60s"}};

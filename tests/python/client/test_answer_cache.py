@@ -188,7 +188,7 @@ def test_arguments_are_checked_and_a_password_is_not_shown() -> None:
 
     for options in ({"url": "http://u:hidden@h"}, {"url": "redis://h", "timeout": 0}):
         with pytest.raises(errors.InvalidArgumentError) as refused:
-            AnswerCache(**options)  # type: ignore[arg-type]
+            AnswerCache(**options)
         assert "hidden" not in str(refused.value)
     with pytest.raises(errors.InvalidArgumentError):
         Cache(remote="redis://h")  # type: ignore[arg-type]

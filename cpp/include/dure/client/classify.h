@@ -76,7 +76,7 @@ struct Verdict {
 // anthropic-ratelimit-*, of requests and tokens the one with less. nullopt: nothing that can be
 // true (absent, -1, 0 of 0).
 struct QuotaLeft {
-  double left = 1;                                        // 0 to 1
+  double left = 1;                                         // 0 to 1
   std::optional<base::Duration> empty_for = std::nullopt;  // it is used up for so long
 };
 [[nodiscard]] std::optional<QuotaLeft> read_quota(net::HeaderView headers, base::WallTime now);

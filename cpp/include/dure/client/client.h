@@ -297,11 +297,11 @@ struct Counters {
   std::atomic<std::int64_t> coalesced{0};
   std::atomic<std::int64_t> hedges{0};
   std::atomic<std::int64_t> gathered{0};  // calls that went in another one's request
-  std::atomic<std::int64_t> saved{0};  // pico-dollars that hits and followers did not cost
+  std::atomic<std::int64_t> saved{0};     // pico-dollars that hits and followers did not cost
 };
 
-struct Kept;    // client/question.h: an answer as it is kept
-class Answers;  // client/answers.h: what is kept, and what is under way for several
+struct Kept;       // client/question.h: an answer as it is kept
+class Answers;     // client/answers.h: what is kept, and what is under way for several
 class Gatherings;  // client/gathering.h: embeddings that wait to go together
 
 class Client : public std::enable_shared_from_this<Client> {
