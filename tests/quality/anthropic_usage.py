@@ -19,11 +19,10 @@ HELLO = [{"role": "user", "content": "hi"}]
 
 def by_sdk(stream: bytes) -> tuple[int, int] | None:
     """Return input and output tokens by the SDK; None: it takes the stream for broken."""
-    import httpx
-
     anthropic: Any = import_module("anthropic")
+    httpx: Any = import_module(anthropic.DefaultHttpxClient.__mro__[1].__module__.split(".")[0])
 
-    def answer(_request: httpx.Request) -> httpx.Response:
+    def answer(_request: object) -> Any:  # noqa: ANN401 - of the library that the SDK uses
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=stream)
 
     client = anthropic.Anthropic(

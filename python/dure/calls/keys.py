@@ -199,9 +199,9 @@ def read_key(given: object, source: str) -> Key:
             f"a key of {source} must be text, not {type(key.secret).__name__}", argument="api_key"
         )
     secret = key.secret.strip()
-    if not all("!" <= sign <= "~" for sign in secret):
+    if not all(" " <= sign <= "~" for sign in secret):
         raise InvalidArgumentError(
-            f"a key of {source} holds a space or a character beyond visible ASCII: "
+            f"a key of {source} holds a line break or a character beyond ASCII: "
             "no header can carry it",
             argument="api_key",
         )

@@ -94,7 +94,7 @@ SECRETS = [
     "sk-SECRET\udcff",
     "sk-SECRET\0",
     "sk-\nSECRET",
-    "sk SECRET",
+    "sk-\tSECRET",
     "sk-SECRETé",
 ]
 
@@ -109,6 +109,12 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(scripted: Scripted, ke
         assert caught.value.argument == "api_key"
         assert caught.value.__context__ is None
         assert "SECRET" not in f"{caught.value} {caught.value.to_dict()} {caught.value!r}"
+
+
+def test_a_key_with_a_space_inside_goes_as_it_is(scripted: Scripted) -> None:
+    scripted.answer()
+    scripted.client(api_key=" My API Key ").chat.completions.create(**HELLO)
+    assert ("Authorization", "Bearer My API Key") in scripted.net.requests[0]["headers"]
 
 
 def test_a_key_of_the_environment_is_checked_too(

@@ -166,7 +166,7 @@ def test_keys_come_from_a_file_or_a_function(scripted: Scripted, tmp_path: Path)
     scripted.answer()
     assert ask(client) == only
     assert sent_keys(scripted) == ["sk-4"]
-    for wrong in (lambda: [], lambda: ["a b"], lambda: [3]):
+    for wrong in (lambda: [], lambda: ["a\nb"], lambda: [3]):
         with pytest.raises(errors.InvalidArgumentError):
             client.keys.reload(wrong)  # type: ignore[arg-type]
     scripted.answer()
