@@ -18,6 +18,7 @@ import pytest
 from dure.service.kit.clock import SystemClock
 from dure.service.kit.jobs import Job, Jobs, _born, add
 from dure.testing import upstream
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from tests.service.conftest import free_port, quiet, wait_until_up
@@ -215,6 +216,45 @@ async def test_indexing_again_replaces_and_charges_the_one_who_asked(app: Inside
     assert (ready["state"], ready["total"]) == ("ready", one["total"])
     shelves = app.app.state.knowledge._shelves
     assert shelves.shelf("default", "text-embedding-ada-002").count() == one["total"]
+
+
+async def test_two_documents_of_a_file_share_its_bytes_until_the_last_is_gone(app: Inside) -> None:
+    admin = (await app.first())["access_token"]
+    first = await add_text(app, admin, "Rota", FIELD)
+    body = {"file_id": first["file_id"], "title": "Again", "metadata": {"category": "copy"}}
+    made = await app.call("POST", f"{KNOWLEDGE}/documents", body, admin)
+    second = await indexed(app, admin, made.json()["id"])
+    at = f"/api/files/{first['file_id']}"
+    assert (await app.call("DELETE", at, key=admin)).json()["error"]["code"] == "in_use"
+    for document, status in ((first, 200), (second, 404)):
+        gone = await app.call("DELETE", f"{KNOWLEDGE}/documents/{document['id']}", key=admin)
+        assert gone.status_code == 204
+        assert (await app.call("GET", at, key=admin)).status_code == status
+    assert await search(app, admin, FIELD) == []
+
+
+async def test_a_list_asks_as_often_for_many_rows_as_for_one(app: Inside) -> None:
+    admin = (await app.first())["access_token"]
+    _, kim = await app.add(admin, "kim@example.com", "user")
+    asked: list[str] = []
+    event.listen(
+        app.state.database.engine.sync_engine,
+        "before_cursor_execute",
+        lambda *given: asked.append(given[2]),
+    )
+    counts = []
+    for n in range(1, 9):
+        access = "org" if n in {1, 8} else "owner"
+        await add_text(app, admin, f"{n}", f"{FIELD} {n}", access=access)
+        if n in {1, 8}:
+            while app.app.state.jobs._running:
+                await asyncio.sleep(0.01)
+            asked.clear()
+            listed = (await app.call("GET", f"{KNOWLEDGE}/documents?limit=2", key=kim)).json()
+            counts.append(sum("FROM documents" in one for one in asked))
+            assert len(listed["documents"]) == (1 if n == 1 else 2)
+            assert listed["next"] is None
+    assert counts == [1, 1]
 
 
 async def test_both_models_answer_until_a_document_has_moved(

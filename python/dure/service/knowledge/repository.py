@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, select, tuple_, type_coerce, update
+from sqlalchemy import BigInteger, Text, exists, or_, select, tuple_, type_coerce, update
 
 from dure.db.repository import ScopedRepository
 from dure.db.tables import DocumentModel, FileModel, JobModel
@@ -25,24 +25,21 @@ class DocumentRepository(ScopedRepository[DocumentModel]):
 
     async def page(
         self, limit: int, after: tuple[int, str] | None, readers: Sequence[str] | None
-    ) -> tuple[list[DocumentModel], tuple[int, str] | None]:
+    ) -> tuple[Sequence[DocumentModel], tuple[int, str] | None]:
         """Return documents, newest first, that one of the readers may see; None: all."""
         made = type_coerce(DocumentModel.created_at, BigInteger)
-        found: list[DocumentModel] = []
-        while True:
-            query = self.rows().order_by(made.desc(), DocumentModel.id.desc()).limit(limit + 1)
-            if after is not None:
-                query = query.where(tuple_(made, DocumentModel.id) < tuple_(*after))
-            rows = await self.all(query)
-            for row in rows[:limit]:
-                if readers is None or set(readers) & set(row.access):
-                    found.append(row)
-                after = (microseconds(row.created_at), row.id)
-                if len(found) == limit:
-                    more = row is not rows[-1]
-                    return found, after if more else None
-            if len(rows) <= limit:
-                return found, None
+        query = self.rows().order_by(made.desc(), DocumentModel.id.desc()).limit(limit + 1)
+        if readers is not None:
+            access = type_coerce(DocumentModel.access, Text)  # a JSON list: each name in quotes
+            query = query.where(
+                or_(*(access.contains(f'"{one}"', autoescape=True) for one in readers))
+            )
+        if after is not None:
+            query = query.where(tuple_(made, DocumentModel.id) < tuple_(*after))
+        found = await self.all(query)
+        more = len(found) > limit
+        found = found[:limit]
+        return found, (microseconds(found[-1].created_at), found[-1].id) if more else None
 
     async def models(self) -> list[str]:
         """Return which models made the vectors that answer now."""
@@ -73,6 +70,13 @@ class DocumentRepository(ScopedRepository[DocumentModel]):
         )
         found: FileModel | None = await self._work.scalar(query)
         return found
+
+    async def uses(self, file_id: str) -> bool:
+        """Whether a document is made of a file."""
+        query = select(
+            exists().where(DocumentModel.org_id == self._org_id, DocumentModel.file_id == file_id)
+        )
+        return bool(await self._work.scalar(query))
 
     async def remove(self, row: DocumentModel) -> None:
         """Remove a document's row and what is queued for it."""

@@ -142,7 +142,7 @@ class Knowledge:
         return row
 
     async def delete(self, who: Subject, document_id: str) -> None:
-        """Remove a document: its row, its chunks, its vectors, its bytes.
+        """Remove a document: its row, its chunks, its vectors, and its bytes with the last of them.
 
         Raises:
             NotFoundError, ForbiddenError: it is not there, or not the caller's.
@@ -153,8 +153,10 @@ class Knowledge:
             models = await documents.models()
             file = await documents.file_of(row)
             await documents.remove(row)
+            await work.flush()
+            if file is not None and await documents.uses(file.id):
+                file = None  # another document is made of it, too
             if file is not None:
-                await work.flush()
                 await work.delete(file)
         for model in {*models, model_of(self._state.settings)}:
             await asyncio.to_thread(self._shelves.forget, who.org_id, model, row.id)
