@@ -6,6 +6,7 @@
 #include <limits>
 #include <span>
 
+#include "dure/net/egress.h"
 #include "dure/net/http_transport.h"
 #include "gil.h"
 #include "http_reply.h"
@@ -96,7 +97,8 @@ class HttpCore {
  public:
   HttpCore(std::string ca, std::string certificate, std::string key, std::string unix_socket,
            const std::optional<std::string>& proxy, std::vector<std::string> ca_fallbacks,
-           const std::string& transport) {
+           const std::string& transport, const std::optional<std::vector<std::string>>& allowed)
+      : guarded_(allowed.has_value()) {
     const auto engine = net::engine_of(transport);
     if (!engine) {
       throw StatusException(
@@ -108,6 +110,7 @@ class HttpCore {
     options.client_certificate = std::move(certificate);
     options.client_key = std::move(key);
     options.unix_socket = std::move(unix_socket);
+    if (allowed) options.egress = value_or_throw(net::EgressGuard::create(*allowed));
     if (proxy) {
       options.proxy.http = options.proxy.https = *proxy;
     } else {
@@ -125,6 +128,7 @@ class HttpCore {
     auto pipe = std::make_shared<BodyPipe>(size);
     net::Request request =
         make_request(std::move(method), std::move(url), std::move(headers), {}, timeouts);
+    request.guarded = guarded_;
     request.source = pipe;
     const net::RequestId id =
         transport_->submit(std::move(request), std::make_shared<ReplyHandler>(std::move(waiter)));
@@ -134,10 +138,11 @@ class HttpCore {
   py::object request_sync(std::string method, std::string url, net::Headers headers,
                           const py::bytes& body, const Timeouts& timeouts) {
     SyncWait wait;
+    net::Request request = make_request(std::move(method), std::move(url), std::move(headers),
+                                        std::string_view(body), timeouts);
+    request.guarded = guarded_;
     const net::RequestId id =
-        transport_->submit(make_request(std::move(method), std::move(url), std::move(headers),
-                                        std::string_view(body), timeouts),
-                           std::make_shared<ReplyHandler>(wait.waiter()));
+        transport_->submit(std::move(request), std::make_shared<ReplyHandler>(wait.waiter()));
     return wait.get([&] { transport_->cancel(id); });
   }
 
@@ -147,6 +152,7 @@ class HttpCore {
     auto stream = std::make_shared<HttpStream>(transport_, events);
     net::Request request = make_request(std::move(method), std::move(url), std::move(headers),
                                         std::string_view(body), timeouts);
+    request.guarded = guarded_;
     request.stream = true;
     request.caps.body = std::numeric_limits<std::uint64_t>::max();  // its reader holds a piece only
     stream->set_id(transport_->submit(std::move(request), stream));
@@ -159,6 +165,7 @@ class HttpCore {
   }
 
  private:
+  bool guarded_;  // what is asked for comes from outside: the transport's EgressGuard decides
   std::shared_ptr<net::Transport> transport_;
 };
 
@@ -218,7 +225,12 @@ void set_body(PyObject* given, net::Request& request) {
   }
 }
 
-py::object request(net::Transport& transport, std::span<PyObject* const> given) {
+struct Sender {  // what the bound function holds
+  std::shared_ptr<net::Transport> transport;
+  bool guarded;
+};
+
+py::object request(const Sender& sender, std::span<PyObject* const> given) {
   if (given.size() != 5) {
     throw py::type_error("request takes method, url, headers, body and timeouts");
   }
@@ -226,19 +238,18 @@ py::object request(net::Transport& transport, std::span<PyObject* const> given) 
       make_request(std::string(text_of(given[0], "method")), std::string(text_of(given[1], "url")),
                    headers_of(given[2]), {}, timeouts_of(given[4]));
   set_body(given[3], made);
+  made.guarded = sender.guarded;
   auto [future, waiter] = LoopBridge::current().make_future();
   const net::RequestId id =
-      transport.submit(std::move(made), std::make_shared<ReplyHandler>(std::move(waiter)));
+      sender.transport->submit(std::move(made), std::make_shared<ReplyHandler>(std::move(waiter)));
   const auto number = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLongLong(id));
   return py::reinterpret_steal<py::object>(PyTuple_Pack(2, future.ptr(), number.ptr()));
 }
 
-using TransportPtr = std::shared_ptr<net::Transport>;
-
 PyObject* call_request(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   try {
-    auto* const transport = static_cast<TransportPtr*>(PyCapsule_GetPointer(self, nullptr));
-    return request(**transport, {arguments, static_cast<std::size_t>(count)}).release().ptr();
+    const auto* const sender = static_cast<Sender*>(PyCapsule_GetPointer(self, nullptr));
+    return request(*sender, {arguments, static_cast<std::size_t>(count)}).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const py::builtin_exception& error) {
@@ -257,8 +268,8 @@ PyMethodDef request_method = {
     METH_FASTCALL, "request($self, method, url, headers, body, timeouts, /)\n--\n\n(future, id)."};
 
 py::object HttpCore::request_function() const {
-  const py::capsule self(new TransportPtr(transport_),
-                         [](void* held) { NoGilDelete{}(static_cast<TransportPtr*>(held)); });
+  const py::capsule self(new Sender{transport_, guarded_},
+                         [](void* held) { NoGilDelete{}(static_cast<Sender*>(held)); });
   PyObject* const made = PyCFunction_New(&request_method, self.ptr());
   if (made == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(made);
@@ -415,14 +426,16 @@ void bind_http_core(py::module_& room) {
   py::class_<HttpCore, std::shared_ptr<HttpCore>>(room, "HttpCore", "One native transport.")
       .def(py::init([](std::string ca, std::string certificate, std::string key,
                        std::string unix_socket, const std::optional<std::string>& proxy,
-                       std::vector<std::string> ca_fallbacks, const std::string& transport) {
-             auto* const core =
-                 new HttpCore(std::move(ca), std::move(certificate), std::move(key),
-                              std::move(unix_socket), proxy, std::move(ca_fallbacks), transport);
+                       std::vector<std::string> ca_fallbacks, const std::string& transport,
+                       const std::optional<std::vector<std::string>>& allowed) {
+             auto* const core = new HttpCore(std::move(ca), std::move(certificate), std::move(key),
+                                             std::move(unix_socket), proxy,
+                                             std::move(ca_fallbacks), transport, allowed);
              return std::shared_ptr<HttpCore>(core, NoGilDelete());  // it joins its thread
            }),
            py::arg("ca"), py::arg("certificate"), py::arg("key"), py::arg("unix_socket"),
-           py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport") = "")
+           py::arg("proxy"), py::arg("ca_fallbacks"), py::arg("transport") = "",
+           py::arg("allowed") = py::none())
       .def_property_readonly("request", &HttpCore::request_function)
       .def("upload", &HttpCore::upload, py::arg("method"), py::arg("url"), py::arg("headers"),
            py::arg("size"), py::arg("timeouts"))

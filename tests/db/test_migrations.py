@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 Place = tuple["str | URL", "str | None"]
-REVISIONS = ["0001", "0002", "0003", "0010"]
+REVISIONS = ["0001", "0002", "0003", "0010", "0020", "0021", "0022", "0023", "0024"]
 ORG = (
     "INSERT INTO orgs (id, name, zone, log_content, created_at) "
     "VALUES ('acme', '두레', 'Asia/Seoul', 'off', 1700000000000001)"

@@ -51,6 +51,7 @@ class HttpCore:
         proxy: str | None,
         ca_fallbacks: Sequence[str],
         transport: str = "",
+        allowed: Sequence[str] | None = None,
     ) -> None: ...
     @property
     def request(self) -> _Request: ...

@@ -10,7 +10,7 @@ from dure._authorities import certifi_files
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
@@ -60,6 +60,9 @@ class HttpClient:
             and `total`. None: 5 s to connect, 600 s in total.
         traceparent: Called once a request; its result is sent as the header of that name.
         transport: `"a"` or `"b"` forces an engine. None: B for `http://` without a proxy, else A.
+        allowed: For URLs that come from outside: public addresses are spoken to and no others,
+            but for these (addresses or CIDR blocks). Each connection is looked at, whatever a name
+            resolved to before; the standard proxy variables do not count. None: any address.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class HttpClient:
         timeout: float | _Timeout | None = None,
         traceparent: Callable[[], str] | None = None,
         transport: str | None = None,
+        allowed: Sequence[str] | None = None,
     ) -> None:
         certificate, key = cert if isinstance(cert, tuple) else (cert, None)
         self._core = _core.net.HttpCore(
@@ -79,9 +83,10 @@ class HttpClient:
             certificate=_path(certificate),
             key=_path(key),
             unix_socket=_path(uds),
-            proxy=proxy,
+            proxy="" if proxy is None and allowed is not None else proxy,
             ca_fallbacks=certifi_files(),
             transport=transport or "",
+            allowed=None if allowed is None else list(allowed),
         )
         self._request = self._core.request
         self._timeouts = _timeouts(timeout, (_CONNECT, 0.0, 0.0, _TOTAL))

@@ -38,6 +38,7 @@ _TEXTS = (
     "org",
     "revision",
 )
+_MODULES = {"import": "imports"}  # where a command's name is a word of Python's
 _COMMANDS = {
     "demo": "ingest, ask and fan out: the whole main job in under a minute",
     "ingest": "read files and folders into the store",
@@ -47,8 +48,9 @@ _COMMANDS = {
     "serve": "start the HTTP service",
     "db": "bring the service's database to a revision, or say which it has",
     "users": "add a person, or make one an operator of the installation",
-    "keys": "make an API key of the service",
+    "keys": "make an API key of the service, or seal its secrets with the newest key",
     "audit": "check that the audit log is whole",
+    "import": "take over another gateway's configuration",
     "ledger": "verify, show or export the ledger",
     "saving": "price one token log at two models",
     "versions": "what this build is made of",
@@ -81,7 +83,8 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         _check_texts(options)
-        return int(import_module(f"dure.cli.{options.command}").run(options))
+        module = _MODULES.get(options.command, options.command)
+        return int(import_module(f"dure.cli.{module}").run(options))
     except DureError as error:
         return _failed(options, str(error))
     except OSError as error:
@@ -261,9 +264,9 @@ def _add_users(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("create",))
-    parser.add_argument("name")
-    parser.add_argument("--user", metavar="EMAIL", required=True, help="whose key it is")
+    parser.add_argument("action", choices=("create", "rewrap"))
+    parser.add_argument("name", nargs="?", help="create: what it is called")
+    parser.add_argument("--user", metavar="EMAIL", help="create: whose key it is")
     parser.add_argument("--org", default="default", help="default: default")
     parser.add_argument("--role", choices=("viewer", "user", "admin"), default="user")
     parser.add_argument("--days", type=_count, default=90, help="how long it is good")
@@ -278,6 +281,13 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("verify", "tail", "replay", "export"))
     parser.add_argument("path", nargs="?", metavar="PATH", help="default: the data folder's")
     parser.add_argument("-n", "--lines", type=_count, default=10, help="how many, for tail")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", choices=("litellm",))
+    parser.add_argument("file", metavar="CONFIG", help="its config.yaml")
+    parser.add_argument("--out", metavar="FOLDER", help="write dure.env and prices.json there")
+    parser.add_argument("--apply", action="store_true", help="set its budget in the data folder")
 
 
 def _percent(text: str) -> object:
@@ -316,6 +326,7 @@ _ADD = {
     "users": _add_users,
     "keys": _add_keys,
     "audit": _add_audit,
+    "import": _add_import,
     "ledger": _add_ledger,
     "saving": _add_saving,
 }

@@ -1,10 +1,13 @@
-"""`dure keys create NAME --user EMAIL`: an API key, from the machine that holds the data."""
+"""`dure keys create NAME --user EMAIL`: an API key, from the machine that holds the data.
+
+`dure keys rewrap`: what is sealed with an older key of the installation gets the newest.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dure.errors import NotFoundError
+from dure.errors import InvalidArgumentError, NotFoundError
 
 from ._service import opened
 from .output import print_json, say
@@ -14,9 +17,18 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the key and show it, this once."""
+    """Make the key and show it, this once; or seal secrets anew."""
     import asyncio
 
+    if options.action == "rewrap":
+        counts = asyncio.run(_rewrap(options))
+        if options.json:
+            print_json(counts)
+        else:
+            say(f"{counts['rewrapped']} of {counts['sealed']} secrets sealed anew")
+        return 0
+    if options.name is None or options.user is None:
+        raise InvalidArgumentError("say NAME and --user EMAIL", argument="name")
     facts = asyncio.run(_create(options))
     if options.json:
         print_json(facts)
@@ -73,3 +85,26 @@ async def _create(options: argparse.Namespace) -> dict[str, object]:
             name=options.name,
         )
     return {"id": parts.id, "key": key, "expires_at": row.expires_at.isoformat()}
+
+
+async def _rewrap(options: argparse.Namespace) -> dict[str, int]:
+    from sqlalchemy import select
+
+    from dure.db.tables import ChannelModel, ProviderKeyModel
+    from dure.service.app import envelope_of
+    from dure.service.kit.envelope import Place
+
+    from ._service import settings_of
+
+    found = {"sealed": 0, "rewrapped": 0}
+    async with opened(options) as (database, secret), database.write() as work:
+        envelope = envelope_of(settings_of(options), secret)
+        for table in (ChannelModel, ProviderKeyModel):
+            for row in await work.scalars(select(table)):
+                found["sealed"] += 1
+                if envelope.is_current(row.sealed):
+                    continue
+                place = Place(table.__tablename__, "sealed", row.org_id, row.id)
+                row.sealed = envelope.rewrap(row.sealed, place)
+                found["rewrapped"] += 1
+    return found

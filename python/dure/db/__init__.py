@@ -15,4 +15,4 @@ except ImportError as missing:
 
 __all__ = ["HEAD"]
 
-HEAD = "0010"  # the newest revision under migrations/versions
+HEAD = "0024"  # the newest revision under migrations/versions

@@ -94,12 +94,18 @@ def _version(connection: Connection) -> str | None:
 
 
 def _refuse_unknown(found: str | None) -> None:
-    if found is None or found <= HEAD:
+    if found is None or found in _revisions():
         return
     raise StoreVersionError(
         f"the database is of revision {found}, this dure knows {HEAD}: upgrade dure, or take the "
         "database back with the newer one"
     )
+
+
+def _revisions() -> set[str]:
+    """Return the revisions that this version has; their order is that of landing, not of number."""
+    folder = Path(__file__).parent / "migrations" / "versions"
+    return {path.name[1:5] for path in folder.glob("r[0-9]*_*.py")}
 
 
 def _refuse_foreign(connection: Connection, schema: str | None) -> None:

@@ -13,7 +13,11 @@ from dure.db.base import Base, Json
 __all__ = [
     "ApiKey",
     "ApprovalRequestModel",
+    "AuditCheckpointModel",
     "AuditLogModel",
+    "ChannelModel",
+    "ContentLogModel",
+    "DeliveryModel",
     "DocumentModel",
     "FileModel",
     "IdentityModel",
@@ -21,18 +25,25 @@ __all__ = [
     "LeaseModel",
     "LlmCallModel",
     "MembershipModel",
+    "NotificationRuleModel",
     "OpenCallModel",
     "OrgModel",
     "OrgTokenPoolModel",
     "PostedBudgetModel",
     "PostedLedgerModel",
+    "PromptDatasetModel",
+    "PromptEvaluationModel",
     "PromptLabelModel",
+    "PromptLabelMoveModel",
+    "PromptScoreModel",
     "PromptTemplateModel",
     "PromptVersionModel",
+    "ProviderKeyModel",
     "ProviderObjectModel",
     "RefreshTokenModel",
     "ReportModel",
     "TokenUsageAlertModel",
+    "UsageAnomalyModel",
     "UsageDailyModel",
     "UsageQuarterModel",
     "UsageStatisticsModel",
@@ -306,6 +317,7 @@ class TokenUsageAlertModel(Base):
     __table_args__ = (
         UniqueConstraint("org_id", "scope", "window_start_us", "percent"),
         Index("ix_token_usage_alerts_org_id_at_us", "org_id", "at_us"),
+        Index("ix_token_usage_alerts_told_at", "told_at"),
     )
 
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
@@ -316,6 +328,7 @@ class TokenUsageAlertModel(Base):
     used: Mapped[int]
     maximum: Mapped[int]
     at_us: Mapped[int]
+    told_at: Mapped[datetime | None]  # None: nobody was notified yet
 
 
 class ApprovalRequestModel(Base):
@@ -402,6 +415,8 @@ class PromptVersionModel(Base):
     org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
     text: Mapped[str] = mapped_column(Text)
     variables: Mapped[list[str]]
+    mode: Mapped[str] = mapped_column(String(16), server_default="plain")  # plain | jinja
+    parameters: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
     created_by: Mapped[str] = mapped_column(_ID)
     created_at: Mapped[datetime]
 
@@ -496,3 +511,231 @@ class JobModel(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+
+
+# Prompts on trial (revision 0020) -----------------------------------------------------------------
+
+
+class PromptLabelMoveModel(Base):
+    """Where a label pointed, move by move."""
+
+    __tablename__ = "prompt_label_moves"
+
+    template_id: Mapped[str] = mapped_column(
+        _ID, ForeignKey("prompt_templates.id"), primary_key=True
+    )
+    label: Mapped[str] = mapped_column(_ID, primary_key=True)
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(String(16))  # set | back | gone
+    moved_by: Mapped[str] = mapped_column(_ID)
+    moved_at: Mapped[datetime]
+
+
+class PromptDatasetModel(Base):
+    """Cases to score versions on."""
+
+    __tablename__ = "prompt_datasets"
+    __table_args__ = (UniqueConstraint("org_id", "name"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    owner_id: Mapped[str] = mapped_column(_ID)
+    name: Mapped[str]
+    items: Mapped[list[Any]] = mapped_column(Json)
+    count: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime]
+
+
+class PromptEvaluationModel(Base):
+    """Versions scored on a data set; its process vouches for it until `lease_until`."""
+
+    __tablename__ = "prompt_evaluations"
+    __table_args__ = (
+        Index("ix_prompt_evaluations_org_id_dataset_id", "org_id", "dataset_id"),
+        Index("ix_prompt_evaluations_template_id_created_at", "template_id", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    owner_id: Mapped[str] = mapped_column(_ID)
+    template_id: Mapped[str] = mapped_column(_ID, ForeignKey("prompt_templates.id"))
+    dataset_id: Mapped[str] = mapped_column(_ID, ForeignKey("prompt_datasets.id"), index=True)
+    model: Mapped[str]
+    locale: Mapped[str] = mapped_column(String(35))
+    versions: Mapped[list[Any]] = mapped_column(Json)
+    scorers: Mapped[list[Any]] = mapped_column(Json)
+    max_cost_pico: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    done: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(Integer)
+    cost_pico: Mapped[int]
+    summary: Mapped[list[Any]] = mapped_column(Json)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime]
+
+
+class PromptScoreModel(Base):
+    """One answer of an evaluation, and its scores."""
+
+    __tablename__ = "prompt_scores"
+
+    evaluation_id: Mapped[str] = mapped_column(
+        _ID, ForeignKey("prompt_evaluations.id"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    item: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    output: Mapped[str] = mapped_column(Text)
+    scores: Mapped[dict[str, Any]]
+    error: Mapped[str | None] = mapped_column(Text)
+    cost_pico: Mapped[int]
+    milliseconds: Mapped[int]
+
+
+# Who is told (revision 0021) ----------------------------------------------------------------------
+
+
+class ChannelModel(Base):
+    """Where notifications go; address and secrets are sealed."""
+
+    __tablename__ = "channels"
+    __table_args__ = (UniqueConstraint("org_id", "name"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    owner_id: Mapped[str] = mapped_column(_ID)
+    name: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16))  # email | webhook | discord | apprise
+    target: Mapped[str]  # what may be shown of it
+    sealed: Mapped[str] = mapped_column(Text)
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class NotificationRuleModel(Base):
+    """Which channel is told of what."""
+
+    __tablename__ = "notification_rules"
+    __table_args__ = (UniqueConstraint("org_id", "event", "channel_id"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    event: Mapped[str] = mapped_column(String(64))
+    channel_id: Mapped[str] = mapped_column(_ID, ForeignKey("channels.id"), index=True)
+    percent: Mapped[int] = mapped_column(Integer)
+    enabled: Mapped[bool]
+    created_by: Mapped[str] = mapped_column(_ID)
+    created_at: Mapped[datetime]
+
+
+class DeliveryModel(Base):
+    """One message to one channel, tried until it arrives; `next_at` is also its lease."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("channel_id", "event_id"),
+        Index("ix_deliveries_org_id_created_at", "org_id", "created_at", "id"),
+        Index("ix_deliveries_state_next_at", "state", "next_at"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    channel_id: Mapped[str] = mapped_column(_ID, ForeignKey("channels.id"))
+    event_id: Mapped[str] = mapped_column(_NAME)
+    event: Mapped[str] = mapped_column(String(64))
+    title: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))  # pending | sent | failed
+    attempts: Mapped[int] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    next_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+
+# What is odd (revision 0022) ----------------------------------------------------------------------
+
+
+class UsageAnomalyModel(Base):
+    """Usage that is not like a person's own, once per hour or day."""
+
+    __tablename__ = "usage_anomalies"
+    __table_args__ = (
+        UniqueConstraint("org_id", "user_id", "start_us", "reason"),
+        Index("ix_usage_anomalies_org_id_start_us", "org_id", "start_us", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    user_id: Mapped[str]  # kept when the person is gone
+    start_us: Mapped[int]
+    reason: Mapped[str] = mapped_column(String(16))  # hour | day
+    expected: Mapped[int]
+    seen: Mapped[int]
+    score: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+
+
+# What opens providers (revision 0023) -------------------------------------------------------------
+
+
+class ProviderKeyModel(Base):
+    """A secret that is sent to a provider; sealed."""
+
+    __tablename__ = "provider_keys"
+    __table_args__ = (Index("ix_provider_keys_provider_state", "provider", "state"),)
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), index=True)
+    owner_id: Mapped[str] = mapped_column(_ID)
+    provider: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str]
+    sealed: Mapped[str] = mapped_column(Text)
+    tail: Mapped[str] = mapped_column(String(8))
+    state: Mapped[str] = mapped_column(String(16))  # active | draining
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+# What is kept for a while (revision 0024) ---------------------------------------------------------
+
+
+class ContentLogModel(Base):
+    """What a model was asked and answered; texts are sealed."""
+
+    __tablename__ = "content_logs"
+    __table_args__ = (
+        Index("ix_content_logs_org_id_at", "org_id", "at", "id"),
+        Index("ix_content_logs_at", "at"),
+    )
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"))
+    user_id: Mapped[str] = mapped_column(_ID)
+    api_key_id: Mapped[str] = mapped_column(_ID)
+    at: Mapped[datetime]
+    request_id: Mapped[str] = mapped_column(_ID)
+    path: Mapped[str]
+    model: Mapped[str]
+    status: Mapped[int] = mapped_column(Integer)
+    milliseconds: Mapped[int]
+    input_bytes: Mapped[int]
+    output_bytes: Mapped[int]
+    input: Mapped[str | None] = mapped_column(Text)
+    output: Mapped[str | None] = mapped_column(Text)
+
+
+class AuditCheckpointModel(Base):
+    """Up to where a tenant's audit log was taken off, sealed: its chain goes on from there."""
+
+    __tablename__ = "audit_checkpoints"
+
+    org_id: Mapped[str] = mapped_column(_ID, ForeignKey("orgs.id"), primary_key=True)
+    seq: Mapped[int]
+    mac: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    seal: Mapped[str] = mapped_column(String(64))

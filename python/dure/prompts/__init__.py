@@ -14,6 +14,7 @@ from dure.errors import InvalidArgumentError
 
 from .fence import Found, Source, open_context, place_of, read_context
 from .languages import in_language, in_script
+from .templates import render, variables_of
 
 __all__ = [
     "SYSTEM",
@@ -27,6 +28,8 @@ __all__ = [
     "in_language",
     "in_script",
     "question_and_sources",
+    "render",
+    "variables_of",
 ]
 
 SYSTEM = (

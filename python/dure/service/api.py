@@ -14,7 +14,9 @@ from fastapi.openapi.utils import get_openapi
 from dure.service.audit.endpoints import router as audit
 from dure.service.auth.endpoints import router as auth
 from dure.service.auth.policy import PolicyRoute, policy_of
+from dure.service.channels.endpoints import router as channels
 from dure.service.chat.endpoints import router as chat
+from dure.service.contents.endpoints import router as contents
 from dure.service.embeddings.endpoints import router as embeddings
 from dure.service.files.endpoints import router as files
 from dure.service.genai.endpoints import router as genai
@@ -26,7 +28,10 @@ from dure.service.messages.endpoints import router as messages
 from dure.service.models.endpoints import router as models
 from dure.service.moderations.endpoints import router as moderations
 from dure.service.passing.endpoints import router as passing
+from dure.service.prompts.endpoints import router as prompts
 from dure.service.provider.endpoints import router as provider
+from dure.service.provider_keys.endpoints import router as provider_keys
+from dure.service.reports.endpoints import router as reports
 from dure.service.responses.endpoints import router as responses
 from dure.service.usage.endpoints import router as usage
 from dure.service.users.endpoints import router as users
@@ -59,6 +64,11 @@ ROOMS = (
     provider,
     files,
     knowledge,
+    prompts,
+    channels,
+    reports,
+    provider_keys,
+    contents,
 )
 _BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
 

@@ -17,12 +17,12 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 import dure
-from dure.aio import AsyncClient, HttpClient
+from dure.aio import HttpClient
 from dure.calls.settings import data_folder
 from dure.db import schema
 from dure.db.engine import Database, sqlite_url
-from dure.manager import OpenAIClientManager
 from dure.service import api, errors
+from dure.service.audit.tasks import Keeper
 from dure.service.auth import service as logins
 from dure.service.auth.gate import Gate
 from dure.service.auth.identities import Identities
@@ -36,12 +36,18 @@ from dure.service.auth.policy import (
     public_paths,
     requires,
 )
+from dure.service.channels.senders import Senders
+from dure.service.channels.tasks import Courier
+from dure.service.contents.tasks import Contents
 from dure.service.files.service import Files
 from dure.service.health.endpoints import figures
 from dure.service.inference.embedders import manager_of
 from dure.service.kit import pages
 from dure.service.kit.addresses import Addresses
+from dure.service.kit.capture import Capture
+from dure.service.kit.clients import Clients
 from dure.service.kit.clock import Clock, SystemClock
+from dure.service.kit.envelope import Envelope, read_ring
 from dure.service.kit.frame import (
     LOCAL_HOSTS,
     AddressRate,
@@ -62,16 +68,20 @@ from dure.service.knowledge.shelves import Shelves
 from dure.service.knowledge.tasks import Indexer
 from dure.service.limits.fleet import SharedLimits, folder_name
 from dure.service.limits.service import Limits
+from dure.service.prompts.tasks import Evaluations
+from dure.service.provider_keys.service import ProviderKeys
 from dure.service.rates import Limiter
+from dure.service.reports.tasks import Watch
 from dure.service.settings import Settings, is_loopback
 from dure.service.usage.poster import LedgerPoster, host_of
 
-__all__ = ["create_app", "database_of", "prepare"]
+__all__ = ["create_app", "database_of", "envelope_of", "prepare", "reload"]
 
 _ABOUT = """An OpenAI-shaped gateway: point any OpenAI client at `/v1`.
 
 Send an API key or an access token as `Authorization: Bearer KEY`. Errors have OpenAI's shape
 everywhere. The paths under *alias* are other names for those above."""
+Work = Callable[[], Awaitable[object]]
 _GZIP_FROM = 2048
 _RENEW_SECONDS = 3600.0  # between two looks for documents of another embedding model
 _CHAT = ("/api/v1/chat", "/api/v1/chat/stream")
@@ -144,6 +154,7 @@ def _frame(app: FastAPI, settings: Settings, clock: Clock) -> None:
             yield limits.rate_chat, f"chat:{subject.principal}"
 
     app.add_middleware(Hot, routes=app.routes, check=_checked)
+    app.add_middleware(Capture, contents=lambda: app.state.contents, now=clock.now)
     app.add_middleware(CallerRate, rates=rates, limiter=limiter)
     app.add_middleware(
         Gate,
@@ -195,23 +206,24 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
     data = data_folder(settings.data)
     async with AsyncExitStack() as stack:
         stack.callback(app.state.access_log.close)
-        client = AsyncClient(data=data, policy=settings.policies)
-        stack.push_async_callback(client.close)
-        OpenAIClientManager().set_client(client)
-        stack.callback(OpenAIClientManager().set_client, None)
+        clients = Clients(settings, data)
+        stack.push_async_callback(clients.close)
         database = database_of(settings)
         stack.push_async_callback(database.close)
         await schema.ensure(database)
         given = settings.secret_key
         secret = Secret.of(None if given is None else given.get_secret_value(), data)
-        state = State(settings, data, client, database, secret, clock, Drain())
+        envelope = envelope_of(settings, secret)
+        state = State(settings, data, clients, database, secret, clock, Drain(), envelope)
         app.state.dure = state
         app.state.options = UsualOptions(client.view)
         off = settings.auth == "off"
         await logins.prepare(database, clock, off=off)
         await logins.first_start(database, data, clock, off=off)
         http = await stack.enter_async_context(HttpClient(timeout=5.0))
-        fleet = _fleet(settings, client, data)
+        app.state.provider_keys = ProviderKeys(state)
+        await app.state.provider_keys.look()
+        fleet = _fleet(settings, clients.current, data)
         if fleet is not None:
             stack.push_async_callback(asyncio.to_thread, fleet.close)
         app.state.budgets = limits = Limits(state, fleet)
@@ -222,13 +234,39 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         stack.callback(app.state.logins.close)
         app.state.browser_logins = BrowserLogins(state, http, identities, app.state.logins)
         await stack.enter_async_context(_hears_hangup(app))
+        app.state.evaluations = Evaluations(state)
+        stack.push_async_callback(app.state.evaluations.close)
         await stack.enter_async_context(_every(60.0, identities.write_used))
+        await stack.enter_async_context(_keeps(app, state))
+        await stack.enter_async_context(_hears_hangup(app))
         poster = LedgerPoster(database, data)
         await stack.enter_async_context(_knows(app, state))
         await stack.enter_async_context(_every(1.0, limits.look))
         if fleet is not None:
             await stack.enter_async_context(_every(1.0, limits.keep))
         await stack.enter_async_context(_every(1.0, poster.post))
+        yield
+
+
+@asynccontextmanager
+async def _keeps(app: FastAPI, state: State) -> AsyncIterator[None]:
+    """Keep contents, tell who wants to be told, and do what is done once in a while."""
+    async with AsyncExitStack() as stack:
+        app.state.contents = contents = Contents(state)
+        await contents.look()
+        await stack.enter_async_context(_every(1.0, contents.write))
+        app.state.senders = await stack.enter_async_context(Senders(state.settings))
+        app.state.courier = Courier(state, app.state.senders)
+        app.state.watch = Watch(state)
+        for seconds, work in (
+            (1.0, app.state.courier.work),
+            (15.0, contents.look),
+            (15.0, app.state.provider_keys.look),
+            (60.0, app.state.watch.work),
+            (600.0, contents.prune),
+            (3600.0, Keeper(state).work),
+        ):
+            await stack.enter_async_context(_every(seconds, work, at_end=False))
         yield
 
 
@@ -268,6 +306,12 @@ def _fleet(settings: Settings, client: AsyncClient, data: Path) -> SharedLimits 
     return SharedLimits(client.budgets, url.get_secret_value(), host)
 
 
+def envelope_of(settings: Settings, secret: Secret) -> Envelope:
+    """Return what seals the service's secrets."""
+    ring = settings.encryption_keys
+    return Envelope(secret, None if ring is None else read_ring(ring.get_secret_value()))
+
+
 def database_of(settings: Settings) -> Database:
     """Return the database: the one that was named, or a file in the data folder."""
     url = settings.database_url
@@ -280,10 +324,8 @@ def database_of(settings: Settings) -> Database:
 
 
 @asynccontextmanager
-async def _every(
-    seconds: float, work: Callable[[], Awaitable[object]], *, at_end: bool = True
-) -> AsyncIterator[None]:
-    """Do something now and then, and once more at the end; what fails is tried next time."""
+async def _every(seconds: float, work: Work, *, at_end: bool = True) -> AsyncIterator[None]:
+    """Do something now and then, `at_end` once more; what fails is tried next time."""
 
     async def run() -> None:
         while True:
@@ -303,19 +345,34 @@ async def _every(
                 await work()
 
 
+async def reload(app: FastAPI) -> None:
+    """Read rates, policies, prices, provider keys, what is kept of whom, and callers anew.
+
+    What cannot be used leaves the last good settings, and the log says why.
+    """
+    await app.state.limits.again(app.state.dure.clients)
+    for look in (app.state.provider_keys.look, app.state.contents.look):
+        with contextlib.suppress(dure.DureError):
+            await look()
+    app.state.identities.forget()
+
+
 @asynccontextmanager
 async def _hears_hangup(app: FastAPI) -> AsyncIterator[None]:
-    """Read rates, policies and callers anew on SIGHUP, where this thread gets signals."""
+    """Read settings, keys and callers anew on SIGHUP, where this thread gets signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
 
-    def reload() -> None:
-        app.state.limits.again()
-        app.state.identities.forget()
+    under_way: set[asyncio.Task[None]] = set()
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    def hear() -> None:
+        task = loop.create_task(reload(app))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hear)
     try:
         yield
     finally:

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from dure.errors import InvalidArgumentError
+from dure.service.kit.envelope import read_ring
 from dure.service.rates import parse_rate
 
 __all__ = ["Issuer", "Settings", "is_loopback"]
@@ -115,6 +116,13 @@ class Settings(BaseSettings):
         api_keys: Secrets of programs, each a user of the tenant `default`.
         secret_key: What all secrets of the service are derived from, 32 characters or more; None:
             made once, in the user's configuration folder.
+        encryption_keys: `NAME:BASE64,...`, 32 bytes each: what provider keys and channels are
+            sealed with; the first one seals, the others open. None: one derived from `secret_key`.
+        smtp_url: `smtp://USER:PASSWORD@HOST:587` (STARTTLS) or `smtps://...`: mail leaves by it.
+        smtp_from: Who mail is from.
+        egress_allowed: Addresses and CIDR blocks that webhooks may reach though they are not
+            public.
+        discord_log_url: A webhook of Discord's that is told of errors.
         issuers: Who else may say who a caller is.
         public_url: Where browsers find the service, `https://dure.example.com`; None: where they
             asked, which is right without a proxy only.
@@ -130,6 +138,7 @@ class Settings(BaseSettings):
             and unit: `call`, `image`, `character`, `second`, `minute`. For example
             `{"whisper-1": {"minute": "0.006"}, "batches": {"call": "5"}}`.
         metered: `off`: nothing is priced, held or counted; with `dev` only, for tests of the wire.
+        prices: Price file above the shipped prices, as `dure.PriceBook(overlay=)` takes it.
         max_body_bytes: A larger request body gets 413.
         max_file_bytes: A larger file gets 413.
         files: Where files lie: `local` (the data folder), or `s3://BUCKET/PREFIX` with the extra
@@ -150,6 +159,8 @@ class Settings(BaseSettings):
         access_seconds: How long an access token lives.
         refresh_days: How long a login lives without being used.
         access_log: `-`: JSON lines on stderr; a path; `off`.
+        content_log_days: How long contents are kept, where an organisation wants them kept.
+        audit_days: How long the audit log is kept; None: for ever.
         drain_seconds: What requests under way have to end once the service is told to stop.
     """
 
@@ -169,6 +180,11 @@ class Settings(BaseSettings):
     auth: Literal["on", "off"] = "on"
     api_keys: Annotated[tuple[str, ...], _LIST] = Field(default=(), repr=False)
     secret_key: SecretStr | None = None
+    encryption_keys: SecretStr | None = None
+    smtp_url: SecretStr | None = None
+    smtp_from: str = "dure@localhost"
+    egress_allowed: Annotated[tuple[str, ...], _LIST] = ()
+    discord_log_url: SecretStr | None = None
     issuers: tuple[Issuer, ...] = ()
     public_url: str | None = None
     allowed_hosts: Annotated[tuple[str, ...], _LIST] = ()
@@ -179,6 +195,7 @@ class Settings(BaseSettings):
     policies: Path | None = None
     call_prices: dict[str, dict[CallUnit, Decimal]] = {}
     metered: Literal["on", "off"] = "on"
+    prices: Path | None = None
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_file_bytes: int = Field(default=100_000_000, ge=1024)
     files: str = "local"
@@ -196,6 +213,8 @@ class Settings(BaseSettings):
     access_seconds: int = Field(default=900, ge=60, le=86_400)
     refresh_days: int = Field(default=30, ge=1, le=365)
     access_log: str = "-"
+    content_log_days: int = Field(default=30, ge=1, le=3650)
+    audit_days: int | None = Field(default=None, ge=30, le=36_500)
     drain_seconds: int = Field(default=30, ge=0, le=3600)
 
     def __init__(self, **given: Any) -> None:  # noqa: ANN401 - each has its own type
@@ -227,7 +246,10 @@ class Settings(BaseSettings):
         files, yaml = _Files(settings_cls), _Yaml(settings_cls)
         return init_settings, env_settings, files, dotenv_settings, yaml
 
-    @field_validator("api_keys", "allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
+    @field_validator(
+        "api_keys", "allowed_hosts", "cors_origins", "trusted_proxies", "egress_allowed",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -252,6 +274,7 @@ class Settings(BaseSettings):
         for address in self.trusted_proxies:
             if not _is_network(address):
                 faults.append(f"trusted proxy {address!a} is no address")
+        faults += self._faulty_channels()
         if not is_loopback(self.host):
             if self.dev:
                 faults.append(f"--dev is for the loopback interface only, not for {self.host}")
@@ -281,6 +304,23 @@ class Settings(BaseSettings):
         for model, prices in self.call_prices.items():
             if not prices or not all(0 <= one < 1000000 for one in prices.values()):
                 faults.append(f"the price of {model!a} is no number of dollars from 0 up")
+        return faults
+
+    def _faulty_channels(self) -> list[str]:
+        faults = [
+            f"egress_allowed {address!a} is no address"
+            for address in self.egress_allowed
+            if not _is_network(address)
+        ]
+        for name, schemes in (("smtp_url", ("smtp", "smtps")), ("discord_log_url", ("https",))):
+            value = getattr(self, name)
+            if value is not None and not _has_host(value.get_secret_value(), schemes):
+                faults.append(f"{name} is no address that begins with {schemes[0]}://")
+        if self.encryption_keys is not None:
+            try:
+                read_ring(self.encryption_keys.get_secret_value())
+            except InvalidArgumentError as wrong:
+                faults.append(str(wrong))
         return faults
 
     def _faulty_issuers(self) -> list[str]:
@@ -397,6 +437,16 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _has_host(url: str, schemes: tuple[str, ...]) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _safe_url(url: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from dure.errors import InternalError
-from dure.service.app import create_app
+from dure.service.app import create_app, reload
 from dure.service.auth.policy import PolicyRoute, check_routes, policy_of
 from dure.service.kit import hot
 from dure.service.kit.logs import Redactor
@@ -48,8 +49,19 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str, PolicyRoute]]:
                 "{service_name}",
                 "{conversation}",
                 "{approval_id}",
+                "{template_id}",
+                "{dataset_id}",
+                "{evaluation_id}",
+                "{label}",
+                "{channel_id}",
+                "{rule_id}",
+                "{delivery_id}",
+                "{report_id}",
+                "{provider_key_id}",
+                "{content_id}",
             ):
                 path = path.replace(name, "nobody")
+            path = path.replace("{version}", "1")
             yield method, path.replace("{name}", "swagger-ui.css"), route
 
 
@@ -206,13 +218,26 @@ async def test_a_reload_takes_new_rates_and_keeps_the_last_good_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with inside(tmp_path) as app:
-        limits = app.app.state.limits
+        limits, before = app.app.state.limits, app.state.client
         monkeypatch.setenv("DURE_RATE_CHAT", "7/minute")
-        limits.again()
+        await reload(app.app)
         assert limits.rate_chat == "7/minute"
-        monkeypatch.setenv("DURE_RATE_CHAT", "nonsense")
-        limits.again()
-        assert limits.rate_chat == "7/minute"
+        prices = tmp_path / "prices.json"
+        monkeypatch.setenv("DURE_PRICES", str(prices))
+        prices.write_text(json.dumps({"gpt-4o-mini": {"input": "0.001", "output": "0"}}))
+        await reload(app.app)
+        assert app.state.client is not before, "new calls have the new prices"
+        admin = (await app.first())["access_token"]
+        answer = await app.call("POST", "/v1/chat/completions", CHAT, admin)
+        tokens = answer.json()["usage"]["prompt_tokens"]
+        assert Decimal(answer.headers["x-dure-cost-usd"]) == Decimal(tokens).scaleb(-9)
+        good = app.state.client
+        for name, wrong in (("DURE_RATE_CHAT", "nonsense"), ("DURE_PRICES", "/no/such/file")):
+            with monkeypatch.context() as patch:
+                patch.setenv(name, wrong)
+                await reload(app.app)
+            assert limits.rate_chat == "7/minute"
+            assert app.state.client is good, name
 
 
 async def test_gzip_is_for_answers_and_never_for_streams(one: Inside) -> None:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dure.db.tables import AuditLogModel, OrgModel
-from dure.errors import NotFoundError
+from dure.db.tables import AuditCheckpointModel, AuditLogModel, OrgModel
+from dure.db.upserts import upserts
+from dure.errors import NotFoundError, StoreCorruptError
 from dure.service.kit.clock import microseconds
 from dure.service.kit.secret import Secret
 
-__all__ = ["AuditReport", "record", "verify"]
+__all__ = ["AuditReport", "prune", "record", "verify"]
 
 _FIRST = "0" * 64
 _MANY = 1000
@@ -59,9 +60,10 @@ async def record(
         .order_by(AuditLogModel.seq.desc())
         .limit(1)
     )
+    place = await _begin(work, secret, org_id) if last is None else (last.seq, last.mac)
     row = AuditLogModel(
         org_id=org_id,
-        seq=1 if last is None else last.seq + 1,
+        seq=place[0] + 1,
         at=now,
         actor=actor,
         action=action,
@@ -69,22 +71,75 @@ async def record(
         detail=detail,
         mac="",
     )
-    row.mac = _seal(secret, _FIRST if last is None else last.mac, row)
+    row.mac = _seal(secret, place[1], row)
     work.add(row)
     await work.flush()
 
 
 async def verify(work: AsyncSession, secret: Secret, org_id: str) -> AuditReport:
-    """Check a tenant's chain from its first row to its last."""
-    mac, count = _FIRST, 0
-    while rows := await _after(work, org_id, count):
+    """Check a tenant's chain from its first row, or what was taken off before it, to its last."""
+    try:
+        seq, mac = await _begin(work, secret, org_id)
+    except StoreCorruptError:
+        return AuditReport(False, 0, _FIRST, 0)
+    count = 0
+    while rows := await _after(work, org_id, seq):
         for row in rows:
-            count += 1
-            if row.seq != count or not hmac.compare_digest(row.mac, _seal(secret, mac, row)):
+            seq, count = seq + 1, count + 1
+            if row.seq != seq or not hmac.compare_digest(row.mac, _seal(secret, mac, row)):
                 return AuditReport(False, count, mac, row.seq)
             mac = row.mac
         work.expunge_all()
     return AuditReport(True, count, mac, None)
+
+
+async def prune(
+    work: AsyncSession, secret: Secret, now: datetime, org_id: str, before: datetime
+) -> int:
+    """Take off a tenant's rows before a moment, but for the newest; return how many.
+
+    What the chain was until there is sealed, so it can still be checked.
+
+    Raises:
+        StoreCorruptError: the chain is not whole: nothing is taken off it.
+    """
+    if not (await verify(work, secret, org_id)).ok:
+        raise StoreCorruptError(
+            f"the audit log of {org_id} was changed: nothing is taken off it (dure audit verify)"
+        )
+    mine = AuditLogModel.org_id == org_id
+    newest = select(func.max(AuditLogModel.seq)).where(mine).scalar_subquery()
+    old = (mine, AuditLogModel.at < before, AuditLogModel.seq < newest)
+    upto = select(AuditLogModel).where(*old).order_by(AuditLogModel.seq.desc()).limit(1)
+    last = await work.scalar(upto)
+    if last is None:
+        return 0
+    row = {"org_id": org_id, "seq": last.seq, "mac": last.mac, "at": now}
+    row["seal"] = _checkpoint(secret, org_id, last.seq, last.mac)
+    table: Table = AuditCheckpointModel.__table__  # type: ignore[assignment]
+    await upserts(work, table, [row], set_=("seq", "mac", "at", "seal"))
+    gone = await work.execute(delete(AuditLogModel).where(mine, AuditLogModel.seq <= last.seq))
+    return int(gone.rowcount)  # type: ignore[attr-defined]
+
+
+async def _begin(work: AsyncSession, secret: Secret, org_id: str) -> tuple[int, str]:
+    """Return number and seal that the first row follows.
+
+    Raises:
+        StoreCorruptError: what is said of them was changed.
+    """
+    found = await work.get(AuditCheckpointModel, org_id)
+    if found is None:
+        return 0, _FIRST
+    seal = _checkpoint(secret, org_id, found.seq, found.mac)
+    if not hmac.compare_digest(seal, found.seal):
+        raise StoreCorruptError(f"the checkpoint of the audit log of {org_id} was changed")
+    return found.seq, found.mac
+
+
+def _checkpoint(secret: Secret, org_id: str, seq: int, mac: str) -> str:
+    text = json.dumps([org_id, seq, mac], separators=(",", ":"))
+    return hmac.digest(secret.key("audit-checkpoint"), text.encode(), "sha256").hex()
 
 
 async def _after(work: AsyncSession, org_id: str, seq: int) -> Sequence[AuditLogModel]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from dure.service.kit.discord_log import DiscordHandler
 from dure.service.settings import Settings
 
 __all__ = ["Redactor", "configure"]
@@ -37,7 +38,11 @@ class Redactor:
         values = list(settings.api_keys)
         for name in _PROVIDERS:
             values += [key.strip() for key in os.environ.get(name, "").split(",")]
-        values += [one.get_secret_value() for one in (settings.secret_key,) if one is not None]
+        secret = (settings.secret_key, settings.smtp_url, settings.discord_log_url)
+        values += [one.get_secret_value() for one in secret if one is not None]
+        if settings.encryption_keys is not None:
+            ring = settings.encryption_keys.get_secret_value().split(",")
+            values += [part.partition(":")[2].strip() for part in ring]
         values += [one.secret.get_secret_value() for one in settings.issuers if one.secret]
         return cls(values)
 
@@ -71,14 +76,20 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 def configure(settings: Settings) -> None:
     """Send the logs of dure and of the server to stderr; for the process that serves."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(Redactor.of(settings)))
+    redact = Redactor.of(settings)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if settings.discord_log_url is not None:
+        handlers.append(DiscordHandler(settings.discord_log_url.get_secret_value(), redact=redact))
+    for handler in handlers:
+        handler.setFormatter(_Formatter(redact))
     level = logging.INFO if settings.dev else logging.WARNING
     for name in ("dure", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], False
         logger.setLevel(level)
-        logger.addHandler(handler)
+        for handler in handlers:
+            logger.addHandler(handler)
+    logging.getLogger("dure.audit").setLevel(logging.INFO)  # heads of chains are always told
     logging.getLogger("uvicorn.error").handlers = []
     logging.getLogger("uvicorn.error").propagate = True  # to `uvicorn`, once
     structlog.configure(

@@ -1,10 +1,11 @@
-"""What SIGHUP reads anew: rates and policies. What cannot be used leaves the last good one."""
+"""What SIGHUP reads anew: rates, policies, prices. What cannot be used leaves the last good one."""
 
 from __future__ import annotations
 
 import logging
 
 from dure.errors import DureError
+from dure.service.kit.clients import Clients
 from dure.service.settings import Settings
 
 __all__ = ["Reloaded"]
@@ -24,19 +25,17 @@ class Reloaded:
     def __init__(self, settings: Settings) -> None:
         self._take(settings)
 
-    def again(self) -> None:
-        """Read them anew from where they came from."""
-        from dure.models import load_policies
-
+    async def again(self, clients: Clients) -> bool:
+        """Read them anew from where they came from, all or none; return whether they count."""
         try:
             settings = Settings()
-            if settings.policies is not None:
-                load_policies(settings.policies)
+            await clients.renew(settings)
         except (DureError, OSError) as wrong:
             _logger.error("reload refused, the last settings stay", extra={"reason": str(wrong)})
-            return
+            return False
         self._take(settings)
         _logger.info("reloaded")
+        return True
 
     def _take(self, settings: Settings) -> None:
         self.rate_address = settings.rate_address

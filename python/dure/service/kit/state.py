@@ -10,7 +10,9 @@ from starlette.requests import HTTPConnection
 
 from dure.aio import AsyncClient
 from dure.db.engine import Database
+from dure.service.kit.clients import Clients
 from dure.service.kit.clock import Clock
+from dure.service.kit.envelope import Envelope
 from dure.service.kit.secret import Secret
 from dure.service.settings import Settings
 
@@ -32,11 +34,17 @@ class State:
 
     settings: Settings
     data: Path
-    client: AsyncClient
+    clients: Clients
     database: Database
     secret: Secret
     clock: Clock
     drain: Drain
+    envelope: Envelope
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client that a new call goes through; ask for it anew for each."""
+        return self.clients.current
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -16,6 +16,7 @@ from dure.db.tables import ApprovalRequestModel, OrgTokenPoolModel, UserTokenLim
 from dure.errors import BudgetExceededError, DureError, InvalidArgumentError, NotFoundError
 from dure.service.auth.subject import Subject
 from dure.service.calling import user_scope
+from dure.service.channels.service import Notice, announce
 from dure.service.errors import ConflictError, ForbiddenError
 from dure.service.kit import audit
 from dure.service.kit.clock import microseconds
@@ -194,7 +195,20 @@ class Limits:
                     expires_at=end,
                 )
             )
+            await announce(work, now, _asked_for(row))
             return row.id
+
+
+def _asked_for(row: ApprovalRequestModel) -> Notice:
+    """Return what administrators are told of a request."""
+    return Notice(
+        id=row.id,
+        org_id=row.org_id,
+        event="approval.requested",
+        title=f"{row.scope} asks for more tokens",
+        text=f"{row.scope} has used its limit up; the request {row.id} waits for a decision.",
+        data={"approval_id": row.id, "scope": row.scope, "user_id": row.user_id},
+    )
 
 
 def pool_scope(org_id: str) -> str:

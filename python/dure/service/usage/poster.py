@@ -19,8 +19,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Table, delete, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dure._core import money
@@ -37,15 +35,15 @@ from dure.db.tables import (
     UsageQuarterModel,
     UsageStatisticsModel,
 )
+from dure.db.upserts import batches, upserts
 from dure.errors import NotFoundError, StorageError
 from dure.service.calling import KEY_TAG
 
-__all__ = ["LedgerPoster", "day_start", "host_of", "hour_start", "upserts"]
+__all__ = ["LedgerPoster", "day_start", "host_of", "hour_start"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER_US = 15 * 60 * 1_000_000
 _LOCK = 8_244_002
-_MANY = 500  # rows of one statement: SQLite takes 32,766 values
 _KEPT = ("at_us", "call_id", "attempt", "model", "service", "scopes")  # of a RESERVE
 _NAMES = ("org_id", "user_id", "api_key_id", "model", "service")
 _SUMS = ("calls", "input_tokens", "output_tokens", "tokens", "nano", "pico_rem")
@@ -142,7 +140,7 @@ class LedgerPoster:
     async def _recall(self, work: AsyncSession, news: _News, ends: list[Record]) -> None:
         """Have the holds at hand that began in an earlier look; forget those that end now."""
         missing = [end["id"] for end in ends if end["id"] not in news.holds]
-        for some in _batches(missing):
+        for some in batches(missing):
             key = tuple_(OpenCallModel.epoch, OpenCallModel.seq)
             mine = OpenCallModel.host == self._host
             found = await work.scalars(select(OpenCallModel).where(mine, key.in_(some)))
@@ -150,7 +148,7 @@ class LedgerPoster:
                 news.holds[row.epoch, row.seq] = row.hold
             await work.execute(delete(OpenCallModel).where(mine, key.in_(some)))
         corrected = [e["id"] for e in ends if e["type"] == "ADJUST" and e["id"] not in news.holds]
-        for some in _batches(corrected):
+        for some in batches(corrected):
             key = tuple_(LlmCallModel.hold_epoch, LlmCallModel.hold_seq)
             found_calls = await work.scalars(
                 select(LlmCallModel).where(LlmCallModel.host == self._host, key.in_(some))
@@ -331,33 +329,6 @@ def day_start(us: int, zone: tzinfo) -> int:
     local = (_EPOCH + timedelta(microseconds=us)).astimezone(zone)
     midnight = datetime(local.year, local.month, local.day, tzinfo=zone).astimezone(UTC)
     return (midnight - _EPOCH) // timedelta(microseconds=1)
-
-
-async def upserts(
-    work: AsyncSession,
-    table: Table,
-    rows: list[dict[str, Any]],
-    *,
-    add: tuple[str, ...] = (),
-    set_: tuple[str, ...] = (),
-    key: tuple[str, ...] | None = None,
-) -> None:
-    """Insert rows; of those that are there, `add` to some columns and set others, or do nothing."""
-    insert = sqlite_insert if work.get_bind().dialect.name == "sqlite" else postgres_insert
-    names = list(key or (column.name for column in table.primary_key))
-    for some in _batches(rows):
-        statement: Any = insert(table)
-        values = {name: table.c[name] + statement.excluded[name] for name in add}
-        values |= {name: statement.excluded[name] for name in set_}
-        if values:
-            statement = statement.on_conflict_do_update(index_elements=names, set_=values)
-        else:
-            statement = statement.on_conflict_do_nothing(index_elements=names)
-        await work.execute(statement, some)
-
-
-def _batches(rows: list[Any]) -> Iterable[list[Any]]:
-    return (rows[i : i + _MANY] for i in range(0, len(rows), _MANY))
 
 
 def _table(model: Any) -> Table:  # noqa: ANN401 - a mapped class

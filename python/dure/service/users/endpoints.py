@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from dure.errors import NotFoundError
 from dure.service.auth.identities import Identities
@@ -18,10 +18,12 @@ from dure.service.kit.work import ReadWork, WriteWork
 from . import service
 from .repository import OrgRepository, UserRepository
 from .schemas import (
+    Membership,
     OrgCreate,
     OrgList,
     OrgOut,
     OrgUpdate,
+    PasswordReset,
     UserCreate,
     UserList,
     UserOut,
@@ -95,9 +97,56 @@ async def create_org(who: Who, asked: OrgCreate, work: WriteWork, request: Reque
 
 @router.patch("/orgs/{org_id}")
 @requires(role="admin", scope="orgs:write", owner="org")
-async def change_org(
-    who: Who, org_id: str, asked: OrgUpdate, work: WriteWork, request: Request
-) -> OrgOut:
+async def change_org(who: Who, org_id: str, asked: OrgUpdate, request: Request) -> OrgOut:
     """Change name, time zone, or what is logged; an operator any organisation's."""
-    row = await service.change_org(work, state_of(request), who, org_id, asked)
+    state = state_of(request)
+    async with state.database.write() as work:
+        row = await service.change_org(work, state, who, org_id, asked)
+    await request.app.state.contents.look()
     return OrgOut.model_validate(row)
+
+
+@router.get("/orgs/{org_id}")
+@requires(role="admin", scope="orgs:read", owner="org")
+async def get_org(who: Who, org_id: str, work: ReadWork) -> OrgOut:
+    """Return an organisation: one's own, for operators any."""
+    return OrgOut.model_validate(await service.one_org(work, who, org_id))
+
+
+@router.put("/orgs/{org_id}/users/{user_id}")
+@requires(role="admin", operator=True)
+async def join_org(
+    who: Who, org_id: str, user_id: str, asked: Membership, request: Request
+) -> UserOut:
+    """Let a person join an organisation, or change their role in it; for operators."""
+    state = state_of(request)
+    async with state.database.write() as work:
+        found = await service.join(work, state, who, org_id, user_id, asked.role)
+    cast("Identities", request.app.state.identities).forget()
+    return found
+
+
+@router.delete("/users/{user_id}", status_code=204)
+@requires(role="admin", scope="users:write", owner="org")
+async def remove_user(who: Who, user_id: str, request: Request) -> Response:
+    """Let a person leave the organisation; what they used stays in its figures."""
+    state = state_of(request)
+    async with state.database.write() as work:
+        await service.leave(work, state, who, user_id)
+    cast("Identities", request.app.state.identities).forget()
+    return Response(status_code=204)
+
+
+@router.put("/users/{user_id}/password", status_code=204)
+@requires(role="admin", scope="users:write", owner="org")
+async def reset_password(
+    who: Who, user_id: str, asked: PasswordReset, request: Request
+) -> Response:
+    """Set a new password for a person who logs in here; their logins end."""
+    logins = cast("Logins", request.app.state.logins)
+    hashed = await logins.hash(asked.password)
+    state = state_of(request)
+    async with state.database.write() as work:
+        await service.set_password(work, state, who, user_id, hashed)
+    cast("Identities", request.app.state.identities).forget()
+    return Response(status_code=204)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dure.db.tables import MembershipModel, OrgModel, UserModel
+from dure.db.tables import ApiKey, MembershipModel, OrgModel, RefreshTokenModel, UserModel
 
 __all__ = ["OrgRepository", "UserRepository"]
 
@@ -31,6 +32,23 @@ class UserRepository:
         if after is not None:
             query = query.where(UserModel.id > after)
         return [(row[0], row[1]) for row in (await self._work.execute(query)).all()]
+
+    async def remove(self, membership: MembershipModel, now: datetime) -> None:
+        """End a membership, and the person's keys and logins in the tenant."""
+        mine = membership.user_id
+        await self._work.execute(
+            update(ApiKey)
+            .where(ApiKey.org_id == self._org_id, ApiKey.owner_id == mine)
+            .where(ApiKey.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+        await self._work.execute(
+            update(RefreshTokenModel)
+            .where(RefreshTokenModel.org_id == self._org_id, RefreshTokenModel.user_id == mine)
+            .where(RefreshTokenModel.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+        await self._work.delete(membership)
 
     def _rows(self) -> Select[UserModel, MembershipModel]:
         return (

@@ -9,8 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dure.service.auth.subject import Role
 
-__all__ = ["OrgCreate", "OrgList", "OrgOut", "OrgUpdate", "UserCreate", "UserList", "UserOut",
-           "UserUpdate"]  # fmt: skip
+__all__ = [
+    "Membership",
+    "OrgCreate",
+    "OrgList",
+    "OrgOut",
+    "OrgUpdate",
+    "PasswordReset",
+    "UserCreate",
+    "UserList",
+    "UserOut",
+    "UserUpdate",
+]
 
 
 class UserCreate(BaseModel):
@@ -98,3 +108,21 @@ class OrgList(BaseModel):
 
     orgs: list[OrgOut]
     next: str | None
+
+
+class Membership(BaseModel):
+    """A person's role in an organisation."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"role": "user"}})
+
+    role: Role
+
+
+class PasswordReset(BaseModel):
+    """A new password."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"password": "a long passphrase"}}
+    )
+
+    password: str = Field(min_length=12, max_length=256, repr=False)

@@ -11,7 +11,7 @@ from dure.db.tables import MembershipModel, OrgModel, UserModel
 from dure.errors import InvalidArgumentError, NotFoundError
 from dure.service.auth.repository import IdentityRepository
 from dure.service.auth.service import LOCAL_ISSUER
-from dure.service.auth.subject import Subject
+from dure.service.auth.subject import Role, Subject
 from dure.service.errors import ConflictError, ForbiddenError
 from dure.service.kit import audit
 from dure.service.kit.state import State
@@ -19,7 +19,17 @@ from dure.service.kit.state import State
 from .repository import OrgRepository, UserRepository
 from .schemas import OrgCreate, OrgUpdate, UserCreate, UserOut, UserUpdate
 
-__all__ = ["add_org", "add_user", "change_org", "change_user", "shown"]
+__all__ = [
+    "add_org",
+    "add_user",
+    "change_org",
+    "change_user",
+    "join",
+    "leave",
+    "one_org",
+    "set_password",
+    "shown",
+]
 
 
 def shown(member: tuple[UserModel, MembershipModel]) -> UserOut:
@@ -134,6 +144,77 @@ async def change_org(
         setattr(row, name, value)
     await _tell(work, state, who, "org.change", org_id, **changed)
     return row
+
+
+async def one_org(work: AsyncSession, who: Subject, org_id: str) -> OrgModel:
+    """Return a tenant: one's own, for operators any.
+
+    Raises:
+        NotFoundError: there is no such tenant, or it is not the caller's.
+    """
+    row = await OrgRepository(work).one(org_id) if _may(who, org_id) else None
+    if row is None:
+        raise NotFoundError("no such organisation")
+    return row
+
+
+async def join(
+    work: AsyncSession, state: State, who: Subject, org_id: str, user_id: str, role: Role
+) -> UserOut:
+    """Let a person join a tenant, or change their role in it.
+
+    Raises:
+        NotFoundError: there is no such tenant or person.
+    """
+    repository = IdentityRepository(work)
+    if await repository.org(org_id) is None or await repository.user(user_id) is None:
+        raise NotFoundError("no such organisation or user")
+    await repository.set_role(org_id, user_id, role, state.clock.now())
+    await _tell(work, state, who, "role.set", user_id, org=org_id, role=role)
+    member = await UserRepository(work, org_id).one(user_id)
+    assert member is not None
+    return shown(member)
+
+
+async def leave(work: AsyncSession, state: State, who: Subject, user_id: str) -> None:
+    """Let a person leave the caller's tenant: keys and logins in it end, figures stay.
+
+    Raises:
+        NotFoundError: there is no such person in the tenant.
+        ForbiddenError: it is the caller.
+    """
+    member = await UserRepository(work, who.org_id).one(user_id)
+    if member is None:
+        raise NotFoundError("no such user")
+    if user_id == who.user_id:
+        raise ForbiddenError("Nobody changes their own rights.", code="own_rights")
+    await UserRepository(work, who.org_id).remove(member[1], state.clock.now())
+    await _tell(work, state, who, "user.leave", user_id)
+
+
+async def set_password(
+    work: AsyncSession, state: State, who: Subject, user_id: str, password_hash: str
+) -> None:
+    """Set a person's password; they are logged out everywhere.
+
+    Raises:
+        NotFoundError: there is no such person in the tenant.
+        ForbiddenError: they are of other tenants too, or an operator.
+        ConflictError: they log in elsewhere.
+    """
+    member = await UserRepository(work, who.org_id).one(user_id)
+    if member is None:
+        raise NotFoundError("no such user")
+    user = member[0]
+    repository = IdentityRepository(work)
+    shared = len(await repository.memberships(user_id)) > 1
+    if (shared or user.operator) and not who.operator:
+        raise ForbiddenError("This person is not of your organisation alone.", code="operator_only")
+    if user.password_hash is None:
+        raise ConflictError("this person logs in by an issuer", code="no_password")
+    user.password_hash = password_hash
+    await repository.end_logins(user_id, state.clock.now())
+    await _tell(work, state, who, "user.password", user_id)
 
 
 def _may(who: Subject, org_id: str) -> bool:

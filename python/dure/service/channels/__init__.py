@@ -1,0 +1,1 @@
+"""Notifications: channels, rules, and deliveries that outlive the process."""

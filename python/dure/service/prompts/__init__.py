@@ -1,0 +1,1 @@
+"""Prompt templates: versions that never change, labels that move, scores on data sets."""

@@ -1,0 +1,1 @@
+"""Reports, forecasts, anomalies and exports of usage: all from the sums, nothing is counted."""
