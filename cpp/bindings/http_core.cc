@@ -429,8 +429,8 @@ void bind_http_core(py::module_& room) {
                        std::vector<std::string> ca_fallbacks, const std::string& transport,
                        const std::optional<std::vector<std::string>>& allowed) {
              auto* const core = new HttpCore(std::move(ca), std::move(certificate), std::move(key),
-                                             std::move(unix_socket), proxy,
-                                             std::move(ca_fallbacks), transport, allowed);
+                                             std::move(unix_socket), proxy, std::move(ca_fallbacks),
+                                             transport, allowed);
              return std::shared_ptr<HttpCore>(core, NoGilDelete());  // it joins its thread
            }),
            py::arg("ca"), py::arg("certificate"), py::arg("key"), py::arg("unix_socket"),

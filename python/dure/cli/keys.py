@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dure.errors import InvalidArgumentError, NotFoundError
 
@@ -99,7 +99,8 @@ async def _rewrap(options: argparse.Namespace) -> dict[str, int]:
     found = {"sealed": 0, "rewrapped": 0}
     async with opened(options) as (database, secret), database.write() as work:
         envelope = envelope_of(settings_of(options), secret)
-        for table in (ChannelModel, ProviderKeyModel):
+        tables: tuple[Any, ...] = (ChannelModel, ProviderKeyModel)
+        for table in tables:
             for row in await work.scalars(select(table)):
                 found["sealed"] += 1
                 if envelope.is_current(row.sealed):

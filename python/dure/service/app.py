@@ -42,12 +42,13 @@ from dure.service.contents.tasks import Contents
 from dure.service.files.service import Files
 from dure.service.health.endpoints import figures
 from dure.service.inference.embedders import manager_of
+from dure.service.keyrings import read_ring
 from dure.service.kit import pages
 from dure.service.kit.addresses import Addresses
 from dure.service.kit.capture import Capture
 from dure.service.kit.clients import Clients
 from dure.service.kit.clock import Clock, SystemClock
-from dure.service.kit.envelope import Envelope, read_ring
+from dure.service.kit.envelope import Envelope
 from dure.service.kit.frame import (
     LOCAL_HOSTS,
     AddressRate,

@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from dure.errors import InvalidArgumentError
-from dure.service.kit.envelope import read_ring
+from dure.service.keyrings import read_ring
 from dure.service.rates import parse_rate
 
 __all__ = ["Issuer", "Settings", "is_loopback"]

@@ -355,7 +355,10 @@ async def test_mail_leaves_by_the_server_of_the_installation(
     server = Controller(Sink(), hostname="127.0.0.1", port=free_port())
     server.start()
     try:
-        given = {"smtp_url": f"smtp://127.0.0.1:{server.port}", "smtp_from": "dure@example.com"}
+        given: dict[str, Any] = {
+            "smtp_url": f"smtp://127.0.0.1:{server.port}",
+            "smtp_from": "dure@example.com",
+        }
         async with inside(tmp_path, **given) as app:
             admin = (await app.first())["access_token"]
             made = await channel(app, admin, {"kind": "email", "to": ["a@x.org", "b@x.org"]})
@@ -469,9 +472,12 @@ def test_errors_are_told_to_discord_without_secrets_and_without_waiting() -> Non
 def test_discord_is_told_a_few_times_a_minute_at_most() -> None:
     told: list[bytes] = []
     now = [0.0]
-    handler = DiscordHandler(
-        "https://discord.com/x", send=lambda body: told.append(body) or 0.0, clock=lambda: now[0]
-    )
+
+    def send(body: bytes) -> float:
+        told.append(body)
+        return 0.0
+
+    handler = DiscordHandler("https://discord.com/x", send=send, clock=lambda: now[0])
     for n in range(30):
         handler._lines.append(f"{n} " + "x" * 1800)
         handler._next()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -276,7 +277,7 @@ async def test_versions_are_scored_on_a_data_set_with_cost_and_time(app: Inside)
         s["error"] for s in scores if s["item"] == 2
     )
     truth = await app.state.client.budgets.read(f"tag:default/{found['id']}")
-    assert truth.used.scaleb(12) == found["cost_pico"], "the core counted the same"
+    assert Decimal(truth.used).scaleb(12) == found["cost_pico"], "the core counted the same"
     gone = await app.call("DELETE", f"/api/prompt-datasets/{dataset['id']}", key=admin)
     assert (gone.status_code, gone.json()["error"]["code"]) == (409, "in_use")
     assert (await app.call("DELETE", f"{AT}/{one}", key=admin)).status_code == 204

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dure.db import tables
 from dure.errors import InvalidArgumentError, StorageError
-from dure.service.kit.envelope import Envelope, Place, read_ring
+from dure.service.keyrings import read_ring
+from dure.service.kit.envelope import Envelope, Place
 from dure.service.kit.secret import Secret
 from dure.testing import upstream
 from hypothesis import given

@@ -33,10 +33,11 @@ async def spent(
     async with app.state.database.write() as work:
         for at, user, model, tokens in rows:
             hour = at.replace(minute=0, second=0, microsecond=0)
-            for table, start in (
+            places: tuple[tuple[Any, datetime], ...] = (
                 (tables.UsageStatisticsModel, hour),
                 (tables.UsageDailyModel, hour.replace(hour=0)),
-            ):
+            )
+            for table, start in places:
                 row = {
                     "start_us": microseconds(start.astimezone(UTC)), "org_id": org,
                     "user_id": user, "api_key_id": "", "model": model, "service": "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 
@@ -50,7 +50,7 @@ async def get_content(
     row = await ContentRepository(work, who.org_id).one(content_id)
     if row is None:
         raise NotFoundError("no such content")
-    texts = {
+    texts: dict[str, Any] = {
         name: None if sealed is None else state.envelope.open(sealed, place_of(row, name))
         for name, sealed in (("input", row.input), ("output", row.output))
     }

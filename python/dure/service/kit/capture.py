@@ -96,7 +96,7 @@ class Capture:
     async def _copied(self, one: Captured, scope: Scope, receive: Receive, send: Send) -> None:
         begun = perf_counter()
         asked, answered = bytearray(), bytearray()
-        is_text = _is_text(scope["headers"])
+        is_text, answer_is_text = _is_text(scope["headers"]), False
 
         async def receiving() -> Message:
             message = await receive()
@@ -121,7 +121,6 @@ class Capture:
                     answered.extend(body[: MOST - len(answered)])
             await send(message)
 
-        answer_is_text = False
         try:
             await self._app(scope, receiving, sending)
         finally:

@@ -7,16 +7,15 @@ A new key of the installation re-wraps the rows' keys; what they seal stays as i
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dure.errors import InvalidArgumentError, StorageError
+from dure.errors import StorageError
 from dure.service.kit.secret import Secret
 
-__all__ = ["Envelope", "Place", "read_ring"]
+__all__ = ["Envelope", "Place"]
 
 _VERSION = "v1"
 _NONCE = 12
@@ -34,30 +33,6 @@ class Place(NamedTuple):
     def bound(self, what: str) -> bytes:
         """Return what the seal is bound to; no part can run into the next."""
         return "\0".join((what, *self)).encode()
-
-
-def read_ring(text: str) -> dict[str, bytes]:
-    """Return keys by name from `name:BASE64,name:BASE64`; the first one seals.
-
-    Raises:
-        InvalidArgumentError: a name is taken or bad, or a key has not 32 bytes. Shows no key.
-    """
-    ring: dict[str, bytes] = {}
-    for part in filter(None, (one.strip() for one in text.split(","))):
-        name, _, encoded = part.partition(":")
-        try:
-            key = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        good = name.isascii() and name.replace("-", "").isalnum() and len(name) <= 32
-        if not good or name in ring or len(key) != _KEY:
-            raise InvalidArgumentError(
-                "DURE_ENCRYPTION_KEYS is a list of NAME:BASE64 with 32 bytes each, names of "
-                "letters, digits and -, none twice",
-                argument="encryption_keys",
-            )
-        ring[name] = key
-    return ring
 
 
 class Envelope:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -304,6 +304,6 @@ async def delete_dataset(who: Who, dataset_id: str, work: WriteWork, request: Re
     return Response(status_code=204)
 
 
-def _facts(row: object) -> dict[str, object]:
+def _facts(row: object) -> dict[str, Any]:
     names = ("id", "name", "owner_id", "count", "created_at")
     return dict(zip(names, cast("tuple[object, ...]", row), strict=True))

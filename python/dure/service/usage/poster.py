@@ -39,7 +39,7 @@ from dure.db.upserts import batches, upserts
 from dure.errors import NotFoundError, StorageError
 from dure.service.calling import KEY_TAG
 
-__all__ = ["LedgerPoster", "day_start", "host_of", "hour_start"]
+__all__ = ["LedgerPoster", "day_start", "host_of", "hour_start", "upserts"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER_US = 15 * 60 * 1_000_000
