@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 import dure
-from dure.aio import HttpClient
+from dure.aio import AsyncClient, HttpClient
 from dure.calls.settings import data_folder
 from dure.db import schema
 from dure.db.engine import Database, sqlite_url
@@ -63,7 +63,6 @@ from dure.service.kit.observed import AccessLog, Metrics, Observer
 from dure.service.kit.reload import Reloaded
 from dure.service.kit.secret import Secret
 from dure.service.kit.state import Drain, State
-from dure.service.kit.usual import UsualOptions
 from dure.service.knowledge.service import INDEX, Knowledge
 from dure.service.knowledge.shelves import Shelves
 from dure.service.knowledge.tasks import Indexer
@@ -217,7 +216,6 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         envelope = envelope_of(settings, secret)
         state = State(settings, data, clients, database, secret, clock, Drain(), envelope)
         app.state.dure = state
-        app.state.options = UsualOptions(client.view)
         off = settings.auth == "off"
         await logins.prepare(database, clock, off=off)
         await logins.first_start(database, data, clock, off=off)
@@ -234,7 +232,6 @@ async def _lifespan(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIter
         app.state.logins = logins.Logins(state, identities)
         stack.callback(app.state.logins.close)
         app.state.browser_logins = BrowserLogins(state, http, identities, app.state.logins)
-        await stack.enter_async_context(_hears_hangup(app))
         app.state.evaluations = Evaluations(state)
         stack.push_async_callback(app.state.evaluations.close)
         await stack.enter_async_context(_every(60.0, identities.write_used))

@@ -74,7 +74,7 @@ async def create_completion(request: Request) -> Response:
         events = await service.openai_events(client, body, call)
         return EventStream(events, warnings(request.scope))
     if plain:
-        answer = await service.whole(client, sent, request.app.state.options.of(call))
+        answer = await service.whole(client, sent, state.clients.options.of(call))
     else:
         answer = (await client.chat.completions.create(**body, dure=call)).raw()
     return Response(answer.content, headers=bill(answer.dure, request.scope), media_type=JSON)

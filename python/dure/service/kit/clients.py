@@ -9,6 +9,7 @@ from pathlib import Path
 from dure.aio import AsyncClient
 from dure.costs import PriceBook
 from dure.manager import OpenAIClientManager
+from dure.service.kit.usual import UsualOptions
 from dure.service.settings import Settings
 
 __all__ = ["Clients"]
@@ -21,12 +22,16 @@ class Clients:
 
     All of them share one native client: budgets, ledger, rates and answers are the same; only keys
     and their turns are each one's own.
+
+    Attributes:
+        options: Native limits of calls through the client of today.
     """
 
     def __init__(self, settings: Settings, data: Path) -> None:
         self._settings, self._data = settings, data
         self._keys: tuple[str, ...] = ()
         self._current = self._made(())
+        self.options = UsualOptions(self._current.view)
         self._old: list[tuple[float, AsyncClient]] = []
         OpenAIClientManager().set_client(self._current)
 
@@ -67,7 +72,7 @@ class Clients:
 
     def _exchange(self, fresh: AsyncClient) -> None:
         self._old.append((asyncio.get_running_loop().time(), self._current))
-        self._current = fresh
+        self._current, self.options = fresh, UsualOptions(fresh.view)
         OpenAIClientManager().set_client(fresh)
 
     def _made(self, keys: Sequence[str]) -> AsyncClient:
