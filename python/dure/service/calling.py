@@ -62,7 +62,7 @@ def call_of(who: Subject, scope: Scope, **more: object) -> Call:
         service=given["service"],
         conversation=conversation and conversation_scope(who.org_id, conversation),
         tags=(*usual.tags, *scoped),
-        **more,
+        **more,  # type: ignore[arg-type]
     )
 
 
