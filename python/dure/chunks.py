@@ -298,8 +298,8 @@ class Chunks(Sequence[Chunk]):
         return pa.table(
             {
                 **self.columns(),
-                "text": pa.array(self.text, pa.string()),
-                "embed_text": pa.array(self.embed_text, pa.string()),
+                "text": pa.array(list(self.text), pa.string()),
+                "embed_text": pa.array(list(self.embed_text), pa.string()),
                 "heading_path": pa.array(paths, pa.list_(pa.string())),
             }
         )
