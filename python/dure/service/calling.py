@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from starlette.types import Scope
 
@@ -32,7 +33,7 @@ def conversation_scope(org_id: str, conversation: str) -> str:
     return f"{org_id}/{conversation}"
 
 
-def call_of(who: Subject, scope: Scope, **more: object) -> Call:
+def call_of(who: Subject, scope: Scope, **more: Any) -> Call:  # noqa: ANN401 - Call's own
     """Return who pays for a call.
 
     The headers `x-dure-service`, `x-dure-conversation` and `x-dure-tags` (a list with commas) say
