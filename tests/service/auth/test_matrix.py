@@ -121,6 +121,12 @@ MAKERS: dict[str, Maker | None] = {
     "name": None,
 }
 
+# Kinds whose rooms try two tenants themselves; their routes are left out of the walk by ids.
+ELSEWHERE = {
+    *("channel_id", "content_id", "dataset_id", "delivery_id", "evaluation_id", "label"),
+    *("provider_key_id", "report_id", "rule_id", "template_id", "version"),
+}
+
 
 @pytest.fixture
 def issuer() -> Iterator[TestIssuer]:
@@ -185,7 +191,7 @@ async def test_the_things_of_others_are_not_there(app: Inside, issuer: TestIssue
     tried = 0
     for method, path, operation in operations(app):
         kinds = [name for name in names_in(path) if MAKERS.get(name) is not None]
-        if not kinds:
+        if not kinds or ELSEWHERE & set(names_in(path)):
             continue
         asked = re.sub(r"\{(\w+)\}", lambda found: theirs.get(found[1], "x"), path)
         for token in (mine, admin):
