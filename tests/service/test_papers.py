@@ -133,6 +133,7 @@ async def test_every_request_of_the_collection_is_answered(app: Inside) -> None:
             headers["authorization"] = f"Bearer {root}"
         answer = await app.client.request(request["method"], asked, content=raw, headers=headers)
         assert answer.status_code < 500, (request["method"], path, answer.text)
-        assert answer.status_code not in {422} or "{" in path, (path, answer.text)
+        placeholder = path.endswith("/provider-keys")  # its example is no key
+        assert answer.status_code != 422 or placeholder or "{" in path, (path, answer.text)
         good += answer.status_code < 300
     assert good >= 25
