@@ -327,15 +327,16 @@ def test_every_example_of_the_api_pages_can_be_sent(service: str) -> None:
     components = schema["components"]["schemas"]
     sent = 0
     for path, operations in schema["paths"].items():
-        if "/auth/" in path or "/admin/" in path:
-            continue  # each is good once, or for those who log in
+        if any(part in path for part in ("/auth/", "/admin/", "{", "/notifications/rules")):
+            continue  # each is good once, for those who log in, or names what one has made before
+        again = {409} if operations.get("post", {}).get("tags") == ["alias"] else set()
         content = operations.get("post", {}).get("requestBody", {}).get("content", {})
         for kind, body in content.items():
             name = body["schema"].get("$ref", "").rpartition("/")[2]
             if kind != "application/json" or not (name or "example" in body):
                 continue  # a form, or it names what one has made before
             example = body.get("example") or components[name]["example"]
-            assert call(service + path, example)[0] in {200, 201, 202}, path
+            assert call(service + path, example)[0] in {200, 201, 202} | again, path
             sent += 1
     assert sent >= 4
     assert schema["info"]["description"]
