@@ -16,11 +16,12 @@ using catalog::PriceBook;
 
 // (unit, pico-dollars, per)
 using RateTuple = std::tuple<std::string, std::int64_t, std::int64_t>;
-// (from, until, service tier, mode, region, input over, (day from, day until), rates, source)
+// (from, until, service tier, mode, region, input over, (day from, day until), rates, source,
+// (quality, size))
 using RowTuple =
     std::tuple<std::optional<std::int64_t>, std::optional<std::int64_t>, std::string, std::string,
                std::string, std::int64_t, std::pair<std::int32_t, std::int32_t>,
-               std::vector<RateTuple>, std::string>;
+               std::vector<RateTuple>, std::string, std::pair<std::string, std::string>>;
 // (model, aliases, rows)
 using PricesTuple = std::tuple<std::string, std::vector<std::string>, std::vector<RowTuple>>;
 // (name, prices)
@@ -50,13 +51,15 @@ py::dict to_dict(const catalog::Model& model) {
 }
 
 catalog::PriceRow to_row(const RowTuple& given) {
-  const auto& [from, until, tier, mode, region, input_over, hours, rates, source] = given;
+  const auto& [from, until, tier, mode, region, input_over, hours, rates, source, picture] = given;
   catalog::PriceRow row;
   if (from) row.from.us = *from;
   if (until) row.until.us = *until;
   row.service_tier = tier;
   row.mode = mode;
   row.region = region;
+  row.quality = picture.first;
+  row.size = picture.second;
   row.input_over = input_over;
   row.day_from = hours.first;
   row.day_until = hours.second;
@@ -91,6 +94,8 @@ py::dict to_dict(const catalog::PriceRow& row) {
   out["service_tier"] = row.service_tier;
   out["mode"] = row.mode;
   out["region"] = row.region;
+  out["quality"] = row.quality;
+  out["size"] = row.size;
   out["input_over"] = row.input_over;
   out["hours"] = std::pair(row.day_from, row.day_until);
   out["rates"] = rates;

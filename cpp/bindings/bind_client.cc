@@ -149,7 +149,7 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
                          const std::string& caching, double cache_for, std::optional<bool> coalesce,
                          bool hedge, std::shared_ptr<const catalog::PriceBook> prices,
                          std::string region, double gather,
-                         std::shared_ptr<flow::RemoteCache> remote) {
+                         std::shared_ptr<flow::RemoteCache> remote, std::string stage_of) {
   CallOptions options;
   options.scopes = std::move(scopes);
   options.service = std::move(service);
@@ -171,6 +171,7 @@ CallOptions make_options(std::vector<std::string> scopes, std::string service, i
   options.region = std::move(region);
   options.gather = duration(gather);
   options.remote = std::move(remote);
+  options.stage_of = std::move(stage_of);
   return options;
 }
 
@@ -385,6 +386,22 @@ void bind_client_class(py::module_& room) {
       .def("read_rate", &read_rate, py::arg("name"))
       .def_property_readonly("data",
                              [](const Client& self) { return self.services().account->folder(); })
+      .def(
+          "estimate",
+          [](const Client& self, const std::shared_ptr<Endpoint>& endpoint, const std::string& path,
+             const py::bytes& body, const CallOptions& options, const std::string& mode,
+             std::int64_t until_us) {
+            auto plan = make_plan(endpoint, "POST", path, body, {}, options);
+            const client::Estimate most =
+                value_or_throw(without_gil([&] { return self.estimate(plan, mode, {until_us}); }));
+            return py::make_tuple(
+                most.model, most.bound.input_pico, most.bound.input_tokens, most.bound.output_rate,
+                most.bound.choices * most.bound.max_output_tokens, most.bound.hidden_output);
+          },
+          py::arg("endpoint"), py::arg("path"), py::arg("body"), py::arg("options"),
+          py::arg("mode"), py::arg("until_us"),
+          "Model, then bounds: pico-dollars and tokens of the input, pico-dollars of each output "
+          "token, output tokens, and whether there is hidden output.")
       .def_property_readonly("account", [](const Client& self) { return self.services().account; });
 }
 
@@ -403,7 +420,8 @@ void bind_client(py::module_& core) {
            py::arg("fallbacks") = std::array<std::vector<std::string>, 3>{},
            py::arg("priority") = 0, py::arg("caching") = "off", py::arg("cache_for") = 86400.0,
            py::arg("coalesce") = py::none(), py::arg("hedge") = false, py::arg("prices") = nullptr,
-           py::arg("region") = "", py::arg("gather") = 0.0, py::arg("remote") = nullptr);
+           py::arg("region") = "", py::arg("gather") = 0.0, py::arg("remote") = nullptr,
+           py::arg("stage_of") = "");
   py::class_<Endpoint, std::shared_ptr<Endpoint>>(room, "Endpoint", "Where calls go.")
       .def_property_readonly("base_url", &Endpoint::base_url)
       .def_property_readonly("host", &Endpoint::host)

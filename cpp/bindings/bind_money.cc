@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "bindings.h"
 #include "dure/money/account.h"
@@ -62,7 +63,12 @@ money::ReportedUsage to_usage(const std::map<std::string, std::int64_t>& fields,
       {"web_searches", &usage.web_searches},
       {"characters", &usage.characters},
       {"milliseconds", &usage.milliseconds},
-      {"images", &usage.images}};
+      {"images", &usage.images},
+      {"input_video", &usage.input_video},
+      {"input_video_cached", &usage.input_video_cached},
+      {"output_video", &usage.output_video},
+      {"video_milliseconds", &usage.video_milliseconds},
+      {"training", &usage.training}};
   for (const auto& [name, value] : fields) {
     const auto place = places.find(name);
     if (place == places.end()) {
@@ -114,6 +120,7 @@ py::dict to_dict(const money::BudgetState& state) {
   out["last_edge_us"] = state.spec.window.edges_us.empty() ? 0 : state.spec.window.edges_us.back();
   out["on_limit"] = kPolicies[static_cast<std::size_t>(state.spec.on_limit)];
   out["alerts"] = std::vector<int>(state.spec.alerts.begin(), state.spec.alerts.end());
+  out["forbids_provider_side"] = state.spec.forbids_provider_side;
   out["limit"] = state.spec.limit;
   out["granted"] = state.granted;
   out["used"] = to_int(state.used);
@@ -123,6 +130,20 @@ py::dict to_dict(const money::BudgetState& state) {
   out["resets_at_us"] = state.resets_at_us;
   out["waiting"] = state.waiting;
   return out;
+}
+
+// (unit, quantity, rate pico, rate per, pico) of each unit that was priced.
+std::vector<LineTuple> lines_of(const money::Record& record) {
+  std::vector<LineTuple> lines;
+  if (record.rates.size() != record.units.size()) return lines;
+  for (std::size_t i = 0; i < record.rates.size(); ++i) {
+    const auto& [unit, quantity] = record.units[i];
+    const catalog::Rate& rate = record.rates[i];
+    if (static_cast<std::size_t>(unit) >= catalog::kUnits || rate.per <= 0) continue;
+    const auto pico = money::multiply(quantity, rate, money::Rounding::kHalfEven);
+    lines.emplace_back(catalog::name(unit), quantity, rate.pico, rate.per, pico.value_or(0));
+  }
+  return lines;
 }
 
 py::dict to_dict(const money::Record& record) {
@@ -149,6 +170,7 @@ py::dict to_dict(const money::Record& record) {
     out["key_id"] = record.key_id;
     out["attempt"] = record.attempt;
     out["scopes"] = record.scopes;
+    if (record.parent.epoch != 0) out["parent"] = IdTuple(record.parent.epoch, record.parent.seq);
   } else if (record.type == kSettle) {
     py::dict units;
     for (const auto& [unit, quantity] : record.units) {
@@ -156,6 +178,11 @@ py::dict to_dict(const money::Record& record) {
       if (index < catalog::kUnits) units[py::str(std::string(catalog::name(unit)))] = quantity;
     }
     out["units"] = units;
+    out["lines"] = lines_of(record);
+    out["service_tier"] = record.service_tier;
+    out["region"] = record.region;
+    out["returned_model"] = record.returned_model;
+    out["request_id"] = record.request_id;
     out["held_pico"] = record.held_pico;
     out["price_version"] = record.price_version;
   } else if (record.type == kLimit) {
@@ -204,7 +231,15 @@ auto checked(Work&& work, bool long_work = false) {
   }
 }
 
+// Ends a wait from another thread.
+struct Stop {
+  std::atomic<bool> set{false};
+};
+
 void bind_account(py::module_& room) {
+  py::class_<Stop, std::shared_ptr<Stop>>(room, "Stop", "Ends a wait for room.")
+      .def(py::init<>())
+      .def("set", [](Stop& stop) { stop.set = true; });
   py::class_<Account, std::shared_ptr<Account>>(room, "Account",
                                                 "Budgets and ledger of one data folder.")
       .def_static(
@@ -227,10 +262,14 @@ void bind_account(py::module_& room) {
           [](Account& account, const std::vector<std::string>& scopes, std::int64_t input_pico,
              std::int64_t input_tokens, std::int64_t output_rate, std::int64_t max_output,
              bool hidden_output, bool detached, double wait, const std::string& model,
-             const std::string& service, const std::string& key_id) {
+             const std::string& service, const std::string& key_id, const std::string& call_id,
+             std::uint16_t flags, IdTuple parent, const std::shared_ptr<Stop>& stop) {
             money::ReserveRequest request;
             request.scopes = scopes;
             request.detached = detached;
+            request.call.call_id = call_id;
+            request.call.flags = flags;
+            request.call.parent = to_id(parent);
             request.call.model = model;
             request.call.service = service;
             request.call.key_id = key_id;
@@ -239,14 +278,16 @@ void bind_account(py::module_& room) {
             const auto most = std::chrono::duration<double>(std::clamp(wait, 0.0, 1e6));
             const auto admission = checked([&] {
               return account.reserve_within(request,
-                                            std::chrono::duration_cast<base::Duration>(most));
+                                            std::chrono::duration_cast<base::Duration>(most),
+                                            stop == nullptr ? nullptr : &stop->set);
             });
             return IdTuple(admission.id.epoch, admission.id.seq);
           },
           py::arg("scopes"), py::kw_only(), py::arg("input_pico"), py::arg("input_tokens"),
           py::arg("output_rate"), py::arg("max_output"), py::arg("hidden_output") = false,
           py::arg("detached") = false, py::arg("wait") = 0.0, py::arg("model") = "",
-          py::arg("service") = "", py::arg("key_id") = "")
+          py::arg("service") = "", py::arg("key_id") = "", py::arg("call_id") = "",
+          py::arg("flags") = 0, py::arg("parent") = IdTuple(0, 0), py::arg("stop") = nullptr)
       .def(
           "sent",
           [](Account& account, IdTuple id) { checked([&] { return account.sent(to_id(id)); }); },
@@ -268,6 +309,33 @@ void bind_account(py::module_& room) {
           },
           py::arg("id"), py::kw_only(), py::arg("pico"), py::arg("input_tokens"),
           py::arg("output_tokens"))
+      .def(
+          "settle_usage",
+          [](Account& account, IdTuple id, const catalog::PriceBook& book,
+             const std::map<std::string, std::int64_t>& fields, bool input_contains_parts,
+             const std::string& model, std::int64_t at_us, const std::string& service_tier,
+             const std::string& mode, const std::string& region, const std::string& returned_model,
+             const std::string& request_id) {
+            const money::Usage usage = money::count_units(to_usage(fields, input_contains_parts));
+            const money::Cost cost = value_or_throw(money::cost(book, usage,
+                                                                {.model = model,
+                                                                 .at = {at_us},
+                                                                 .service_tier = service_tier,
+                                                                 .mode = mode,
+                                                                 .region = region}));
+            checked([&] {
+              return account.settle(to_id(id), usage, cost,
+                                    {.service_tier = service_tier,
+                                     .region = region,
+                                     .model = returned_model,
+                                     .request_id = request_id});
+            });
+            return to_tuple(cost);
+          },
+          py::arg("id"), py::arg("prices"), py::arg("usage"), py::arg("input_contains_parts"),
+          py::kw_only(), py::arg("model"), py::arg("at_us"), py::arg("service_tier") = "",
+          py::arg("mode") = "", py::arg("region") = "", py::arg("returned_model") = "",
+          py::arg("request_id") = "")
       .def(
           "settle_by_rule",
           [](Account& account, IdTuple id) {
@@ -315,7 +383,8 @@ void bind_account(py::module_& room) {
           [](Account& account, const std::string& scope, std::int64_t limit,
              const std::string& unit, const std::string& window, const std::string& zone,
              std::vector<std::int64_t> edges_us, std::int64_t rolling_us,
-             const std::string& on_limit, std::vector<std::uint8_t> alerts) {
+             const std::string& on_limit, std::vector<std::uint8_t> alerts,
+             bool forbids_provider_side) {
             money::BudgetSpec spec;
             spec.scope = scope;
             spec.limit = limit;
@@ -324,11 +393,12 @@ void bind_account(py::module_& room) {
             spec.window = {window, zone, std::move(edges_us),
                            std::chrono::microseconds(rolling_us)};
             spec.alerts = std::move(alerts);
+            spec.forbids_provider_side = forbids_provider_side;
             checked([&] { return account.set_budget(spec); });
           },
           py::arg("scope"), py::kw_only(), py::arg("limit"), py::arg("unit"), py::arg("window"),
           py::arg("zone"), py::arg("edges_us"), py::arg("rolling_us"), py::arg("on_limit"),
-          py::arg("alerts"))
+          py::arg("alerts"), py::arg("forbids_provider_side") = false)
       .def(
           "budgets",
           [](Account& account, const std::string& scope) {
@@ -384,18 +454,37 @@ void bind_money(py::module_& core) {
       "cost",
       [](const catalog::PriceBook& book, const std::map<std::string, std::int64_t>& usage,
          bool input_contains_parts, const std::string& model, std::int64_t at_us,
-         const std::string& service_tier, const std::string& mode, const std::string& region) {
+         const std::string& service_tier, const std::string& mode, const std::string& region,
+         const std::string& quality, const std::string& size) {
         const money::Usage counted = money::count_units(to_usage(usage, input_contains_parts));
         return to_tuple(value_or_throw(money::cost(book, counted,
                                                    {.model = model,
                                                     .at = {at_us},
                                                     .service_tier = service_tier,
                                                     .mode = mode,
-                                                    .region = region})));
+                                                    .region = region,
+                                                    .quality = quality,
+                                                    .size = size})));
       },
       py::arg("prices"), py::arg("usage"), py::arg("input_contains_parts"), py::kw_only(),
       py::arg("model"), py::arg("at_us"), py::arg("service_tier"), py::arg("mode"),
-      py::arg("region") = "");
+      py::arg("region") = "", py::arg("quality") = "", py::arg("size") = "");
+  room.def(
+      "upper_bound",
+      [](const catalog::PriceBook& book, const std::string& model, std::int64_t at_us,
+         std::int64_t until_us, const std::string& mode, std::int64_t input_tokens,
+         std::int64_t max_output) {
+        money::BoundQuery query;
+        query.price = {.model = model, .at = {at_us}, .service_tier = "default", .mode = mode};
+        query.deadline = {until_us};
+        query.input_tokens = input_tokens;
+        query.max_output_tokens = max_output;
+        const money::Bound bound = value_or_throw(money::upper_bound(book, query));
+        return py::make_tuple(bound.input_pico, bound.output_rate);
+      },
+      py::arg("prices"), py::kw_only(), py::arg("model"), py::arg("at_us"), py::arg("until_us"),
+      py::arg("mode"), py::arg("input_tokens"), py::arg("max_output"),
+      "Pico-dollars of the input, and of each output token, at the dearest.");
   room.def(
       "ledger_files",
       [](const std::string& path) {

@@ -30,7 +30,7 @@ _MOST = 2**63 - 1
 _SHORT = {"input": "input.text", "output": "output.text", "cache_read": "input.text.cache_read"}
 _OF_RECORD = ("id", "aliases", "prices")
 _OF_ROW = ("from", "until", "source", "when", "rates", "factor")
-_OF_WHEN = ("service_tier", "mode", "region", "input_over", "hours")
+_OF_WHEN = ("service_tier", "mode", "region", "quality", "size", "input_over", "hours")
 _TIERS = {
     "default": "default",
     "standard": "default",
@@ -162,7 +162,7 @@ class Overlay:
         if not rates:
             self._wrong(model, "", "has no price")
         return model, [], [
-            (None, None, "default", "standard", "*", 0, (0, 0), rates, "overlay")
+            (None, None, "default", "standard", "*", 0, (0, 0), rates, "overlay", ("*", "*"))
         ]  # fmt: skip
 
     def _record(self, number: int, entry: object) -> _core.catalog._Prices:
@@ -210,6 +210,10 @@ class Overlay:
             self._hours(when.get("hours"), model, f"{of}.hours"),
             self._rates(row["rates"], model, f"{field}.rates") if "rates" in row else [],
             self._text(row.get("source", "overlay"), model, f"{field}.source"),
+            (
+                self._text(when.get("quality", "*"), model, f"{of}.quality"),
+                self._text(when.get("size", "*"), model, f"{of}.size"),
+            ),
         )
 
     def _rates(self, given: object, model: str, field: str) -> list[Rate]:
@@ -278,14 +282,15 @@ class Overlay:
         for unit, pico, per in bases[0][7]:
             scaled = self._integer(pico * num, 0, model, field)
             rates.append((unit, scaled, self._integer(per * den, 1, model, field)))
-        return (*row[:7], rates, row[8])
+        return (*row[:7], rates, *row[8:])
 
     def _hours_apart(self, model: str, rows: list[_core.catalog._PriceRow]) -> None:
         """Refuse two rows of overlapping hours; the same hours and all day the core compares."""
         for i, row in enumerate(rows):
             for j in range(i):
                 other = rows[j]
-                if row[2:6] != other[2:6] or not _dates_meet(row, other):
+                same = row[2:6] == other[2:6] and row[9] == other[9]
+                if not same or not _dates_meet(row, other):
                     continue
                 if row[6] != other[6] and _hours_meet(row[6], other[6]):
                     self._wrong(
@@ -297,7 +302,7 @@ class Overlay:
 
 def _conditions(row: _core.catalog._PriceRow) -> tuple[object, ...]:
     """Return all that a row asks of a call but its region."""
-    return (*row[:4], *row[5:7])
+    return (*row[:4], *row[5:7], row[9])
 
 
 def _dates_meet(a: _core.catalog._PriceRow, b: _core.catalog._PriceRow) -> bool:

@@ -48,9 +48,13 @@ _FIELDS: dict[str, tuple[Path, ...]] = {
     "output_reasoning": _each(_OUT, "reasoning_tokens"),
     "output_audio": _each(_OUT, "audio_tokens"),
     "output_image": _each(_OUT, "image_tokens"),
+    "input_video": _each(_IN, "video_tokens"),
+    "input_video_cached": _each(_IN, "cached_tokens_details", "video_tokens"),
+    "output_video": _each(_OUT, "video_tokens"),
     "web_searches": (("server_tool_use", "web_search_requests"), ("web_search_requests",)),
     "characters": (("characters",),),
     "images": (("images",),),
+    "training": (("trained_tokens",),),  # of a fine-tuning job
 }
 # Parts of a group that cost what the whole does, or nothing beside its tokens.
 _INCLUDED = {
@@ -65,9 +69,9 @@ _GROUPS = (*_IN, *_OUT, "cache_creation", "server_tool_use")
 _BILLED_ENDS = ("requests", "calls", "searches", "queries", "seconds", "characters", "images")
 # Output of a response that is billed beside its tokens, by prices that no book of ours has.
 _UNPRICED_ITEMS = ("file_search_call", "code_interpreter_call", "image_generation_call")
-_MODALITIES = {"AUDIO": "audio", "IMAGE": "image"}
+_MODALITIES = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 # Google names no price for them apart from text's.
-_AS_TEXT = {"TEXT", "VIDEO", "DOCUMENT", "MODALITY_UNSPECIFIED"}
+_AS_TEXT = {"TEXT", "DOCUMENT", "MODALITY_UNSPECIFIED"}
 
 
 def member(body: object, name: str) -> object:
@@ -152,7 +156,10 @@ def read_usage(answer: object, model: str) -> tuple[dict[str, int], bool]:
         fields["cache_write"] = created - fields.get("cache_write_1h", 0)
     _read_gemini(usage, fields, model)
     if (seconds := member(usage, "seconds")) is not None:
-        fields["milliseconds"] = _milliseconds(seconds)
+        of_video = member(answer, "object") == "video"  # a job's, whose whole body is its usage
+        fields["video_milliseconds" if of_video else "milliseconds"] = _milliseconds(seconds)
+    if (seconds := member(usage, "video_seconds")) is not None:
+        fields["video_milliseconds"] = _milliseconds(seconds)
     _read_items(answer, fields, model)
     _refuse_unknown(usage, model)
     if not fields:
@@ -182,7 +189,7 @@ def _refuse_unknown(usage: object, model: str) -> None:
             if not known and isinstance(value, int) and value > 0:
                 raise _unknown(model, f"{group}.{name}")
     for name, value in _members(usage):
-        known = (name,) in read or name == "seconds"
+        known = (name,) in read or name in {"seconds", "video_seconds"}
         if not known and name.endswith(_BILLED_ENDS) and isinstance(value, int) and value > 0:
             raise _unknown(model, name)
 
@@ -235,9 +242,7 @@ def _add_modalities(
         if modality in _MODALITIES:
             field = f"{prefix}_{_MODALITIES[modality]}{suffix}"
             fields[field] = fields.get(field, 0) + count
-        elif count > 0 and (
-            modality not in _AS_TEXT or (prefix == "output" and modality == "VIDEO")
-        ):
+        elif count > 0 and modality not in _AS_TEXT:
             raise _unknown(model, f"{name}.{modality}")
 
 

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from dure._core.money import Account, _BudgetState
 
-__all__ = ["CALENDAR", "OF_FLEET", "renew_all", "renew_due", "window_edges"]
+__all__ = [
+    "CALENDAR",
+    "OF_FLEET",
+    "checked_start",
+    "renew_all",
+    "renew_due",
+    "window_edges",
+    "zone_and_start",
+    "zone_with",
+]
 
 CALENDAR = ("day", "week", "month")
 OF_FLEET = " of the fleet"  # ends the window of a budget that only `dure.integrations` reads
@@ -28,17 +37,55 @@ def _us(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
+def checked_start(month_start: object, window: str) -> int:
+    """Return the day on which a month begins.
+
+    Raises:
+        InvalidArgumentError: It is no day that every month has, or the window is no month.
+    """
+    if isinstance(month_start, bool) or not isinstance(month_start, int):
+        raise InvalidArgumentError("month_start must be an int", argument="month_start")
+    if not 1 <= month_start <= 28:
+        raise InvalidArgumentError("month_start must be 1 to 28", argument="month_start")
+    if month_start != 1 and window != "month":
+        raise InvalidArgumentError(
+            f"a {window} has no month_start: it is for window='month'", argument="month_start"
+        )
+    return month_start
+
+
+def zone_with(zone: str, month_start: int) -> str:
+    """Return what the ledger keeps for the renewal: the zone, and behind it another first day.
+
+    Raises:
+        InvalidArgumentError: The zone is no name.
+    """
+    if ";" in zone:
+        raise InvalidArgumentError(
+            f"unknown time zone {zone!r}: name one like Asia/Seoul", argument="zone"
+        )
+    return zone if month_start == 1 else f"{zone};{month_start}"
+
+
+def zone_and_start(kept: str) -> tuple[str, int]:
+    """Return the zone and the day on which its months begin."""
+    zone, _, start = kept.partition(";")
+    return zone, int(start) if start.isdecimal() else 1
+
+
 def window_edges(window: str, zone: str, now: datetime) -> list[int]:
     """Return the UTC starts of the running window and of those of the next 400 days.
 
-    A day begins at its first existing local instant, so a night without midnight and a night with
-    two are both one edge. Weeks begin on Monday (ISO 8601).
+    The zone is as `zone_with` gives it: a change of a month's first day starts, as one of the zone
+    does, with the next window. A day begins at its first existing local instant, so a night
+    without midnight and a night with two are both one edge. Weeks begin on Monday (ISO 8601).
 
     Raises:
         InvalidArgumentError: Unknown window or zone, or no zone data: install tzdata.
     """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+    zone, month_start = zone_and_start(zone)
     try:
         local = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -49,7 +96,7 @@ def window_edges(window: str, zone: str, now: datetime) -> list[int]:
         ) from error
     today = now.astimezone(local).date()
     edges: list[int] = []
-    for day in _first_days(window, today):
+    for day in _first_days(window, today, month_start):
         # fold=0: before a gap this is the instant of the gap, in a repeated hour the first.
         start = datetime(day.year, day.month, day.day, tzinfo=local).astimezone(UTC)
         edge = _us(start)
@@ -60,7 +107,7 @@ def window_edges(window: str, zone: str, now: datetime) -> list[int]:
     return edges
 
 
-def _first_days(window: str, today: date) -> Iterator[date]:
+def _first_days(window: str, today: date, month_start: int) -> Iterator[date]:
     last = today + _AHEAD
     if window == "day":
         day, step = today - timedelta(days=1), timedelta(days=1)
@@ -68,7 +115,7 @@ def _first_days(window: str, today: date) -> Iterator[date]:
         day, step = today - timedelta(days=today.weekday() + 7), timedelta(days=7)
     elif window == "month":
         month = today.year * 12 + today.month - 2
-        while (day := date(month // 12, month % 12 + 1, 1)) <= last:
+        while (day := date(month // 12, month % 12 + 1, month_start)) <= last:
             yield day
             month += 1
         return
@@ -106,6 +153,7 @@ def renew_due(account: Account, states: Iterable[_BudgetState], now_us: int) -> 
             rolling_us=0,
             on_limit=state["on_limit"],
             alerts=state["alerts"],
+            forbids_provider_side=state["forbids_provider_side"],
         )
         renewed = True
     return renewed

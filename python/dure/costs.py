@@ -10,14 +10,23 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from dure import _core
 from dure._check import refuse, text
 from dure._dollars import to_dollars
 from dure._price_files import ImportedPrices, import_prices
 from dure._usage_bodies import member, read_usage, usage_in
-from dure._windows import CALENDAR, OF_FLEET, renew_all, renew_due, window_edges
+from dure._windows import (
+    CALENDAR,
+    OF_FLEET,
+    checked_start,
+    renew_all,
+    renew_due,
+    window_edges,
+    zone_and_start,
+    zone_with,
+)
 from dure.errors import InvalidArgumentError, NotFoundError, StoreVersionError
 
 if TYPE_CHECKING:
@@ -27,6 +36,7 @@ __all__ = [
     "Alert",
     "AsyncBudgets",
     "Budget",
+    "BudgetStore",
     "Budgets",
     "Cost",
     "ImportedPrices",
@@ -46,6 +56,7 @@ Money = str | int | Decimal
 Unit = Literal["usd", "tokens", "requests"]
 WindowName = Literal["day", "week", "month", "lifetime"]
 OnLimit = Literal["block", "shrink", "queue", "warn", "approval"]
+ProviderSide = Literal["allowed", "forbidden"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -229,6 +240,8 @@ class PriceBook:
         at: datetime | None = None,
         service_tier: str | None = None,
         region: str | None = None,
+        quality: str | None = None,
+        size: str | None = None,
     ) -> Cost:
         """Return the exact cost of `usage`.
 
@@ -238,6 +251,8 @@ class PriceBook:
             at: When the request was sent; None: now.
             service_tier: None: the one the response names, else the default tier.
             region: The provider's region; None: the one the response names, else any.
+            quality: Of images or a video; None: the one the response names.
+            size: Likewise, as the provider writes it: `"1024x1024"`.
 
         Raises:
             UnknownPriceError: No price for the model, unit, tier or date, or `usage` counts what no
@@ -248,6 +263,10 @@ class PriceBook:
         tier = service_tier or member(usage, "service_tier") or member(body, "service_tier") or ""
         fields, contains = read_usage(usage, model)
         place = region or member(body, "inference_geo") or ""
+        picture = [
+            given or member(usage, name) or ""
+            for name, given in (("quality", quality), ("size", size))
+        ]
         batch = tier == "batch"  # Anthropic names its batches among the tiers
         found = _core.money.cost(
             self._book,
@@ -258,6 +277,8 @@ class PriceBook:
             service_tier="" if batch else str(tier),
             mode="batch" if batch else "",
             region=str(place),
+            quality=str(picture[0]),
+            size=str(picture[1]),
         )
         return Cost.of(found)
 
@@ -280,9 +301,19 @@ def cost(
     at: datetime | None = None,
     service_tier: str | None = None,
     region: str | None = None,
+    quality: str | None = None,
+    size: str | None = None,
 ) -> Cost:
     """Return the exact cost of `usage` at shipped prices; see `PriceBook.cost`."""
-    return shipped().cost(usage, model=model, at=at, service_tier=service_tier, region=region)
+    return shipped().cost(
+        usage,
+        model=model,
+        at=at,
+        service_tier=service_tier,
+        region=region,
+        quality=quality,
+        size=size,
+    )
 
 
 # Budgets -----------------------------------------------------------------------------------------
@@ -304,6 +335,9 @@ class Budget:
     resets_at: datetime | None
     on_limit: str
     alerts: tuple[int, ...]
+    month_start: int = 1
+    from_first_use: bool = False
+    provider_side: str = "allowed"
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values: decimals and times as text."""
@@ -377,6 +411,49 @@ def _moment_of(until: object) -> datetime:
     return until
 
 
+@runtime_checkable
+class BudgetStore(Protocol):
+    """What a call asks before it is sent and tells when it ends; whatever lies behind.
+
+    One object implements it, `_core.money.Account`, for a process alone, for all processes of a
+    host, and for the hosts of a fleet, whose slices `dure.integrations.postgres` and `.redis`
+    lease into it. Recall and reaping are part of `reserve`: nobody is refused before what the dead
+    held and what others do not use was taken back.
+    """
+
+    def reserve(
+        self,
+        scopes: list[str],
+        *,
+        input_pico: int,
+        input_tokens: int,
+        output_rate: int,
+        max_output: int,
+        wait: float = 0.0,
+    ) -> tuple[int, int]:
+        """Hold the upper bound in every budget of every scope, or in none."""
+
+    def sent(self, id: tuple[int, int]) -> None:
+        """Note that the first byte is about to leave."""
+
+    def progress(self, id: tuple[int, int], output_tokens: int) -> None:
+        """Note what was received: a long stream's sign of life."""
+
+    def settle(
+        self, id: tuple[int, int], *, pico: int, input_tokens: int, output_tokens: int
+    ) -> None:
+        """Replace the hold by the cost, once."""
+
+    def settle_by_rule(self, id: tuple[int, int]) -> None:
+        """End a call of which nobody knows the cost."""
+
+    def void_hold(self, id: tuple[int, int]) -> None:
+        """Drop a hold that was never sent."""
+
+    def budgets(self, scope: str) -> list[_core.money._BudgetState]:
+        """Read the budgets of a scope at one moment."""
+
+
 class Budgets:
     """The budgets of one data folder: `client.budgets`. Thread-safe."""
 
@@ -400,6 +477,9 @@ class Budgets:
         zone: str = "UTC",
         on_limit: OnLimit | None = None,
         alerts: Sequence[int] = (80, 90, 100),
+        month_start: int = 1,
+        from_first_use: bool = False,
+        provider_side: ProviderSide = "allowed",
     ) -> None:
         """Create the budget or change it; what was used and held stays.
 
@@ -419,6 +499,11 @@ class Budgets:
                 come, first served), `warn` (admitted and marked). None: `shrink` for tokens,
                 else `block`.
             alerts: Percentages of the limit at which `alerts()` tells it, once a window.
+            month_start: The day, 1 to 28, on which a `month` begins: the fiscal one's.
+            from_first_use: A `timedelta` begins with the first call after the last one ended, and
+                then resets as a whole, instead of rolling.
+            provider_side: `forbidden` refuses (400) server-side tools, stored prompts and
+                `previous_response_id`: the provider adds input that nobody can bound before.
 
         Raises:
             InvalidArgumentError: Bad scope, zone, limit or window.
@@ -432,13 +517,19 @@ class Budgets:
         one_of(on_limit, POLICIES, "on_limit")
         rolling_us, name = 0, str(window)
         if isinstance(window, timedelta):
-            rolling_us, name = window // _MICROSECOND, "rolling"
+            rolling_us, name = window // _MICROSECOND, "first use" if from_first_use else "rolling"
             if not 1_000_000 <= rolling_us <= _LONGEST_ROLLING:
                 raise InvalidArgumentError(
                     "a rolling window is 1 s to 10 years long", argument="window"
                 )
         else:
             one_of(window, WINDOWS, "window")
+            if from_first_use:
+                raise InvalidArgumentError(
+                    "only a timedelta can begin with its first use", argument="from_first_use"
+                )
+        one_of(provider_side, ("allowed", "forbidden"), "provider_side")
+        zone = zone_with(zone, checked_start(month_start, name))
         percents = list(alerts)
         for percent in percents:
             if not 0 < _count(percent, "alerts") <= 255:
@@ -458,6 +549,7 @@ class Budgets:
             rolling_us=rolling_us,
             on_limit=on_limit,
             alerts=percents,
+            forbids_provider_side=provider_side == "forbidden",
         )
 
     def read(
@@ -549,11 +641,12 @@ def _to_budget(state: _core.money._BudgetState) -> Budget:
 
     resets = state["resets_at_us"]
     rolling = state["rolling_ns"]
+    zone, month_start = zone_and_start(state["zone"])
     return Budget(
         scope=state["scope"],
         unit=state["unit"],
         window=timedelta(microseconds=rolling // 1000) if rolling else state["window"],
-        zone=state["zone"],
+        zone=zone,
         limit=amount(state["limit"]),
         granted=amount(state["granted"]),
         used=amount(state["used"]),
@@ -562,6 +655,9 @@ def _to_budget(state: _core.money._BudgetState) -> Budget:
         resets_at=None if resets is None else _to_datetime(resets),
         on_limit=state["on_limit"],
         alerts=tuple(state["alerts"]),
+        month_start=month_start,
+        from_first_use=state["window"] == "first use",
+        provider_side="forbidden" if state["forbids_provider_side"] else "allowed",
     )
 
 
@@ -593,6 +689,9 @@ class AsyncBudgets:
         zone: str = "UTC",
         on_limit: OnLimit | None = None,
         alerts: Sequence[int] = (80, 90, 100),
+        month_start: int = 1,
+        from_first_use: bool = False,
+        provider_side: ProviderSide = "allowed",
     ) -> None:
         """Create the budget or change it; see `Budgets.set`."""
         import asyncio
@@ -606,6 +705,9 @@ class AsyncBudgets:
                 zone=zone,
                 on_limit=on_limit,
                 alerts=alerts,
+                month_start=month_start,
+                from_first_use=from_first_use,
+                provider_side=provider_side,
             )
         )
 

@@ -63,22 +63,40 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT) WITHOUT 
 """
     for table in _TABLE.values()
 )
-# Of a file that was made before they were: its rows have none, its sinks took them then.
+# Columns that came later, with what a row of before has in them: its sinks took it then.
+_LATER = {
+    "sent_us": "0", "provider": "''", "service_tier": "''", "region": "''",
+    "returned_model": "''", "request_id": "''", "execution": "''", "conversation": "''",
+    "lines": "'[]'", "parent_epoch": "0", "parent_seq": "0",
+}  # fmt: skip
+_NUMBERS = ("sent_us", "parent_epoch", "parent_seq")
 _ADDED = (
-    "ALTER TABLE llm_calls ADD COLUMN sent_us INTEGER",
+    *(
+        f"ALTER TABLE llm_calls ADD COLUMN {name} {'INTEGER' if name in _NUMBERS else 'TEXT'}"
+        for name in _LATER
+    ),
     "ALTER TABLE llm_calls ADD COLUMN number INTEGER",
     "ALTER TABLE open_calls ADD COLUMN sent_us INTEGER",
 )
 _BY_NUMBER = "CREATE INDEX IF NOT EXISTS llm_calls_by_number ON llm_calls (number)"
-_COLUMNS = (
-    "epoch, seq, hold_epoch, hold_seq, type, reserved_us, done_us, call_id, attempt, org, user, "
-    "key, model, service, scopes, units, tokens, cost_pico, held_pico, price_version, flags, "
-    "COALESCE(sent_us, 0)"
-)
-_NAMES_OF_COLUMNS = _COLUMNS.replace("COALESCE(sent_us, 0)", "sent_us").split(", ")
+_FIRST = (
+    "epoch", "seq", "hold_epoch", "hold_seq", "type", "reserved_us", "done_us", "call_id",
+    "attempt", "org", "user", "key", "model", "service", "scopes", "units", "tokens", "cost_pico",
+    "held_pico", "price_version", "flags",
+)  # fmt: skip
+_NAMES_OF_COLUMNS = (*_FIRST, *_LATER)
+_COLUMNS = ", ".join((*_FIRST, *(f"COALESCE({name}, {value})" for name, value in _LATER.items())))
 _AT_ONCE = 1_000  # rows that a sink is given at a time
-_JSON = ("scopes", "units", "flags")
-_KEPT = ("at_us", "call_id", "attempt", "key_id", "model", "service", "scopes")  # of a RESERVE
+_JSON = ("scopes", "units", "flags", "lines")
+_TUPLES = ("scopes", "flags", "lines")
+# Of a RESERVE; an earlier version kept no more than the first seven.
+_KEPT = (
+    "at_us", "call_id", "attempt", "key_id", "model", "service", "scopes", "flags", "parent",
+)  # fmt: skip
+# What a call had in common with its hold; the rest of the flags its end has.
+_OF_HOLD = ("hedge", "batch", "stage", "detached", "shrunk")
+# No call was made for these: who asked got an answer that was there, or is another's.
+SERVED_FREE = ("cached", "coalesced")
 _ADD = " ON CONFLICT DO UPDATE SET " + ", ".join(
     f"{name} = {name} + excluded.{name}" for name in _SUMS.split(", ")
 )
@@ -110,6 +128,17 @@ class UsageRow:
     price_version: str
     flags: tuple[str, ...]
     sent_us: int = 0  # when the first byte left; 0: none did
+    provider: str = ""
+    service_tier: str = ""  # as the answer said; the model and the request's id likewise
+    region: str = ""
+    returned_model: str = ""
+    request_id: str = ""
+    execution: str = ""
+    conversation: str = ""
+    # (unit, quantity, pico-dollars, for so many, pico-dollars of the line)
+    lines: tuple[tuple[str, int, int, int, int], ...] = ()
+    parent_epoch: int = 0  # the hold of which a hedge's or a stage's is a child; 0: none
+    parent_seq: int = 0
 
     @property
     def cost_usd(self) -> Decimal:
@@ -119,6 +148,11 @@ class UsageRow:
     def to_dict(self) -> dict[str, object]:
         """Return plain values."""
         return asdict(self) | {"cost_usd": f"{self.cost_usd:f}"}
+
+    @property
+    def is_call(self) -> bool:
+        """Whether a call was made: what roll-ups count."""
+        return self.type == "SETTLE" and not set(SERVED_FREE) & set(self.flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,7 +488,7 @@ class UsageBook:
                 if record["type"] == "RESERVE":
                     self._db.execute(
                         "INSERT OR IGNORE INTO open_calls VALUES (?, ?, ?, NULL)",
-                        (*record["id"], json.dumps({name: record[name] for name in _KEPT})),
+                        (*record["id"], json.dumps({name: record.get(name) for name in _KEPT})),
                     )
                 elif record["type"] == "SENT":
                     sent.append((record["at_us"], *record["id"]))
@@ -477,13 +511,13 @@ class UsageBook:
         hold_id = cast("tuple[int, int]", record["id"])
         if record["type"] == "ADJUST":
             found = self._db.execute(
-                "SELECT sent_us, reserved_us, call_id, attempt, key, model, service, scopes "
+                "SELECT sent_us, reserved_us, call_id, attempt, key, model, service, scopes, flags "
                 "FROM llm_calls WHERE hold_epoch = ? AND hold_seq = ?",
                 hold_id,
             ).fetchone()
             if found:
-                kept = dict(zip(_KEPT, (*found[1:7], json.loads(found[7])), strict=True))
-                return kept | {"sent_us": found[0]}
+                texts = (*found[1:7], json.loads(found[7]), json.loads(found[8]), None)
+                return dict(zip(_KEPT, texts, strict=True)) | {"sent_us": found[0]}
         else:
             found = self._db.execute(
                 "DELETE FROM open_calls WHERE epoch = ? AND seq = ? RETURNING hold, sent_us",
@@ -501,6 +535,9 @@ class UsageBook:
         hold_id = cast("tuple[int, int]", record["id"])
         named = cast("list[str]", hold["scopes"])
         scopes = dict(scope.split(":", 1) for scope in reversed(named))  # the first of a kind
+        flags = cast("list[str]", record["flags"])
+        of_hold = cast("list[str]", hold.get("flags") or [])
+        parent = cast("tuple[int, int]", hold.get("parent") or (0, 0))
         return UsageRow(
             epoch=cast("int", record["epoch"]),
             seq=cast("int", record["seq"]),
@@ -522,8 +559,18 @@ class UsageBook:
             cost_pico=cast("int", record["pico"]),
             held_pico=cast("int", record.get("held_pico", 0)),
             price_version=str(record.get("price_version", "")),
-            flags=tuple(cast("list[str]", record["flags"])),
+            flags=(*flags, *(f for f in of_hold if f in _OF_HOLD and f not in flags)),
             sent_us=cast("int | None", hold["sent_us"]) or 0,
+            provider=scopes.get("provider", ""),
+            service_tier=str(record.get("service_tier", "")),
+            region=str(record.get("region", "")),
+            returned_model=str(record.get("returned_model", "")),
+            request_id=str(record.get("request_id", "")),
+            execution=scopes.get("execution", ""),
+            conversation=scopes.get("conversation", ""),
+            lines=tuple(cast("list[tuple[str, int, int, int, int]]", record.get("lines", []))),
+            parent_epoch=parent[0],
+            parent_seq=parent[1],
         )
 
     def _count(self, row: UsageRow, number: int) -> None:
@@ -534,7 +581,7 @@ class UsageBook:
             [*(json.dumps(v) if name in _JSON else v for name, v in values.items()), number],
         )
         nano, pico_rem = divmod(row.cost_pico, 1000)
-        calls = int(row.type == "SETTLE")
+        calls = int(row.is_call)
         rest = [
             row.org,
             row.user,
@@ -574,8 +621,9 @@ def _to_row(values: Sequence[object]) -> UsageRow:
     found = dict(zip(_NAMES_OF_COLUMNS, values, strict=True))
     for name in _JSON:
         found[name] = json.loads(cast("str", found[name]))
-    for name in ("scopes", "flags"):
-        found[name] = tuple(cast("list[str]", found[name]))
+    for name in _TUPLES:
+        found[name] = tuple(cast("list[object]", found[name]))
+    found["lines"] = tuple(tuple(line) for line in cast("list[list[object]]", found["lines"]))
     return UsageRow(**cast("dict[str, Any]", found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import dure
 import pytest
@@ -164,3 +166,37 @@ def test_calls_of_a_client_wait_for_room(tmp_path: Path) -> None:
     report = costs.verify_ledger(tmp_path)
     assert report.ok, report.first_difference
     assert report.held_pico == 0
+
+
+async def test_a_named_price_waits_for_room_and_leaves_when_cancelled(tmp_path: Path) -> None:
+    """Two images, room for one: the second waits for the first; a third is cancelled."""
+    image: dict[str, Any] = {"model": "gpt-image-1", "prompt": "a hand"}
+    call = dure.Call(org="acme", price="0.04", deadline=60)
+    with upstream.start(delay=0.05) as server:
+        client = dure.AsyncClient(base_url=server.url, data=tmp_path, api_key="sk-none")
+        await client.budgets.set("org:acme", limit="0.09", window="lifetime", on_limit="queue")
+        blocker = client.budgets.account.reserve(
+            ["org:acme"], input_pico=50 * 10**9, input_tokens=1, output_rate=0, max_output=0
+        )
+        first = asyncio.create_task(client.images.generate(**image, dure=call))
+        await first  # 0.05 held, 0.04 spent: full
+        second = asyncio.create_task(client.images.generate(**image, dure=call))
+        await asyncio.sleep(0.2)
+        assert not second.done()
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        third = asyncio.create_task(client.images.generate(**image, dure=call))
+        await asyncio.sleep(0.1)
+        client.budgets.account.void_hold(blocker)
+        assert (await third).dure.cost_pico == 40 * 10**9  # who left the queue stops nobody
+        await client.close()
+        sync = dure.Client(base_url=server.url, data=tmp_path, api_key="sk-none")
+        with pytest.raises(BudgetExceededError):
+            sync.images.generate(**image, dure=dure.Call(org="acme", price="0.04", deadline=0.3))
+        sync.close()
+    deadline = time.monotonic() + 30
+    while (report := costs.verify_ledger(tmp_path)).open_holds:  # a thread may be on its way out
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (report.ok, report.spent_pico) == (True, 80 * 10**9)

@@ -15,6 +15,7 @@ import dure
 import pytest
 from dure import _core, costs
 from dure._dollars import to_dollars
+from dure._testing import FakeClock
 from dure._windows import window_edges
 from dure.costs import AsyncBudgets, Budgets, PriceBook
 from dure.errors import (
@@ -491,3 +492,67 @@ def test_small_dollars_are_plain_digits_everywhere() -> None:
     assert repr(pickle.loads(pickle.dumps(small))) == repr(small)
     assert f"{small:.2e}" == "1.00e-7"
     assert str(to_dollars(-7)) == "-0.000000000007"
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "now", "expected"),
+    [
+        ("UTC", 15, "2026-03-03", "2026-02-15"),
+        ("UTC", 15, "2026-03-15", "2026-03-15"),
+        ("Asia/Seoul", 26, "2026-01-25T14:59:59+00:00", "2025-12-25T15:00:00+00:00"),
+        ("Asia/Seoul", 26, "2026-01-25T15:00:00+00:00", "2026-01-25T15:00:00+00:00"),
+        ("America/New_York", 8, "2026-03-09", "2026-03-08T05:00:00+00:00"),
+    ],
+)
+def test_a_fiscal_month_begins_on_its_day(zone: str, start: int, now: str, expected: str) -> None:
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    edges = window_edges("month", f"{zone};{start}", at)
+    wanted = datetime.fromisoformat(expected)
+    wanted = wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC)
+    assert edges[0] == costs.to_us(wanted)
+    assert edges[1] > costs.to_us(at)
+
+
+def test_a_fiscal_month_is_set_read_and_changed(account: _core.money.Account) -> None:
+    """Another first day starts, as another zone does, with the next window."""
+    budgets = costs.Budgets(account)
+    budgets.set("org:a", limit=1, window="month", zone="Asia/Seoul", month_start=26)
+    read = budgets.read("org:a")
+    assert (read.zone, read.month_start, read.window) == ("Asia/Seoul", 26, "month")
+    before = read.resets_at
+    budgets.set("org:a", limit=1, window="month", zone="Asia/Seoul", month_start=5)
+    (again,) = budgets.list("org:a")
+    assert (again.month_start, again.resets_at) == (5, before)
+    for wrong in ({"month_start": 0}, {"month_start": 29}, {"month_start": True},
+                  {"month_start": 2, "window": "week"}, {"zone": "UTC;5"}):  # fmt: skip
+        with pytest.raises(InvalidArgumentError):
+            budgets.set("org:a", **{"limit": 1, "window": "month", **wrong})  # type: ignore[arg-type]
+
+
+def test_a_window_from_first_use(tmp_path: Path) -> None:
+    clock = FakeClock()
+    account = _core.money.Account.open(str(tmp_path), clock)
+    budgets = costs.Budgets(account)
+    budgets.set("org:a", limit="0.000000001", window=timedelta(hours=5), from_first_use=True)
+    read = budgets.read("org:a", window=timedelta(hours=5))
+    assert (read.from_first_use, read.resets_at) == (True, None)
+
+    def spend() -> None:
+        hold = account.reserve(
+            ["org:a"], input_pico=900, input_tokens=1, output_rate=0, max_output=0
+        )
+        account.sent(hold)
+        account.settle(hold, pico=900, input_tokens=1, output_tokens=0)
+
+    spend()
+    with pytest.raises(BudgetExceededError) as refused:
+        spend()
+    assert refused.value.resets_at is not None
+    clock.advance(5 * 3600)
+    spend()
+    assert budgets.read("org:a").used == Decimal("0.0000000009")
+    budgets.set("org:a", limit=1, window=timedelta(hours=5))  # a rolling one is another budget
+    assert len(budgets.list("org:a")) == 2
+    with pytest.raises(InvalidArgumentError):
+        budgets.set("org:a", limit=1, window="day", from_first_use=True)
+    assert costs.verify_ledger(tmp_path).ok

@@ -605,3 +605,196 @@ def test_local_hours_and_days_in_postgres_are_those_of_the_book(
         compare(book)
         moved.close()
     sink.close()
+
+
+# Policies, grants and alerts of the whole fleet -------------------------------------------------
+
+LIMIT = "0.00000001"  # 10,000 pico-dollars
+
+
+def take(budgets: Budgets, name: str, pico: int, wait: float = 30.0) -> tuple[int, int]:
+    return budgets.account.reserve(
+        [name], input_pico=pico, input_tokens=1, output_rate=0, max_output=0, wait=wait
+    )
+
+
+def test_a_soft_budget_of_a_fleet_admits_once_the_others_were_asked(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = scope(request)
+    fleet, budgets = connect(where, tmp_path, "h")
+    fleet.set(name, limit=LIMIT, window="lifetime", on_limit="warn")
+    take(budgets, name, 9_000)
+    hold = take(budgets, name, 4_000)  # waits a second for room, then goes beyond the limit
+    budgets.account.sent(hold)
+    budgets.account.settle(hold, pico=4_000, input_tokens=1, output_tokens=0)
+    assert take(budgets, name, 20_000)  # more than the whole limit
+    fleet.close()
+
+
+def test_a_fleet_asks_an_administrator_whose_grant_counts_for_every_host(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = scope(request)
+    one, of_one = connect(where, tmp_path / "1", "one")
+    two, of_two = connect(where, tmp_path / "2", "two")
+    for fleet in (one, two):
+        fleet.set(name, limit=LIMIT, window="lifetime", on_limit="approval")
+    take(of_one, name, 9_500)
+    with pytest.raises(BudgetExceededError) as refused:
+        take(of_two, name, 3_000)
+    assert refused.value.http_status == 403
+    assert refused.value.approval_id
+    two.grant(name, amount="0.000000004", until=datetime(2100, 1, 1, tzinfo=UTC))
+    assert one.read(name).granted == Decimal("0.000000004")
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            take(of_two, name, 3_000)
+            break
+        except BudgetExceededError:  # until the keeper lets calls wait again
+            assert time.monotonic() < deadline
+    with pytest.raises(BudgetExceededError):
+        take(of_one, name, 3_000)
+    one.close()
+    two.close()
+
+
+def test_a_grant_of_a_fleet_ends(where: tuple[str, str]) -> None:
+    store, key, now = leases(where), f"k{random.random()}", 1_800_000_000_000_000
+    store.set_limit(key, 100)
+    store.grant(key, 50, now + 10)
+    store.grant(key, 7, now + 20)
+    assert (store.limit(key), store.granted(key, now), store.left(key)) == (100, 57, 157)
+    assert store.lease(key, "h", 157)
+    assert not store.lease(key, "h", 1)
+    store.set_limit(key, 110)  # the grants stay on top of it
+    assert (store.limit(key), store.left(key)) == (110, 10)
+    assert store.granted(key, now + 10) == 7
+    assert store.left(key) == 0  # more is leased than there is now: nothing goes out
+    assert store.granted(key, now + 20) == 0
+    store.give_back(key, "h", 100)
+    assert store.left(key) == 53
+    assert store.limit(key) == 110
+    store.close()
+
+
+def test_a_token_budget_of_a_fleet_shrinks_an_answer_to_what_nobody_has(
+    where: tuple[str, str], tmp_path: Path, provider: str, request: pytest.FixtureRequest
+) -> None:
+    name = scope(request)
+    fleet, _ = connect(where, tmp_path, "h")
+    fleet.set(name, limit=2_000, window="lifetime", unit="tokens", on_limit="shrink")
+    with dure.Client(base_url=provider, data=tmp_path) as client:
+        call = dure.Call(org=name.removeprefix("org:"), deadline=60)
+        ask_for = {key: value for key, value in HELLO.items() if key != "max_tokens"}
+        answer = client.chat.completions.create(**ask_for, dure=call)
+    assert "shrunk" in answer.dure.flags
+    fleet.close()
+
+
+def test_alerts_of_a_fleet_are_told_once_by_what_all_have_used(
+    where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name, told = scope(request), []
+    hosts = [connect(where, tmp_path / f"h{i}", f"h{i}") for i in range(2)]
+    for fleet, _ in hosts:
+        fleet.set(name, limit=LIMIT, window="lifetime", alerts=(50, 80))
+    for _, budgets in hosts:  # 3,000 each: neither alone has reached the half
+        hold = take(budgets, name, 3_000)
+        budgets.account.sent(hold)
+        budgets.account.settle(hold, pico=3_000, input_tokens=1, output_tokens=0)
+    deadline = time.monotonic() + 30
+    while not told:
+        assert time.monotonic() < deadline
+        told = [alert for fleet, _ in hosts for alert in fleet.alerts()]
+        time.sleep(0.02)
+    time.sleep(0.3)  # nobody tells it again
+    told += [alert for fleet, _ in hosts for alert in fleet.alerts()]
+    assert [(alert.scope, alert.percent) for alert in told] == [(name, 50)]
+    assert told[0].used == to_dollars(6_000)
+    for fleet, _ in hosts:
+        fleet.close()
+
+
+# One interface, four stores ---------------------------------------------------------------------
+
+Two = tuple[costs.BudgetStore, costs.BudgetStore]
+
+
+@pytest.fixture(params=["process", "host", "postgres", "redis"])
+def two_ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Two, str]]:
+    """Two who spend from one budget of 10,000: of one process, of one host, of two hosts."""
+    name, kind = scope(request), request.param
+    if kind in {"process", "host"}:
+        account = _core.money.Account.open(str(tmp_path))
+        Budgets(account).set(name, limit=LIMIT, window="lifetime", on_limit="queue")
+        other = account if kind == "process" else _core.money.Account.open(str(tmp_path))
+        yield (account, other), name
+        return
+    where = (kind, request.getfixturevalue(kind))
+    hosts = [connect(where, tmp_path / f"h{i}", f"h{i}") for i in range(2)]
+    for fleet, _ in hosts:
+        fleet.set(name, limit=LIMIT, window="lifetime", on_limit="queue")
+    yield (hosts[0][1].account, hosts[1][1].account), name
+    for fleet, _ in hosts:
+        fleet.close()
+
+
+def held_by(store: costs.BudgetStore, name: str, pico: int, wait: float = 60.0) -> tuple[int, int]:
+    return store.reserve(
+        [name], input_pico=pico, input_tokens=1, output_rate=0, max_output=0, wait=wait
+    )
+
+
+def test_every_store_spends_to_the_last_unit_and_calls_back_first(
+    two_ends: tuple[Two, str],
+) -> None:
+    """I1, I2, I4 to I6: the same promises whatever lies behind the interface."""
+    (one, two), name = two_ends
+    assert isinstance(one, costs.BudgetStore)
+    first = held_by(one, name, 6_000)
+    second = held_by(two, name, 4_000)  # what the first did not use is called back
+    with pytest.raises(BudgetExceededError):
+        held_by(one, name, 1, wait=0.5)
+    one.sent(first)
+    one.settle(first, pico=1_000, input_tokens=1, output_tokens=0)
+    one.settle(first, pico=1_000, input_tokens=1, output_tokens=0)  # again: nothing
+    third = held_by(two, name, 5_000)  # what the first one's hold left over
+    two.void_hold(second)
+    two.sent(third)
+    two.settle_by_rule(third)
+    fourth = held_by(one, name, 4_000)
+    one.void_hold(fourth)
+    states = [
+        state
+        for store in {id(s): s for s in (one, two)}.values()
+        for state in store.budgets(name)
+        if not state["window"].endswith("the fleet")
+    ]
+    spent = {(state["held"], state["used"]) for state in states}
+    assert sum(used for _, used in spent) == 1_000 + 5_000
+    assert {held for held, _ in spent} == {0}
+
+
+def test_every_store_lets_nobody_overspend(two_ends: tuple[Two, str]) -> None:
+    """Sixteen threads at both ends of one budget, until nothing fits any more."""
+    ends, name = two_ends
+    admitted: list[int] = []
+
+    def work(store: costs.BudgetStore) -> None:
+        while True:
+            try:
+                hold = held_by(store, name, 500, wait=2.5)
+            except BudgetExceededError:
+                return
+            store.sent(hold)
+            store.settle(hold, pico=450, input_tokens=1, output_tokens=0)
+            admitted.append(450)
+
+    threads = [threading.Thread(target=work, args=(ends[i % 2],)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 10_000 - 500 < sum(admitted) <= 10_000

@@ -426,3 +426,69 @@ def test_a_file_that_is_no_json(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(InvalidArgumentError, match="no JSON"):
         import_prices(path, format="litellm")
+
+
+# Pictures, films, training -----------------------------------------------------------------------
+
+
+def test_images_and_films_cost_by_quality_and_size() -> None:
+    """Own rows; a picture that no row names is an error, never another one's price."""
+    rows = [
+        {"when": {"quality": "standard", "size": "1024x1024"}, "rates": {"image": 40_000_000_000}},
+        {"when": {"quality": "hd", "size": "1024x1024"}, "rates": {"image": 80_000_000_000}},
+        {
+            "when": {"size": "1280x720"},
+            "rates": {"video.millisecond": [100_000_000_000, 1_000]},
+        },
+    ]
+    book = PriceBook([{"id": "painter", "prices": rows}])
+
+    def cost(usage: Mapping[str, object], **picture: str) -> int:
+        return book.cost(usage, model="painter", at=NOW, **picture).pico
+
+    assert cost({"images": 2}, quality="hd", size="1024x1024") == 160_000_000_000
+    assert cost({"images": 1}, quality="standard", size="1024x1024") == 40_000_000_000
+    # A response that names them itself; a job for a film is its own usage.
+    drawn = {"quality": "hd", "size": "1024x1024", "usage": {"images": 1}}
+    assert cost(drawn) == 80_000_000_000
+    film = {"object": "video", "seconds": "8", "size": "1280x720"}
+    assert cost(film) == 800_000_000_000
+    assert cost({"video_seconds": "0.5"}, size="1280x720") == 50_000_000_000
+    for wrong in ({"quality": "hd", "size": "512x512"}, {"quality": "hd"}, {}):
+        with pytest.raises(UnknownPriceError):
+            cost({"images": 1}, **wrong)
+    with pytest.raises(UnknownPriceError):
+        cost(film, size="1920x1080")
+    assert [row["size"] for row in book.rows("painter")] == ["1024x1024", "1024x1024", "1280x720"]
+
+
+def test_training_and_video_tokens_have_units_of_their_own() -> None:
+    rates = {
+        "input.text": 10, "output.text": 20, "input.video": 30, "input.video.cache_read": 3,
+        "training": 25_000_000,
+    }  # fmt: skip
+    book = PriceBook([{"id": "m", "prices": [{"rates": rates}]}])
+    assert book.cost({"trained_tokens": 7}, model="m", at=NOW).pico == 175_000_000
+    seen = {
+        "promptTokenCount": 100, "candidatesTokenCount": 5, "cachedContentTokenCount": 10,
+        "promptTokensDetails": [{"modality": "VIDEO", "tokenCount": 40}],
+        "cacheTokensDetails": [{"modality": "VIDEO", "tokenCount": 10}],
+    }  # fmt: skip
+    lines = {
+        line.unit: line.quantity
+        for line in book.cost({"usageMetadata": seen}, model="m", at=NOW).lines
+    }
+    assert lines == {
+        "input.text": 60, "input.video": 30, "input.video.cache_read": 10, "output.text": 5,
+    }  # fmt: skip
+    made = {**seen, "candidatesTokensDetails": [{"modality": "VIDEO", "tokenCount": 5}]}
+    with pytest.raises(UnknownPriceError):  # a film is not billed as text
+        book.cost({"usageMetadata": made}, model="m", at=NOW)
+
+
+def test_two_rows_of_one_picture_overlap() -> None:
+    row = {"when": {"quality": "hd", "size": "1x1"}, "rates": {"image": 1}}
+    with pytest.raises(InvalidArgumentError, match="overlap"):
+        PriceBook([{"id": "m", "prices": [row, row]}])
+    with pytest.raises(InvalidArgumentError, match="quality"):
+        PriceBook([{"id": "m", "prices": [{"when": {"quality": 3}, "rates": {"image": 1}}]}])

@@ -86,6 +86,40 @@ def test_rows_say_flags_and_the_holds_of_the_dead(tmp_path: Path) -> None:
         assert account.totals()["open"] == 0
 
 
+def test_rows_say_what_the_answer_said_and_whose_children_they_are(tmp_path: Path) -> None:
+    """Provider, tier, region, returned model, request id, lines; hedge and stage of a call."""
+    account = Account.open(str(tmp_path))
+    scopes = ["user:7", "org:a", "execution:e", "conversation:c", "provider:openai"]
+    bound = {"input_pico": 10**9, "input_tokens": 10, "output_rate": 10**6, "max_output": 100}
+    at = _core.money.wall_us()
+    first = account.reserve(scopes, **bound, model="gpt-4o-mini", call_id="call-1")
+    hedge = account.reserve(scopes, **bound, call_id="call-1", flags=1 << 6, parent=first)
+    for hold in (first, hedge):
+        account.sent(hold)
+    found = account.settle_usage(
+        first, BOOK, {"input": 1_000, "output": 500}, True, model="gpt-4o-mini", at_us=at,
+        service_tier="default", region="eu", returned_model="gpt-4o-mini-2024-07-18",
+        request_id="req_1",
+    )  # fmt: skip
+    account.settle_by_rule(hedge)
+    account.adjust(first, pico=-1, tokens=0)
+    with usage.UsageBook(tmp_path / "usage.db") as book:
+        assert book.post(tmp_path) == 3
+        rows = {row.type + str(row.hold_seq): row for row in book.rows()}
+        row = rows[f"SETTLE{first[1]}"]
+        assert (row.provider, row.execution, row.conversation) == ("openai", "e", "c")
+        assert (row.service_tier, row.region) == ("default", "eu")
+        assert (row.returned_model, row.request_id) == ("gpt-4o-mini-2024-07-18", "req_1")
+        assert list(row.lines) == found[1]
+        assert sum(line[4] for line in row.lines) == row.cost_pico == found[0] == 450_000_000
+        assert (row.parent_epoch, row.flags) == (0, ())
+        copy = rows[f"SETTLE{hedge[1]}"]
+        assert (copy.parent_epoch, copy.parent_seq) == first
+        assert copy.flags == ("estimated", "hedge")
+        assert copy.call_id == row.call_id == "call-1"
+        assert rows[f"ADJUST{first[1]}"].provider == "openai"
+
+
 def test_sinks_take_each_row_once(tmp_path: Path) -> None:
     account, seen = Account.open(str(tmp_path)), []
 

@@ -83,6 +83,8 @@ std::string canonical_text(std::span<const ModelPrices> models) {
       add(row.mode);
       add(std::to_string(row.input_over));
       if (row.region != "*") add(row.region);
+      if (row.quality != "*") add("quality " + row.quality);
+      if (row.size != "*") add("size " + row.size);
       if (row.day_from != row.day_until) {
         add(std::to_string(row.day_from) + "-" + std::to_string(row.day_until));
       }
@@ -99,7 +101,8 @@ std::string canonical_text(std::span<const ModelPrices> models) {
 
 bool same_conditions(const PriceRow& a, const PriceRow& b) {
   return a.service_tier == b.service_tier && a.mode == b.mode && a.input_over == b.input_over &&
-         a.region == b.region && a.day_from == b.day_from && a.day_until == b.day_until;
+         a.region == b.region && a.quality == b.quality && a.size == b.size &&
+         a.day_from == b.day_from && a.day_until == b.day_until;
 }
 
 bool all_day(const PriceRow& row) noexcept { return row.day_from == row.day_until; }
@@ -113,9 +116,23 @@ bool holds_at(const PriceRow& row, base::WallTime at) noexcept {
   return of_day >= row.day_from || of_day < row.day_until;
 }
 
-// The row that says more about the request comes first: its region, then its hour, then its size.
+// What a row says of a request: this, or nothing ("*").
+bool fits(std::string_view named, std::string_view asked) noexcept {
+  return named == "*" || named == asked;
+}
+
+// Whether a request may turn out to be what the row names: it is, or does not say.
+bool may_fit(std::string_view named, std::string_view asked) noexcept {
+  return asked.empty() || fits(named, asked);
+}
+
+// The row that says more about the request comes first: its region, then quality and size of the
+// picture, then its hour, then the size of its input.
 bool nearer(const PriceRow& row, const PriceRow& best) noexcept {
   if ((row.region != "*") != (best.region != "*")) return row.region != "*";
+  const int named = (row.quality != "*" ? 1 : 0) + (row.size != "*" ? 1 : 0);
+  const int best_named = (best.quality != "*" ? 1 : 0) + (best.size != "*" ? 1 : 0);
+  if (named != best_named) return named > best_named;
   if (all_day(row) != all_day(best)) return !all_day(row);
   return row.input_over > best.input_over;
 }
@@ -186,6 +203,7 @@ std::optional<Unit> parent(Unit unit) noexcept {
     case Unit::kInputCacheWrite:
     case Unit::kInputAudio:
     case Unit::kInputImage:
+    case Unit::kInputVideo:
       return Unit::kInput;
     case Unit::kInputCacheWrite1h:
       return Unit::kInputCacheWrite;
@@ -193,6 +211,8 @@ std::optional<Unit> parent(Unit unit) noexcept {
       return Unit::kInputAudio;
     case Unit::kInputImageCacheRead:
       return Unit::kInputImage;
+    case Unit::kInputVideoCacheRead:
+      return Unit::kInputVideo;
     case Unit::kOutputReasoning:
     case Unit::kOutputAudio:
     case Unit::kOutputImage:
@@ -275,14 +295,19 @@ base::Result<const PriceRow*> PriceBook::find(const PriceQuery& query,
   const PriceRow* best = nullptr;
   for (const PriceRow& row : prices->rows) {
     if (row.service_tier != tier || row.mode != mode) continue;
-    if (row.region != "*" && row.region != query.region) continue;
+    if (!fits(row.region, query.region) || !fits(row.quality, query.quality) ||
+        !fits(row.size, query.size)) {
+      continue;
+    }
     if (!holds_at(row, query.at)) continue;
     if (row.input_over > 0 && total_input <= row.input_over) continue;
     if (best == nullptr || nearer(row, *best)) best = &row;
   }
   if (best != nullptr) return best;
-  return base::fail(unknown_price(
-      query.model, "service tier " + std::string(tier) + ", mode " + std::string(mode), query.at));
+  std::string axis = "service tier " + std::string(tier) + ", mode " + std::string(mode);
+  if (!query.quality.empty()) axis += ", quality " + std::string(query.quality);
+  if (!query.size.empty()) axis += ", size " + std::string(query.size);
+  return base::fail(unknown_price(query.model, axis, query.at));
 }
 
 base::Result<std::vector<const PriceRow*>> PriceBook::reachable(const PriceQuery& query,
@@ -298,7 +323,10 @@ base::Result<std::vector<const PriceRow*>> PriceBook::reachable(const PriceQuery
   for (const PriceRow& row : prices_of(query.model)->rows) {
     const bool tier_fits = any_tier || row.service_tier == tier || row.service_tier == "default";
     if (!tier_fits || row.mode != mode || &row == *now) continue;
-    if (row.region != "*" && !query.region.empty() && row.region != query.region) continue;
+    if (!may_fit(row.region, query.region) || !may_fit(row.quality, query.quality) ||
+        !may_fit(row.size, query.size)) {
+      continue;
+    }
     if (row.until <= query.at || row.from > until) continue;
     if (row.input_over > 0 && max_input <= row.input_over) continue;
     rows.push_back(&row);

@@ -54,17 +54,30 @@ struct Form {
   bool wants_usage = false;
 };
 
+// What was served without a call is in the ledger, too; no budget counts it. A disk that refuses
+// takes nobody's answer away.
+void note_free(Client& client, const CallOptions& options, const Record& record, money::Flag why) {
+  (void)client.services().account->note_free(options.scopes,
+                                             {.model = record.model,
+                                              .service = options.service,
+                                              .call_id = record.call_id,
+                                              .key_id = {},
+                                              .flags = static_cast<money::Flags>(why)});
+}
+
 // Tells a kept answer in the form that was asked for.
-void tell(const Kept& kept, const Form& form, base::Random& random, Observer& observer) {
+void tell(Client& client, const Kept& kept, const Form& form, const CallOptions& options,
+          Observer& observer) {
   Outcome outcome;
   outcome.http_status = 200;
-  outcome.record.call_id = new_call_id(random);
+  outcome.record.call_id = new_call_id(*client.services().random);
   outcome.record.model = kept.model;
   outcome.record.cached = true;
   outcome.record.flags = static_cast<money::Flags>(money::Flag::kCached);
   outcome.record.saved = kept.cost;
   outcome.record.input_tokens = kept.input_tokens;
   outcome.record.output_tokens = kept.output_tokens;
+  note_free(client, options, outcome.record, money::Flag::kCached);
   if (!form.stream) {
     outcome.body = kept.body;
   } else {
@@ -294,8 +307,8 @@ void Flight::land_with(const Kept& kept) noexcept {
   for (Passenger& passenger : land()) {
     ++client_->counters().cache_hits;
     client_->counters().saved += kept.cost;
-    tell(kept, {question_.operation, passenger.stream, passenger.wants_usage},
-         *client_->services().random, *passenger.observer);
+    tell(*client_, kept, {question_.operation, passenger.stream, passenger.wants_usage},
+         passenger.plan.options, *passenger.observer);
   }
 }
 
@@ -347,6 +360,9 @@ void Flight::deliver(Passenger& passenger, const Outcome& outcome, bool pays) no
     mine.record.coalesced = true;
     ++client_->counters().coalesced;
     client_->counters().saved += mine.record.saved;
+    if (mine.status.ok()) {
+      note_free(*client_, passenger.plan.options, mine.record, money::Flag::kCoalesced);
+    }
     if (!mine.status.ok()) ++client_->counters().failures;
   }
   if (mine.status.ok() && passenger.stream) {
@@ -392,8 +408,9 @@ std::shared_ptr<Call> Answers::serve(const std::shared_ptr<Client>& client, cons
     if (const auto kept = value == nullptr ? std::nullopt : unpack(*value)) {
       ++client->counters().cache_hits;
       client->counters().saved += kept->cost;
-      tell(*kept, {question->operation, question->stream && !plan.whole, question->wants_usage},
-           *client->services().random, *observer);
+      tell(*client, *kept,
+           {question->operation, question->stream && !plan.whole, question->wants_usage},
+           plan.options, *observer);
       return std::make_shared<Ended>();
     }
   }

@@ -25,6 +25,15 @@ namespace {
 constexpr base::Duration kLongestHint = std::chrono::seconds(120);
 constexpr std::size_t kBodyInError = 4096;  // bytes of a provider's body that an error carries
 
+// OpenAI's, Anthropic's, Azure's; lives as long as the lines.
+std::string_view request_id_of(const net::HeaderLines& headers) {
+  const net::HeaderView lines(headers);
+  for (const char* name : {"x-request-id", "request-id", "apim-request-id"}) {
+    if (const auto value = lines.get(name)) return *value;
+  }
+  return {};
+}
+
 bool is_event_stream(net::HeaderView headers) {
   const auto type = headers.get("content-type");
   return type && type->starts_with("text/event-stream");
@@ -193,7 +202,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void succeed(std::string body);
   void finish(base::Status status);
 
-  void settle(const WireUsage& usage, std::string_view service_tier);
+  void settle(const WireUsage& usage, std::string_view service_tier, std::string_view model);
   void settle_nothing();
   void settle_lost();
   void settle_possible();
@@ -523,6 +532,7 @@ base::Result<money::Bound> CallImpl::bound() const {
   query.max_output_tokens = prepared_->max_output_tokens;
   query.output_was_limited = prepared_->output_was_limited;
   query.hidden_output = prepared_->hidden_output;
+  query.provider_side = prepared_->provider_side;
   return money::upper_bound(prices(), query);
 }
 
@@ -643,7 +653,12 @@ base::Status CallImpl::reserve(const money::Bound& most) {
       .call_id = record_.call_id,
       .key_id = record_.key_id,
       .attempt = static_cast<std::uint16_t>(budget_->used() + 1),
-      .flags = static_cast<money::Flags>(is_copy() ? money::Flag::kHedge : money::Flag{})};
+      .flags = is_copy() ? static_cast<money::Flags>(money::Flag::kHedge) : money::Flags{},
+      .parent = is_copy() ? budget_->first() : money::ReservationId{}};
+  if (!plan_.options.stage_of.empty()) {
+    request.call.call_id = plan_.options.stage_of;
+    request.call.flags = request.call.flags | money::Flag::kStage;
+  }
   request.lease = budget_->time_left(now()) + std::chrono::minutes(1);
   request.may_wait = true;
   request.ticket = ticket_;
@@ -653,6 +668,7 @@ base::Status CallImpl::reserve(const money::Bound& most) {
   ticket_ = 0;
   hold_ = std::move(*hold);
   hold_id_ = hold_.id();
+  budget_->begin_with(hold_id_);
   held_ = most.pico;
   budget_->hold(held_);
   note_admission();
@@ -851,7 +867,7 @@ void CallImpl::end_of_reply() {
                              " with a body that is no such answer: check base_url"),
             {}));
   }
-  settle(facts.usage, facts.service_tier);
+  settle(facts.usage, facts.service_tier, facts.model);
   if (passed_on_ && !passes_body()) (void)observer_->on_event(reply_body_);
   succeed(plan_.raw ? std::string{} : std::move(reply_body_));
 }
@@ -868,7 +884,7 @@ void CallImpl::end_of_stream() {
                                plan_.endpoint->host() + " ended the stream before its first chunk: "
                                                         "there is no answer in it"));
   }
-  settle(chunks_->usage(), chunks_->service_tier());
+  settle(chunks_->usage(), chunks_->service_tier(), chunks_->model());
   if (plan_.raw && done_seen_) (void)observer_->on_event("data: [DONE]\n\n");
   succeed(plan_.whole || plan_.keep_whole ? chunks_->whole() : std::string{});
 }
@@ -1108,7 +1124,8 @@ void CallImpl::finish(base::Status status) {
 
 // --- money: each of these ends the attempt's hold ---------------------------------------------
 
-void CallImpl::settle(const WireUsage& wire, std::string_view service_tier) {
+void CallImpl::settle(const WireUsage& wire, std::string_view service_tier,
+                      std::string_view model) {
   if (!hold_.open()) return;
   if (wire.garbage) return settle_possible();  // the answer stands; its cost is the whole hold
   if (!wire.reported()) return settle_lost();
@@ -1121,7 +1138,11 @@ void CallImpl::settle(const WireUsage& wire, std::string_view service_tier) {
   if (!cost) return settle_possible();  // a tier without a price: never taken as free
   record_.input_tokens = usage.counts.input_tokens();
   record_.output_tokens = usage.counts.output_tokens();
-  (void)hold_.settle(usage, *cost);
+  (void)hold_.settle(usage, *cost,
+                     {.service_tier = service_tier,
+                      .region = plan_.options.region,
+                      .model = model,
+                      .request_id = request_id_of(reply_headers_)});
   note_settlement();
 }
 
@@ -1130,7 +1151,7 @@ void CallImpl::settle_nothing() {
   if (!hold_.open()) return;
   money::Cost nothing;
   nothing.price_version = prices().price_version();
-  (void)hold_.settle({}, nothing);
+  (void)hold_.settle({}, nothing, {.request_id = request_id_of(reply_headers_)});
   note_settlement();
 }
 
@@ -1227,6 +1248,30 @@ std::shared_ptr<Call> Client::start_alone(Plan plan, std::shared_ptr<Observer> o
                                          std::move(observer));
   call->launch();
   return call;
+}
+
+base::Result<Estimate> Client::estimate(Plan plan, std::string_view mode,
+                                        base::WallTime until) const {
+  const auto prepared = understand(plan);
+  if (!prepared) return base::fail(base::Status(prepared.error()));
+  money::BoundQuery query;
+  query.price = {.model = prepared->canonical,
+                 .at = services_.clock->wall(),
+                 .service_tier = "default",
+                 .mode = mode,
+                 .region = plan.options.region};
+  query.deadline = until;
+  query.input_tokens = prepared->input_tokens;
+  query.input_kind = prepared->input_kind;
+  query.choices = prepared->choices;
+  query.max_output_tokens = prepared->max_output_tokens;
+  query.output_was_limited = prepared->output_was_limited;
+  query.hidden_output = prepared->hidden_output;
+  query.provider_side = prepared->provider_side;
+  const auto& prices = plan.options.prices != nullptr ? plan.options.prices : services_.prices;
+  auto bound = money::upper_bound(*prices, query);
+  if (!bound) return base::fail(std::move(bound.error()));
+  return Estimate{prepared->canonical, *bound};
 }
 
 }  // namespace dure::client

@@ -292,7 +292,7 @@ base::Status understand(const Value& root, const catalog::Model& model, Prepared
   out.canonical = model.id;
   out.hidden_output = model.hidden_output;
   if (out.operation != Operation::kEmbeddings && uses_provider_side(root)) {
-    out.hidden_output = true;
+    out.hidden_output = out.provider_side = true;
     out.input_kind = BoundKind::kGuess;
   }
   out.service_tier = root["service_tier"].string_or("");

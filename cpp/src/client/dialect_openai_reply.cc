@@ -41,6 +41,7 @@ ReplyFacts read_reply(Operation operation, std::string_view body) {
   facts.usage =
       operation == Operation::kResponses ? usage_of_response(*root) : usage_of((*root)["usage"]);
   facts.service_tier = (*root)["service_tier"].string_or("");
+  facts.model = (*root)["model"].string_or("");
   return facts;
 }
 
@@ -137,6 +138,7 @@ ChatAssembler::Event ChatAssembler::feed(std::string_view data) {
   usage_.merge(usage_of(usage));
   if (usage.is_object() && state_->whole) state_->usage_text = usage.text();
   keep_last(service_tier_, (*root)["service_tier"]);
+  if (model_.empty()) keep_last(model_, (*root)["model"]);
   state_->take_head(*root);
   const std::vector<Value> items = choices.items();
   for (const Value& choice : items) state_->take_choice(choice);
@@ -160,6 +162,7 @@ ChatAssembler::Event ChatAssembler::feed_response(const Value& root) {
     state_->response_ended = true;
     usage_.merge(usage_of_response(response));
     keep_last(service_tier_, response["service_tier"]);
+    keep_last(model_, response["model"]);
     if (state_->whole) state_->response = response.text();
   }
   return {Event::Kind::kChunk, state_->piece};

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "dure/base/annotations.h"
+#include "dure/base/busy_mutex.h"
 #include "money/board.h"
 #include "money/budget_book.h"
 #include "money/id_map.h"
@@ -115,11 +116,13 @@ class Account::Impl {
   void leave_queue(std::uint64_t ticket);
   base::Status sent(ReservationId id);
   base::Status progress(ReservationId id, std::int64_t output_tokens);
-  base::Status settle(ReservationId id, const Usage& usage, const Cost& cost);
+  base::Status settle(ReservationId id, const Usage& usage, const Cost& cost,
+                      const Answered& answered);
   base::Status settle_by_rule(ReservationId id, bool whole);
   base::Status void_hold(ReservationId id);
   base::Status adjust(ReservationId id, Pico pico, std::int64_t tokens);
   base::Status record(const ReserveRequest& request, const Usage& usage, const Cost& cost);
+  base::Status note_free(std::span<const std::string> scopes, const CallInfo& call);
   base::Result<Settlement> settlement(ReservationId id);
   base::Status set_budget(const BudgetSpec& spec);
   base::Result<std::vector<BudgetState>> budgets(std::string_view scope);
@@ -140,7 +143,7 @@ class Account::Impl {
 
   const std::string& folder() const { return folder_; }
   const AccountOptions& options() const { return options_; }
-  std::mutex& mutex() { return mutex_; }
+  base::BusyMutex& mutex() { return mutex_; }
 
  private:
   struct Hold {
@@ -221,7 +224,8 @@ class Account::Impl {
   void tell_alerts(std::span<const Posting> postings);
   void remember(ReservationId id, const Record& record);
   base::Status settle_again(ReservationId id, const Settled& first, Pico pico, std::int64_t tokens);
-  base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost);
+  base::Status settle_now(ReservationId id, const Usage& usage, const Cost& cost,
+                          const Answered& answered);
   base::Status note_price_version(const std::string& version);
   [[nodiscard]] bool is_own(ReservationId id) const {
     return (writer_ != nullptr && id.epoch == writer_->epoch()) || own_epochs_.contains(id.epoch);
@@ -254,7 +258,7 @@ class Account::Impl {
   const base::Clock& clock_;
   base::Files& files_;
 
-  std::mutex mutex_;  // guards everything below
+  base::BusyMutex mutex_;  // guards everything below
   bool opened_ DURE_GUARDED_BY(mutex_) = false;
   base::Status disk_ DURE_GUARDED_BY(mutex_);  // why there is no file to write to
   base::Instant retry_disk_at_ DURE_GUARDED_BY(mutex_);
@@ -543,6 +547,7 @@ void Account::Impl::fill_reserve(Record& record, const ReserveRequest& request,
   record.service = request.call.service;
   record.call_id = request.call.call_id;
   record.key_id = request.call.key_id;
+  record.parent = request.call.parent;
   record.scopes.assign(request.scopes.begin(), request.scopes.end());
 }
 
@@ -556,14 +561,14 @@ base::Result<Admission> Account::Impl::reserve_now(const ReserveRequest& request
   }
   if (!peers_.is_up_to_date()) DURE_RETURN_IF_ERROR(catch_up());
   std::optional<BoardHold> alone;
-  if (book_.choose(request.scopes) && enforce) {
+  if (book_.choose(request.scopes) && (enforce || book_.begins_windows())) {
     alone.emplace(*this);
     if (!alone->status().ok()) return base::fail(base::Status(alone->status()));
     if (!peers_.is_up_to_date()) DURE_RETURN_IF_ERROR(catch_up());
   }
-  DURE_RETURN_IF_ERROR(
-      alone ? admit(request)
-            : book_.decide(request.scopes, request.bound, clock_.wall(), enforce, {}, decision_));
+  DURE_RETURN_IF_ERROR(alone && enforce ? admit(request)
+                                        : book_.decide(request.scopes, request.bound, clock_.wall(),
+                                                       enforce, {}, decision_));
   Record& record = fresh(RecordType::kReserve, {});
   fill_reserve(record, request, enforce);
   DURE_RETURN_IF_ERROR(commit(record));
@@ -711,7 +716,8 @@ base::Status Account::Impl::settle_again(ReservationId id, const Settled& first,
   return commit(record);
 }
 
-base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, const Cost& cost) {
+base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, const Cost& cost,
+                                       const Answered& answered) {
   const std::int64_t tokens = usage.counts.input_tokens() + usage.counts.output_tokens();
   Hold* hold = find_own(id);
   if (hold == nullptr) {
@@ -728,6 +734,10 @@ base::Status Account::Impl::settle_now(ReservationId id, const Usage& usage, con
   }
   Record& record = fresh(RecordType::kSettle, id);
   fill_settle(record, usage, cost);
+  record.service_tier = answered.service_tier;
+  record.region = answered.region;
+  record.returned_model = answered.model;
+  record.request_id = answered.request_id;
   if (cost.pico > held.bound.pico) record.flags = record.flags | Flag::kOverrun;
   return end_hold(record, held, std::move(disk));
 }
@@ -741,15 +751,18 @@ void Account::Impl::fill_settle(Record& record, const Usage& usage, const Cost& 
     const auto unit = static_cast<catalog::Unit>(i);
     if (usage.counts[unit] != 0) record.units.emplace_back(unit, usage.counts[unit]);
   }
+  if (cost.lines.size() != record.units.size()) return;                   // a figure without prices
+  for (const Line& line : cost.lines) record.rates.push_back(line.rate);  // in the same order
 }
 
-base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost) {
+base::Status Account::Impl::settle(ReservationId id, const Usage& usage, const Cost& cost,
+                                   const Answered& answered) {
   const std::scoped_lock lock(mutex_);
   std::optional<BoardHold> alone;
   if (!is_ours_alone(id)) {
     if (base::Status status = follow(id, alone); !status.ok()) return status;
   }
-  return settle_now(id, usage, cost);
+  return settle_now(id, usage, cost, answered);
 }
 
 // Ends a hold without reported usage; adds to the record's flags.
@@ -851,6 +864,22 @@ base::Status Account::Impl::record(const ReserveRequest& request, const Usage& u
   Record& record = fresh(RecordType::kSettle, admission->id);
   fill_settle(record, usage, cost);
   return end_hold(record, hold, std::move(disk));
+}
+
+base::Status Account::Impl::note_free(std::span<const std::string> scopes, const CallInfo& call) {
+  const std::scoped_lock lock(mutex_);
+  if (base::Status status = ready(); !status.ok()) return status;
+  ReserveRequest request;
+  request.scopes = scopes;
+  request.call = call;
+  decision_ = {};  // no bound, no posting
+  Record& begun = fresh(RecordType::kReserve, {});
+  fill_reserve(begun, request, false);
+  if (base::Status status = commit(begun); !status.ok()) return status;
+  const ReservationId id = begun.id;
+  Record& record = fresh(RecordType::kSettle, id);
+  record.flags = call.flags;
+  return end_hold(record, *holds_.find(id), {});
 }
 
 base::Result<Account::Settlement> Account::Impl::settlement(ReservationId id) {
@@ -997,12 +1026,14 @@ base::Result<std::shared_ptr<Account>> Account::shared(const std::string& folder
 base::Result<Admission> Account::reserve(const ReserveRequest& request) {
   return impl_->reserve(request);
 }
-base::Result<Admission> Account::reserve_within(ReserveRequest request, base::Duration wait) {
+base::Result<Admission> Account::reserve_within(ReserveRequest request, base::Duration wait,
+                                                const std::atomic<bool>* stop) {
   using Clock = std::chrono::steady_clock;
   constexpr auto kLook = std::chrono::milliseconds(1);
   constexpr auto kTry = std::chrono::milliseconds(50);
   const Clock::time_point until = Clock::now() + wait;
   request.may_wait = wait.count() > 0;
+  const auto stopped = [stop] { return stop != nullptr && stop->load(); };
   while (true) {
     const std::uint64_t seen = room_changes();
     auto admission = reserve(request);
@@ -1011,8 +1042,10 @@ base::Result<Admission> Account::reserve_within(ReserveRequest request, base::Du
     if (ticket == nullptr) return admission;
     request.ticket = static_cast<std::uint64_t>(std::get<std::int64_t>(*ticket));
     const Clock::time_point again = std::min(until, Clock::now() + kTry);
-    while (Clock::now() < again && room_changes() == seen) std::this_thread::sleep_for(kLook);
-    if (Clock::now() < until) continue;
+    while (Clock::now() < again && room_changes() == seen && !stopped()) {
+      std::this_thread::sleep_for(kLook);
+    }
+    if (Clock::now() < until && !stopped()) continue;
     leave_queue(request.ticket);
     return admission;
   }
@@ -1023,8 +1056,9 @@ base::Status Account::sent(ReservationId id) { return impl_->sent(id); }
 base::Status Account::progress(ReservationId id, std::int64_t output_tokens) {
   return impl_->progress(id, output_tokens);
 }
-base::Status Account::settle(ReservationId id, const Usage& usage, const Cost& cost) {
-  return impl_->settle(id, usage, cost);
+base::Status Account::settle(ReservationId id, const Usage& usage, const Cost& cost,
+                             const Answered& answered) {
+  return impl_->settle(id, usage, cost, answered);
 }
 base::Status Account::settle_by_rule(ReservationId id) { return impl_->settle_by_rule(id, false); }
 base::Status Account::settle_possible_spend(ReservationId id) {
@@ -1036,6 +1070,9 @@ base::Status Account::adjust(ReservationId id, Pico pico, std::int64_t tokens) {
 }
 base::Status Account::record(const ReserveRequest& request, const Usage& usage, const Cost& cost) {
   return impl_->record(request, usage, cost);
+}
+base::Status Account::note_free(std::span<const std::string> scopes, const CallInfo& call) {
+  return impl_->note_free(scopes, call);
 }
 base::Result<Account::Settlement> Account::settlement(ReservationId id) const {
   return impl_->settlement(id);

@@ -52,7 +52,14 @@ std::int64_t bucket_us(const Window& window) {
   return std::max<std::int64_t>(1, (whole + kBuckets - 1) / kBuckets);
 }
 
-bool is_rolling(const Window& window) { return window.rolling.count() > 0; }
+bool is_from_first_use(const Window& window) { return window.name == kFirstUse; }
+
+bool is_rolling(const Window& window) {
+  return window.rolling.count() > 0 && !is_from_first_use(window);
+}
+
+// Of a window from first use, in microseconds.
+std::int64_t length_us(const Window& window) { return window.rolling.count() / 1000; }
 
 // What a fleet's host has leased of a budget: it can grow, so no call is too large for it. The
 // whole limit is a budget of its own.
@@ -109,6 +116,9 @@ base::Status check(const BudgetSpec& spec) {
   if (spec.limit < 0) return base::invalid_argument("limit", "a limit cannot be negative");
   if (spec.window.rolling.count() < 0) {
     return base::invalid_argument("window", "a window cannot be negative");
+  }
+  if (is_from_first_use(spec.window) && length_us(spec.window) <= 0) {
+    return base::invalid_argument("window", "a window from first use needs its length");
   }
   const auto& edges = spec.window.edges_us;
   if (!std::is_sorted(edges.begin(), edges.end()) ||
@@ -231,6 +241,11 @@ Alert BudgetBook::alert(const Record& record, base::WallTime now) const {
           record.until_us,   clamp(sum.used),  clamp(sum.limit)};
 }
 
+bool BudgetBook::begins_windows() const noexcept {
+  return std::any_of(chosen_.begin(), chosen_.end(),
+                     [](const Budget* budget) { return is_from_first_use(budget->spec.window); });
+}
+
 bool BudgetBook::choose(std::span<const std::string> scopes) {
   chosen_.clear();
   chosen_at_ = limits_;
@@ -256,6 +271,12 @@ std::int64_t BudgetBook::window_start(const Budget& budget, std::int64_t at_us) 
     const std::int64_t width = bucket_us(window);
     const std::int64_t rest = at_us % width;
     return at_us - (rest < 0 ? rest + width : rest);
+  }
+  if (is_from_first_use(window)) {
+    // A clock that steps back stays in the window that has begun.
+    const bool runs =
+        !budget.windows.empty() && at_us < budget.windows.back().start + length_us(window);
+    return runs ? budget.windows.back().start : at_us;
   }
   if (window.edges_us.empty()) return 0;  // lifetime
   const auto after = std::upper_bound(window.edges_us.begin(), window.edges_us.end(), at_us);
@@ -300,6 +321,11 @@ std::optional<std::int64_t> BudgetBook::resets_at(const Budget& budget, base::Wa
       if (freed > 0 && freed >= missing) return ends;
     }
     return std::nullopt;
+  }
+  if (is_from_first_use(window)) {
+    const std::int64_t start = window_start(budget, now.us);
+    const bool runs = !budget.windows.empty() && budget.windows.back().start == start;
+    return runs ? std::optional(start + length_us(window)) : std::nullopt;
   }
   const auto after = std::upper_bound(window.edges_us.begin(), window.edges_us.end(), now.us);
   if (after == window.edges_us.end()) return std::nullopt;
@@ -376,6 +402,20 @@ base::Status BudgetBook::refusal(const Budget& budget, const Bound& bound, base:
   return std::move(status).with_provider_code("limit_exceeded");
 }
 
+base::Status BudgetBook::forbidden(std::span<const Budget* const> budgets, const Bound& bound) {
+  const auto* found =
+      std::find_if(budgets.data(), budgets.data() + budgets.size(),
+                   [](const Budget* budget) { return budget->spec.forbids_provider_side; });
+  if (!bound.provider_side || found == budgets.data() + budgets.size()) return {};
+  return base::invalid_argument(
+             "body", "The budget " + (*found)->spec.scope +
+                         " forbids server-side tools, stored prompts and previous_response_id, "
+                         "whose input nobody can bound: send the text itself")
+      .with("scope", (*found)->spec.scope)
+      .with_http_status(400)
+      .with_provider_code("provider_side_forbidden");
+}
+
 Bound BudgetBook::shrunk(std::span<const Budget* const> budgets, const Bound& bound,
                          base::WallTime now, const Budget*& by) {
   std::int64_t max_output = bound.max_output_tokens;
@@ -423,6 +463,9 @@ base::Status BudgetBook::decide(std::span<const std::string> scopes, const Bound
   if (choice_is_old()) (void)choose(scopes);
   const std::span<const Budget* const> budgets = chosen_;
   if (enforce) {
+    if (bound.provider_side) {
+      if (base::Status status = forbidden(budgets, bound); !status.ok()) return status;
+    }
     const Budget* by = nullptr;
     decision.bound = shrunk(budgets, bound, now, by);  // first, then every budget sees what is left
     decision.shrunk = by != nullptr;

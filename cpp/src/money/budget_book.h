@@ -45,6 +45,8 @@ class BudgetBook {
                       bool enforce, const Queued& queued, Decision& decision);
   // Finds the budgets of `scopes`, for decide; false: there are none.
   bool choose(std::span<const std::string> scopes);
+  // Whether a call may begin a window of the budgets chosen last: one at a time then.
+  [[nodiscard]] bool begins_windows() const noexcept;
   // Whether a budget was set since the last choice.
   [[nodiscard]] bool choice_is_old() const noexcept { return chosen_at_ != limits_; }
 
@@ -105,6 +107,9 @@ class BudgetBook {
                                                              base::WallTime now,
                                                              base::int128 missing);
   [[nodiscard]] static std::int64_t amount_of(const Budget& budget, const Bound& bound);
+  // Fails with kInvalidArgument, code "provider_side_forbidden", if a budget forbids the call.
+  [[nodiscard]] static base::Status forbidden(std::span<const Budget* const> budgets,
+                                              const Bound& bound);
   // What the budgets of policy shrink leave of `bound`; the one that leaves least in `by`, nullptr
   // if all of it fits.
   [[nodiscard]] static Bound shrunk(std::span<const Budget* const> budgets, const Bound& bound,

@@ -114,6 +114,7 @@ Usage count_units(const ReportedUsage& reported) noexcept {
   std::int64_t read = cleaned(reported.cache_read, flags);
   std::int64_t audio = cleaned(reported.input_audio, flags);
   std::int64_t image = cleaned(reported.input_image, flags);
+  std::int64_t video = cleaned(reported.input_video, flags);
   // What was read from the cache and is no text: once, out of both that contain it.
   const auto cached = [&](std::int64_t& modality, std::int64_t count) {
     const std::int64_t clean = part(modality, count, true);
@@ -121,7 +122,9 @@ Usage count_units(const ReportedUsage& reported) noexcept {
   };
   counts[Unit::kInputAudioCacheRead] = cached(audio, reported.input_audio_cached);
   counts[Unit::kInputImageCacheRead] = cached(image, reported.input_image_cached);
-  for (const Unit unit : {Unit::kInputAudioCacheRead, Unit::kInputImageCacheRead}) {
+  counts[Unit::kInputVideoCacheRead] = cached(video, reported.input_video_cached);
+  for (const Unit unit :
+       {Unit::kInputAudioCacheRead, Unit::kInputImageCacheRead, Unit::kInputVideoCacheRead}) {
     (void)part(input, counts[unit], contained);
   }
   counts[Unit::kInputCacheRead] = part(input, read, contained);
@@ -129,15 +132,19 @@ Usage count_units(const ReportedUsage& reported) noexcept {
   counts[Unit::kInputCacheWrite1h] = part(input, reported.cache_write_1h, contained);
   counts[Unit::kInputAudio] = part(input, audio, contained);
   counts[Unit::kInputImage] = part(input, image, contained);
+  counts[Unit::kInputVideo] = part(input, video, contained);
   counts[Unit::kInput] = input;
   counts[Unit::kOutputReasoning] = part(output, reported.output_reasoning, true);
   counts[Unit::kOutputAudio] = part(output, reported.output_audio, true);
   counts[Unit::kOutputImage] = part(output, reported.output_image, true);
+  counts[Unit::kOutputVideo] = part(output, reported.output_video, true);
   counts[Unit::kOutput] = output;
   counts[Unit::kWebSearch] = cleaned(reported.web_searches, flags);
   counts[Unit::kCharacter] = cleaned(reported.characters, flags);
   counts[Unit::kMillisecond] = cleaned(reported.milliseconds, flags);
   counts[Unit::kImage] = cleaned(reported.images, flags);
+  counts[Unit::kVideoMillisecond] = cleaned(reported.video_milliseconds, flags);
+  counts[Unit::kTraining] = cleaned(reported.training, flags);
   return usage;
 }
 
@@ -203,6 +210,7 @@ base::Result<Bound> upper_bound(const catalog::PriceBook& prices, const BoundQue
   bound.kind = query.input_kind;
   bound.may_shrink = !query.output_was_limited;
   bound.hidden_output = query.hidden_output;
+  bound.provider_side = query.provider_side;
   return bound;
 }
 

@@ -498,9 +498,14 @@ void Record::clear() noexcept {
   bound = {};
   lease_us = 0;
   attempt = 0;
-  for (std::string* text : {&model, &service, &call_id, &key_id, &price_version}) text->clear();
+  for (std::string* text : {&model, &service, &call_id, &key_id, &price_version, &service_tier,
+                            &region, &returned_model, &request_id}) {
+    text->clear();
+  }
   scopes.clear();
+  parent = {};
   units.clear();
+  rates.clear();
   budget = 0;
   revision = 0;
   amount = until_us = 0;

@@ -52,12 +52,14 @@ std::size_t most_bytes(const Record& record) noexcept {
   std::size_t texts = 0;
   for (const std::string* text :
        {&record.model, &record.service, &record.call_id, &record.key_id, &record.price_version,
+        &record.service_tier, &record.region, &record.returned_model, &record.request_id,
         &record.spec.scope, &record.spec.window.name, &record.spec.window.zone}) {
     texts += 1 + std::min(text->size(), kMostText);
   }
   for (const std::string& scope : record.scopes) texts += 1 + std::min(scope.size(), kMostText);
   return kFixed + texts + 28 * record.postings.size() + 9 * record.units.size() +
-         record.spec.alerts.size() + 8 * record.spec.window.edges_us.size();
+         16 * record.rates.size() + record.spec.alerts.size() +
+         8 * record.spec.window.edges_us.size();
 }
 
 // Reads fields in order; once something is missing everything reads as zero and ok is false.
@@ -99,6 +101,8 @@ class Reader {
     }
     return count;
   }
+  // False where records of earlier versions end.
+  [[nodiscard]] bool has_more() const noexcept { return !bytes_.empty(); }
 
   bool ok = true;
 
@@ -143,6 +147,9 @@ void put_reserve(Writer& out, const Record& record) {
   out.put_text(record.key_id);
   out.put(static_cast<std::uint32_t>(record.scopes.size()));
   for (const std::string& scope : record.scopes) out.put_text(scope);
+  if (record.parent.epoch == 0) return;
+  out.put(record.parent.epoch);
+  out.put(record.parent.seq);
 }
 
 void get_reserve(Reader& in, Record& record) {
@@ -163,6 +170,9 @@ void get_reserve(Reader& in, Record& record) {
   in.get_text(record.key_id);
   record.scopes.resize(in.get_count(1));
   for (std::string& scope : record.scopes) in.get_text(scope);
+  if (!in.has_more()) return;
+  record.parent.epoch = in.get<std::uint64_t>();
+  record.parent.seq = in.get<std::uint64_t>();
 }
 
 void put_settle(Writer& out, const Record& record) {
@@ -185,6 +195,34 @@ void get_settle(Reader& in, Record& record) {
   in.get_text(record.price_version);
 }
 
+// What the answer said, and at which prices: behind the rest, where earlier versions end.
+void put_answer(Writer& out, const Record& record) {
+  const auto texts = {&record.service_tier, &record.region, &record.returned_model,
+                      &record.request_id};
+  const bool silent = std::all_of(texts.begin(), texts.end(),
+                                  [](const std::string* text) { return text->empty(); });
+  if (silent && record.rates.empty()) return;
+  for (const std::string* text : texts) out.put_text(*text);
+  out.put(static_cast<std::uint32_t>(record.rates.size()));
+  for (const catalog::Rate& rate : record.rates) {
+    out.put(rate.pico);
+    out.put(rate.per);
+  }
+}
+
+void get_answer(Reader& in, Record& record) {
+  if (!in.has_more()) return;
+  for (std::string* text :
+       {&record.service_tier, &record.region, &record.returned_model, &record.request_id}) {
+    in.get_text(*text);
+  }
+  record.rates.resize(in.get_count(16));
+  for (catalog::Rate& rate : record.rates) {
+    rate.pico = in.get<std::int64_t>();
+    rate.per = in.get<std::int64_t>();
+  }
+}
+
 void put_limit(Writer& out, const Record& record) {
   const BudgetSpec& spec = record.spec;
   out.put(record.budget);
@@ -199,6 +237,7 @@ void put_limit(Writer& out, const Record& record) {
   out.put_text({reinterpret_cast<const char*>(spec.alerts.data()), spec.alerts.size()});
   out.put(static_cast<std::uint32_t>(spec.window.edges_us.size()));
   for (const std::int64_t edge : spec.window.edges_us) out.put(edge);
+  if (spec.forbids_provider_side) out.put(std::uint8_t{1});
 }
 
 void get_limit(Reader& in, Record& record) {
@@ -217,6 +256,7 @@ void get_limit(Reader& in, Record& record) {
   spec.alerts.assign(alerts.begin(), alerts.end());
   spec.window.edges_us.resize(in.get_count(8));
   for (std::int64_t& edge : spec.window.edges_us) edge = in.get<std::int64_t>();
+  spec.forbids_provider_side = in.has_more() && in.get<std::uint8_t>() != 0;
 }
 
 void put_checkpoint(Writer& out, const Record& record) {
@@ -252,6 +292,8 @@ void put_payload(Writer& out, const Record& record) {
     case RecordType::kReserve:
       return put_reserve(out, record);
     case RecordType::kSettle:
+      put_settle(out, record);
+      return put_answer(out, record);
     case RecordType::kVoid:
     case RecordType::kExpire:
     case RecordType::kAdjust:
@@ -287,6 +329,9 @@ bool get_payload(std::string_view payload, Record& record) {
       get_reserve(in, record);
       break;
     case RecordType::kSettle:
+      get_settle(in, record);
+      get_answer(in, record);
+      break;
     case RecordType::kVoid:
     case RecordType::kExpire:
     case RecordType::kAdjust:

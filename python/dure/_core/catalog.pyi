@@ -1,7 +1,18 @@
 from typing import TypedDict
 
 _Rate = tuple[str, int, int]
-_PriceRow = tuple[int | None, int | None, str, str, str, int, tuple[int, int], list[_Rate], str]
+_PriceRow = tuple[
+    int | None,
+    int | None,
+    str,
+    str,
+    str,
+    int,
+    tuple[int, int],
+    list[_Rate],
+    str,
+    tuple[str, str],
+]
 _Prices = tuple[str, list[str], list[_PriceRow]]
 _Layer = tuple[str, list[_Prices]]
 
@@ -11,6 +22,8 @@ class _RowDict(TypedDict):
     service_tier: str
     mode: str
     region: str
+    quality: str
+    size: str
     input_over: int
     hours: tuple[int, int]
     rates: dict[str, tuple[int, int]]

@@ -30,6 +30,7 @@ class Options:
         region: str = "",
         gather: float = 0.0,
         remote: RemoteCache | None = None,
+        stage_of: str = "",
     ) -> None: ...
 
 class RemoteCache: ...
@@ -140,6 +141,15 @@ class Client:
         random: object,
         ca_fallbacks: Sequence[str] = ...,
     ) -> Client: ...
+    def estimate(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes,
+        options: Options,
+        mode: str,
+        until_us: int,
+    ) -> tuple[str, int, int, int, int, bool]: ...
     def endpoint(
         self,
         base_url: str,

@@ -12,6 +12,7 @@ class _BudgetState(TypedDict):
     last_edge_us: int
     on_limit: str
     alerts: list[int]
+    forbids_provider_side: bool
     limit: int
     granted: int
     used: int
@@ -43,13 +44,29 @@ def cost(
     service_tier: str,
     mode: str,
     region: str = "",
+    quality: str = "",
+    size: str = "",
 ) -> tuple[int, list[tuple[str, int, int, int, int]], str, int]: ...
+def upper_bound(
+    prices: PriceBook,
+    *,
+    model: str,
+    at_us: int,
+    until_us: int,
+    mode: str,
+    input_tokens: int,
+    max_output: int,
+) -> tuple[int, int]: ...
 def ledger_files(path: str) -> list[str]: ...
 def read_ledger(path: str) -> list[dict[str, object]]: ...
 def read_ledger_on(
     path: str, records: int, bytes: int
 ) -> tuple[list[dict[str, Any]], int, int]: ...
 def verify_ledger(path: str) -> dict[str, Any]: ...
+
+class Stop:
+    def __init__(self) -> None: ...
+    def set(self) -> None: ...
 
 class Account:
     def __init__(self, *args: object, **kwargs: object) -> None: ...
@@ -73,12 +90,31 @@ class Account:
         model: str = "",
         service: str = "",
         key_id: str = "",
+        call_id: str = "",
+        flags: int = 0,
+        parent: tuple[int, int] = ...,
+        stop: Stop | None = None,
     ) -> tuple[int, int]: ...
     def sent(self, id: tuple[int, int]) -> None: ...
     def progress(self, id: tuple[int, int], output_tokens: int) -> None: ...
     def settle(
         self, id: tuple[int, int], *, pico: int, input_tokens: int, output_tokens: int
     ) -> None: ...
+    def settle_usage(
+        self,
+        id: tuple[int, int],
+        prices: PriceBook,
+        usage: dict[str, int],
+        input_contains_parts: bool,
+        *,
+        model: str,
+        at_us: int,
+        service_tier: str = "",
+        mode: str = "",
+        region: str = "",
+        returned_model: str = "",
+        request_id: str = "",
+    ) -> tuple[int, list[tuple[str, int, int, int, int]], str, int]: ...
     def settle_by_rule(self, id: tuple[int, int]) -> None: ...
     def settle_possible_spend(self, id: tuple[int, int]) -> None: ...
     def void_hold(self, id: tuple[int, int]) -> None: ...
@@ -106,6 +142,7 @@ class Account:
         rolling_us: int,
         on_limit: str,
         alerts: list[int],
+        forbids_provider_side: bool = False,
     ) -> None: ...
     def budgets(self, scope: str) -> list[_BudgetState]: ...
     def grant(self, scope: str, *, unit: str, amount: int, until_us: int) -> None: ...

@@ -100,7 +100,9 @@ class Group(Wrapped):
         model = request.parameters.get("model")
         if call is None or call.price is None:
             raise unpriced(method, path, model)
-        with FixedPrice(native.account, call, model, view.endpoint.key_ids) as price:
+        named = FixedPrice(native.account, call, model, view.endpoint.key_ids)
+        bridge.held(named)
+        with named as price:
             return bridge.call(native, *arguments), price.pico
 
     def _json(self, request: Request, method: str, path: str, *, bare: bool = False) -> Answer:
@@ -329,23 +331,72 @@ class Files(Group):
 
 
 class Batches(Group):
-    """Batches; what they cost is known later: `dure.Call(price=)`, or `metered=False`."""
+    """Batches: each line is held when the batch is created, and settled when it has ended.
+
+    `dure.Call(price=)` names one price for all instead, `metered=False` leaves it to others.
+    """
 
     def create(self, **parameters: Any) -> Answer:  # noqa: ANN401
-        """Start a batch over an uploaded file."""
-        return self._json(Request("batches", parameters), "POST", "/batches")
+        """Start a batch over an uploaded file; its lines are read and held first.
+
+        Raises:
+            BudgetExceededError: the lines do not fit a budget; nothing is held or sent.
+            UnknownPriceError: a model has no price for batches.
+        """
+        request = Request("batches", parameters)
+        call = request.call
+        if call is not None and (call.price is not None or not call.metered):
+            return self._json(request, "POST", "/batches")
+        from dure.calls import batches
+
+        given, view = request.parameters, self._view
+        text = self._text(given.get("input_file_id"))
+        endpoint = str(given.get("endpoint"))
+        name = bridge.in_thread(lambda: batches.hold(view, call, endpoint, text))
+        given["metadata"] = {**(given.get("metadata") or {}), batches.METADATA: name}
+        body = body_of(given, request.extra)
+        arguments = request.arguments(view, "POST", "/batches", body, {})
+        try:
+            return Answer(bridge.call(view.native(), *arguments))
+        except BaseException as error:
+            batches.not_made(view, name, error)
+            raise
 
     def list(self, **options: Any) -> bridge.Pages:  # noqa: ANN401
         """Return the first page, or iterate over all; `limit`, `after`."""
         return bridge.pages(self._page, "/batches", options)
 
     def retrieve(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
-        """Return how far a batch is."""
-        return self._json(Request(None, options), "GET", at("batches", batch_id), bare=True)
+        """Return how far a batch is. One that has ended is settled, line by line, once."""
+        batch = self._json(Request(None, options), "GET", at("batches", batch_id), bare=True)
+        if not isinstance(batch._reply, ComingReply):
+            self._settle(batch.to_dict())
+        return batch
 
     def cancel(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
         """Stop a batch."""
         return self._json(Request(None, options), "POST", at("batches", batch_id, "cancel"))
+
+    def _settle(self, batch: Mapping[str, Any]) -> None:
+        from dure.calls import batches
+
+        name = (batch.get("metadata") or {}).get(batches.METADATA)
+        if batch.get("status") not in batches.ENDED or not isinstance(name, str):
+            return
+        view = self._view
+        account = view.core.account
+        if not bridge.in_thread(lambda: batches.open_lines(account, name)):
+            return
+        files = (batch.get("output_file_id"), batch.get("error_file_id"))
+        texts = [self._text(file) for file in files if file]
+        bridge.in_thread(lambda: batches.settle(view, name, *texts))
+
+    def _text(self, file_id: object) -> str:
+        """Return the text of a file at the provider."""
+        path = at("files", str(file_id), "content")
+        arguments = Request(None, {}).arguments(self._view, "GET", path, None, {})
+        reply = bridge.call(self._view.core, *arguments)
+        return bytes(reply.body).decode("utf-8", "replace")
 
 
 class Moderations(Group):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dure.calls.pieces import Opening
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
     from dure._core import client as core
     from dure.aio.resources import AsyncPage
+    from dure.calls.fixed_price import FixedPrice
 
     Coming = Coroutine[Any, Any, core.Reply]
 
+T = TypeVar("T")
 TICK = 0.1  # seconds between two reports of progress
 
 
@@ -44,6 +46,22 @@ async def opened(native: Opening, *arguments: Any) -> core.Reply:  # noqa: ANN40
     while (reply := native.came(stream)) is None:
         await stream.wait_async()
     return cast("core.Reply", reply)  # as one, its body to come
+
+
+async def held(price: FixedPrice) -> None:
+    """Hold a named price; what has to wait for room does so in a thread. A cancel leaves it."""
+    if price.hold():
+        return
+    try:
+        await asyncio.to_thread(price.hold, price.patience)
+    except asyncio.CancelledError:
+        price.leave()
+        raise
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Return what `work` returns; it may take long."""
+    return await asyncio.to_thread(work)
 
 
 async def wait_stream(stream: core.Stream) -> None:

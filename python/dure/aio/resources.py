@@ -99,7 +99,9 @@ class Group(AsyncWrapped):
         model = request.parameters.get("model")
         if call is None or call.price is None:
             raise unpriced(method, path, model)
-        with FixedPrice(native.account, call, model, view.endpoint.key_ids) as price:
+        named = FixedPrice(native.account, call, model, view.endpoint.key_ids)
+        await bridge.held(named)
+        with named as price:
             return await bridge.call(native, *arguments), price.pico
 
     async def _json(
@@ -334,23 +336,72 @@ class AsyncFiles(Group):
 
 
 class AsyncBatches(Group):
-    """Batches; what they cost is known later: `dure.Call(price=)`, or `metered=False`."""
+    """Batches: each line is held when the batch is created, and settled when it has ended.
+
+    `dure.Call(price=)` names one price for all instead, `metered=False` leaves it to others.
+    """
 
     async def create(self, **parameters: Any) -> Answer:  # noqa: ANN401
-        """Start a batch over an uploaded file."""
-        return await self._json(Request("batches", parameters), "POST", "/batches")
+        """Start a batch over an uploaded file; its lines are read and held first.
+
+        Raises:
+            BudgetExceededError: the lines do not fit a budget; nothing is held or sent.
+            UnknownPriceError: a model has no price for batches.
+        """
+        request = Request("batches", parameters)
+        call = request.call
+        if call is not None and (call.price is not None or not call.metered):
+            return await self._json(request, "POST", "/batches")
+        from dure.calls import batches
+
+        given, view = request.parameters, self._view
+        text = await self._text(given.get("input_file_id"))
+        endpoint = str(given.get("endpoint"))
+        name = await bridge.in_thread(lambda: batches.hold(view, call, endpoint, text))
+        given["metadata"] = {**(given.get("metadata") or {}), batches.METADATA: name}
+        body = body_of(given, request.extra)
+        arguments = request.arguments(view, "POST", "/batches", body, {})
+        try:
+            return Answer(await bridge.call(view.native(), *arguments))
+        except BaseException as error:
+            batches.not_made(view, name, error)
+            raise
 
     def list(self, **options: Any) -> bridge.Pages:  # noqa: ANN401
         """Return the first page, or iterate over all; `limit`, `after`."""
         return bridge.pages(self._page, "/batches", options)
 
     async def retrieve(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
-        """Return how far a batch is."""
-        return await self._json(Request(None, options), "GET", at("batches", batch_id), bare=True)
+        """Return how far a batch is. One that has ended is settled, line by line, once."""
+        batch = await self._json(Request(None, options), "GET", at("batches", batch_id), bare=True)
+        if not isinstance(batch._reply, ComingReply):
+            await self._settle(batch.to_dict())
+        return batch
 
     async def cancel(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
         """Stop a batch."""
         return await self._json(Request(None, options), "POST", at("batches", batch_id, "cancel"))
+
+    async def _settle(self, batch: Mapping[str, Any]) -> None:
+        from dure.calls import batches
+
+        name = (batch.get("metadata") or {}).get(batches.METADATA)
+        if batch.get("status") not in batches.ENDED or not isinstance(name, str):
+            return
+        view = self._view
+        account = view.core.account
+        if not await bridge.in_thread(lambda: batches.open_lines(account, name)):
+            return
+        files = (batch.get("output_file_id"), batch.get("error_file_id"))
+        texts = [await self._text(file) for file in files if file]
+        await bridge.in_thread(lambda: batches.settle(view, name, *texts))
+
+    async def _text(self, file_id: object) -> str:
+        """Return the text of a file at the provider."""
+        path = at("files", str(file_id), "content")
+        arguments = Request(None, {}).arguments(self._view, "GET", path, None, {})
+        reply = await bridge.call(self._view.core, *arguments)
+        return bytes(reply.body).decode("utf-8", "replace")
 
 
 class AsyncModerations(Group):

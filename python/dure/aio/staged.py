@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dure._dollars import to_dollars
@@ -99,7 +100,7 @@ async def staged(
         left = what_is_left(call, answer.dure)
         if left is None or number + 1 == len(stages):
             break
-        call = left
+        call = replace(left, stage_of=left.stage_of or facts[0].call_id)
     raise UpstreamError(
         f"no answer passed the check: {'; '.join(failed)}",
         code="check_failed",

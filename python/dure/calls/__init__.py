@@ -143,6 +143,8 @@ class Call:
             minute of speech): held before it is sent, settled by how it ends.
         region: The provider's region that bills the call, where prices differ by it; None: the
             dearest is held, and settled is the price of any region.
+        stage_of: The id of the call of which this is a stage (`r.dure.call_id`): the ledger joins
+            their rows under it and flags this one `stage`. It is held and paid by itself.
 
     Raises:
         InvalidArgumentError: a value is out of range.
@@ -168,6 +170,7 @@ class Call:
     execution: str | None = None
     region: str | None = None
     gather: float | None = None
+    stage_of: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_attempts, bool) or not 1 <= self.max_attempts <= 100:

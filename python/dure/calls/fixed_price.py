@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dure import _core
 from dure.calls import pico_of_dollars
 from dure.errors import (
+    BudgetExceededError,
     DeadlineError,
     DureError,
     InvalidModelError,
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from dure.calls import Call
 
 __all__ = ["FixedPrice", "unpriced", "without_price"]
+
+_LONGEST_WAIT = 600.0  # seconds, of a call without a deadline
+_AT_ONCE = 1e-6
 
 
 def unpriced(method: str, path: str, model: str | None) -> UnknownPriceError:
@@ -50,6 +55,8 @@ class FixedPrice:
     spent the price. Good: the price. Refused by the provider (4xx), or nothing was accepted:
     nothing. Everything else may have been billed: the price, flagged `possible_spend`.
 
+    A budget that queues lets it wait: `hold(patience)` before the block, in a thread that may.
+
     The call counts in the budget of every key of its endpoint: which one it goes out with is
     chosen later.
 
@@ -68,6 +75,11 @@ class FixedPrice:
         self._model = canonical(model) if model else ""
         self._service = call.service or ""
         self._key_ids = [key for key in key_ids if key]
+        self._lock = threading.Lock()  # guards the two below
+        self._hold: tuple[int, int] | None = None
+        self._left = False
+        self._stop = _core.money.Stop()
+        self.patience = call.deadline or _LONGEST_WAIT
         self._scopes = [
             *call.scopes(),
             *([f"model:{self._model}"] if self._model else []),
@@ -75,26 +87,61 @@ class FixedPrice:
         ]
         most = pico_of_dollars(call.max_cost, argument="max_cost")
         if most is not None and pico > most:
-            from dure.errors import BudgetExceededError
-
             raise BudgetExceededError(
                 f"the call costs ${call.price}, its max_cost is ${call.max_cost}",
                 scope="call",
                 left_units=most,
             )
 
+    def hold(self, wait: float = 0.0) -> bool:
+        """Hold the price, in the queue of a budget that queues for at most `wait` seconds.
+
+        Returns:
+            Whether it is held; without a wait False means: ask again, with one.
+
+        Raises:
+            BudgetExceededError: it does not fit.
+            StorageError: the ledger cannot be written.
+        """
+        try:
+            held = self._account.reserve(
+                self._scopes,
+                input_pico=self.pico,
+                input_tokens=0,
+                output_rate=0,
+                max_output=0,
+                model=self._model,
+                service=self._service,
+                key_id=self._key_ids[0] if len(self._key_ids) == 1 else "",
+                wait=wait,
+                stop=self._stop,
+            )
+        except BudgetExceededError as error:
+            if wait == 0.0 and getattr(error, "on_limit", "") == "queue":
+                return False
+            raise
+        with self._lock:
+            if not self._left:
+                self._hold = held
+                return True
+        self._account.void_hold(held)  # who asked has left meanwhile
+        return False
+
+    def leave(self) -> None:
+        """Give up a wait that another thread is in: nothing of it stays held."""
+        self._stop.set()
+        with self._lock:
+            self._left, held, self._hold = True, self._hold, None
+        if held is not None:
+            self._account.void_hold(held)
+
     def __enter__(self) -> FixedPrice:
         account = self._account
-        self._hold = account.reserve(
-            self._scopes,
-            input_pico=self.pico,
-            input_tokens=0,
-            output_rate=0,
-            max_output=0,
-            model=self._model,
-            service=self._service,
-            key_id=self._key_ids[0] if len(self._key_ids) == 1 else "",
-        )
+        if self._hold is None:
+            self.hold()
+        if self._hold is None:  # a budget that queues, and nobody waited
+            self.hold(_AT_ONCE)
+        assert self._hold is not None
         try:
             account.sent(self._hold)
         except BaseException:
@@ -110,6 +157,7 @@ class FixedPrice:
         trace: TracebackType | None,
     ) -> None:
         account, hold = self._account, self._hold
+        assert hold is not None
         if error is None:
             account.settle(hold, pico=self.pico, input_tokens=0, output_tokens=0)
         elif was_refused(error) or not was_sent(error):

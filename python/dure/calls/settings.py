@@ -278,6 +278,7 @@ class View:
             (call.region or "") if call else "",
             (call.gather or 0.0) if call else 0.0,
             self._remote(call),
+            (call.stage_of or "") if call else "",
         )
 
     def _cache(self, call: Call | None) -> Cache | None:

@@ -23,16 +23,18 @@ from dure import _core
 from dure._dollars import to_dollars
 from dure._sync.closing import Closing
 from dure._windows import OF_FLEET, window_edges
-from dure.costs import amount_in_unit, one_of
+from dure.costs import POLICIES, amount_in_unit, one_of, to_us
 from dure.errors import DureError, InvalidArgumentError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from decimal import Decimal
 
-    from dure.costs import Money, Unit, WindowName
+    from dure.costs import Alert, Money, Unit, WindowName
 
-__all__ = ["Fleet", "FleetBudget", "LeaseStore"]
+__all__ = ["Fleet", "FleetBudget", "FleetPolicy", "LeaseStore"]
+
+FleetPolicy = Literal["block", "queue", "shrink", "warn", "approval"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RECALL = 1.0  # seconds in which the other hosts give back what they do not use
@@ -68,7 +70,19 @@ class LeaseStore(Protocol):
         """Return what is missing somewhere."""
 
     def limit(self, key: str) -> int:
-        """Return the budget's limit."""
+        """Return the budget's limit, without grants."""
+
+    def grant(self, key: str, amount: int, until_us: int) -> None:
+        """Let `amount` more be leased until then."""
+
+    def granted(self, key: str, now_us: int) -> int:
+        """Return what is granted, after those grants that have ended were taken back."""
+
+    def report(self, key: str, host: str, used: int) -> int:
+        """Note what the host has used; return what all have."""
+
+    def tell_once(self, key: str, percent: int) -> bool:
+        """Whether the asker is the first, of all hosts, to tell this alert."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -84,6 +98,7 @@ class FleetBudget:
     leased: Decimal | int
     left: Decimal | int
     slices: dict[str, Decimal | int]
+    granted: Decimal | int = 0
 
 
 @dataclass(slots=True)
@@ -97,10 +112,24 @@ class _Shared:
     start_us: int = -1
     end_us: int | None = None
     leased: int = 0  # of this window, by this host: the account's limit
-    queues: bool = False  # whoever does not fit waits for as long as it may
+    on_limit: FleetPolicy = "block"  # of calls that do not fit once there is no room anywhere
+    alerts: tuple[int, ...] = ()
+    granted: int = 0
+    reported: int = -1  # what of this host's use the store knows
+    lost: bool = False  # the store is: nobody is admitted beyond what is leased, whatever policy
     open: bool = True  # a call may wait for room; else there was none anywhere a moment ago
     since: float | None = None  # when calls began to wait in vain, or were refused
     asked: bool = False  # this host asked the others for theirs
+
+    @property
+    def queues(self) -> bool:
+        """Whether who does not fit waits for as long as it may."""
+        return self.on_limit == "queue"
+
+    @property
+    def last_resort(self) -> str:
+        """The account's policy for what the whole fleet could never admit, or no longer."""
+        return "block" if self.queues else self.on_limit
 
     @property
     def key(self) -> str:
@@ -155,6 +184,7 @@ class Fleet(Closing):
         self._host = host
         self._interval = interval
         self._shared: dict[tuple[str, str, str], _Shared] = {}
+        self._alerts: list[Alert] = []
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._recall = max(_RECALL, 5 * interval)
@@ -184,7 +214,8 @@ class Fleet(Closing):
         unit: Unit = "usd",
         zone: str = "UTC",
         slice: Money | None = None,
-        on_limit: Literal["block", "queue"] = "block",
+        on_limit: FleetPolicy = "block",
+        alerts: Sequence[int] = (80, 90, 100),
     ) -> None:
         """Share a budget of `limit` among all hosts that set it; the last limit told is in force.
 
@@ -198,17 +229,21 @@ class Fleet(Closing):
                 and more for a call that needs more.
             on_limit: `block`: a call that does not fit waits while other hosts are asked for what
                 they do not use (a second), then it is refused (429). `queue`: it waits for room
-                until its deadline. Larger than the limit of the whole fleet: 400 at once.
+                until its deadline. `shrink`, `warn`, `approval`: as in `client.budgets.set`, after
+                the same second. Larger than the limit of the whole fleet: at once.
+            alerts: Percentages of the limit at which `alerts()` of one host tells it, once a
+                window, by what all hosts have used.
 
         Raises:
             InvalidArgumentError: Bad scope, zone, limit, window or policy.
             UnavailableError: The store cannot be reached.
         """
-        one_of(on_limit, ("block", "queue"), "on_limit")
+        one_of(on_limit, POLICIES, "on_limit")
         most = amount_in_unit(limit, unit, "limit")
         part = most // 100 if slice is None else amount_in_unit(slice, unit, "slice")
-        queues = on_limit == "queue"
-        shared = _Shared(scope, unit, window, zone, most, max(1, part), queues=queues)
+        shared = _Shared(
+            scope, unit, window, zone, most, max(1, part), on_limit=on_limit, alerts=tuple(alerts)
+        )
         with self._lock, self._told_when_lost():
             self._enter(shared)
             self._shared[scope, unit, window] = shared
@@ -256,15 +291,44 @@ class Fleet(Closing):
                     continue
                 store = self._stored()
                 left, limit = store.left(shared.key) or 0, store.limit(shared.key)
+                granted = store.granted(shared.key, _core.money.wall_us())
 
                 def shown(units: int) -> Decimal | int:
                     return to_dollars(units) if unit == "usd" else units
 
                 return FleetBudget(
-                    scope, unit, shown(limit), shown(limit - left), shown(left),
+                    scope, unit, shown(limit), shown(limit + granted - left), shown(left),
                     {host: shown(part) for host, part in store.slices(shared.key).items()},
+                    shown(granted),
                 )  # fmt: skip
         raise NotFoundError(f"no shared budget of {scope} in {unit}: set one first")
+
+    def grant(self, scope: str, *, amount: Money, until: datetime, unit: Unit = "usd") -> None:
+        """Raise the fleet's limit of that scope by `amount` until `until`, for every host.
+
+        Raises:
+            NotFoundError: Nothing is shared under that scope.
+            UnavailableError: The store cannot be reached.
+        """
+        more, until_us = amount_in_unit(amount, unit, "amount"), to_us(until, "until")
+        if until_us <= _core.money.wall_us():
+            raise InvalidArgumentError("until must lie ahead", argument="until")
+        with self._lock, self._told_when_lost():
+            mine = [s for s in self._shared.values() if (s.scope, s.unit) == (scope, unit)]
+            if not mine:
+                raise NotFoundError(f"no shared budget of {scope} in {unit}: set one first")
+            for shared in mine:
+                self._stored().grant(shared.key, more, until_us)
+                self._look_at_limit(shared)
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the alerts that this host's keeper was the first to see, since the last time.
+
+        Each percentage of a budget is told once a window among all hosts.
+        """
+        with self._lock:
+            told, self._alerts = tuple(self._alerts), []
+        return told
 
     def write_off(self, scope: str, host: str, *, unit: Unit = "usd") -> None:
         """Free the slices of a host that is lost for good; what it spent of them is not known.
@@ -370,6 +434,7 @@ class Fleet(Closing):
         """Begin the running window of `shared` with what this host has leased in it already."""
         store = self._stored()
         shared.start_us, shared.end_us = self._window(shared, _core.money.wall_us())
+        shared.granted, shared.reported = 0, -1
         store.set_limit(shared.key, shared.limit)
         self._limit_whole(shared)
         self._limit_to(shared, store.slices(shared.key).get(self._host, 0))
@@ -382,12 +447,60 @@ class Fleet(Closing):
         only together with the slice that was leased for it.
         """
         shared.open = shared.open if open is None else open
-        self._set(shared, shared.local, amount, "queue" if shared.open else "block")
+        self._set(shared, shared.local, amount, "queue" if shared.open else self._refusal(shared))
         shared.leased = amount
+
+    @staticmethod
+    def _refusal(shared: _Shared) -> str:
+        return "block" if shared.lost else shared.last_resort
 
     def _limit_whole(self, shared: _Shared) -> None:
         """Let the account refuse at once what the whole fleet could never admit."""
-        self._set(shared, shared.whole, shared.limit, "block")
+        self._set(shared, shared.whole, shared.limit + shared.granted, shared.last_resort)
+
+    def _look_at_limit(self, shared: _Shared) -> None:
+        """Have the limit and the grants that the store knows: another host may have set them."""
+        store = self._stored()
+        granted = store.granted(shared.key, _core.money.wall_us())
+        limit = store.limit(shared.key)
+        if (limit, granted) != (shared.limit, shared.granted):
+            shared.limit, shared.granted = limit, granted
+            self._limit_whole(shared)
+
+    def _look_at_use(self, shared: _Shared) -> None:
+        """Tell the store what was used here, and whoever asks what all hosts together reached."""
+        if not shared.alerts:
+            return
+        store, used = self._stored(), 0
+        for state in self._account.budgets(shared.scope):
+            if (state["unit"], state["window"]) == (shared.unit, shared.local):
+                used = state["used"]
+        if used == shared.reported:
+            return
+        of_all = store.report(shared.key, self._host, used)
+        shared.reported = used
+        limit = shared.limit + shared.granted
+        for percent in shared.alerts:
+            if (
+                limit > 0
+                and of_all * 100 >= limit * percent
+                and store.tell_once(shared.key, percent)
+            ):
+                self._alerts.append(self._alert(shared, percent, of_all, limit))
+
+    @staticmethod
+    def _alert(shared: _Shared, percent: int, used: int, limit: int) -> Alert:
+        from dure.costs import Alert
+
+        usd = shared.unit == "usd"
+        return Alert(
+            shared.scope,
+            shared.unit,
+            shared.window,
+            percent,
+            to_dollars(used) if usd else used,
+            to_dollars(limit) if usd else limit,
+        )
 
     def _set(self, shared: _Shared, window: str, limit: int, on_limit: str) -> None:
         self._account.set_budget(
@@ -419,9 +532,9 @@ class Fleet(Closing):
             self._give_back(shared)
             self._enter(shared)
         store = self._stored()
-        if (limit := store.limit(shared.key)) != shared.limit:  # another host set it
-            shared.limit = limit
-            self._limit_whole(shared)
+        shared.lost = False
+        self._look_at_limit(shared)
+        self._look_at_use(shared)
         _, spare, waiting = self._state(shared)
         wanted = store.wanted(shared.key)
         if waiting:
@@ -443,6 +556,8 @@ class Fleet(Closing):
         A host that cannot be served gives back what it has: of several that wait the store then has
         enough for one.
         """
+        if not shared.open and shared.on_limit == "shrink":
+            return  # what is left is here, for its next try
         store = self._stored()
         first, all_of_them = waiting[0], sum(waiting)
         _, spare, _ = self._state(shared)
@@ -466,8 +581,17 @@ class Fleet(Closing):
         if shared.since is None:
             shared.since = now
         elif not shared.queues and now - shared.since >= self._recall:
+            self._take_the_rest(shared)
             self._limit_to(shared, shared.leased, open=False)
             shared.since = now
+
+    def _take_the_rest(self, shared: _Shared) -> None:
+        """Lease whatever is left: an answer that may be shrunk is shrunk to that."""
+        if shared.on_limit != "shrink" or self._store is None:
+            return
+        left = self._store.left(shared.key) or 0
+        if left > 0 and self._store.lease(shared.key, self._host, left):
+            self._limit_to(shared, shared.leased + left)
 
     def _reopen(self, shared: _Shared) -> None:
         """Let calls wait again some time after there was no room: there may be by now."""
@@ -481,6 +605,7 @@ class Fleet(Closing):
         """The store is down: nobody waits for long for what cannot come (fail closed)."""
         with suppress(DureError):
             for shared in self._shared.values():
+                shared.lost = True
                 if shared.open and self._state(shared)[2]:
                     self._waited_in_vain(shared)
 
@@ -499,7 +624,7 @@ class Fleet(Closing):
             if ask:
                 store.ask_back(shared.key, 0)
             return True
-        if ask and amount <= store.limit(shared.key):
+        if ask and amount <= shared.limit + shared.granted:
             store.ask_back(shared.key, missing - left)
         return False
 

@@ -292,7 +292,11 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
                 return await self._stream(request, plan)
             if not plan.fixed:
                 return _response(request, await _acall(plan), None)
-            with plan.price() as price:
+            from dure.aio import _bridge
+
+            price = plan.price()
+            await _bridge.held(price)
+            with price:
                 reply = await _acall(plan)
             return _response(request, reply, price.pico)
         except DureError as error:
@@ -335,7 +339,11 @@ class Transport(httpx2.BaseTransport):
                 return self._stream(request, plan)
             if not plan.fixed:
                 return _response(request, _call(plan), None)
-            with plan.price() as price:
+            from dure._sync import _bridge
+
+            price = plan.price()
+            _bridge.held(price)
+            with price:
                 reply = _call(plan)
             return _response(request, reply, price.pico)
         except DureError as error:

@@ -36,14 +36,23 @@ CREATE TABLE IF NOT EXISTS dure_budgets (
   wanted bigint NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS dure_slices (
   key text NOT NULL, host text NOT NULL, amount bigint NOT NULL, PRIMARY KEY (key, host));
+CREATE TABLE IF NOT EXISTS dure_grants (
+  key text NOT NULL, amount bigint NOT NULL, until_us bigint NOT NULL);
+CREATE INDEX IF NOT EXISTS dure_grants_by_key ON dure_grants (key);
+CREATE TABLE IF NOT EXISTS dure_uses (
+  key text NOT NULL, host text NOT NULL, used numeric NOT NULL, PRIMARY KEY (key, host));
+CREATE TABLE IF NOT EXISTS dure_alerts (
+  key text NOT NULL, percent integer NOT NULL, PRIMARY KEY (key, percent));
 """
+# `most` has the grants in it: leasing looks at one row.
+_GRANTED = "(SELECT COALESCE(SUM(amount), 0)::bigint FROM dure_grants WHERE key = %(key)s)"
 
 
 class PostgresLeases:
     """A `LeaseStore`: one conditional UPDATE leases."""
 
     def __init__(self, dsn: str) -> None:
-        """Connect and create the two tables if they are missing.
+        """Connect and create the tables if they are missing.
 
         Raises:
             UnavailableError: The server cannot be reached.
@@ -60,9 +69,9 @@ class PostgresLeases:
     def set_limit(self, key: str, limit: int) -> None:
         """Create the budget or change its limit."""
         self._run(
-            "INSERT INTO dure_budgets (key, most) VALUES (%s, %s) "
-            "ON CONFLICT (key) DO UPDATE SET most = excluded.most",
-            (key, limit),
+            f"INSERT INTO dure_budgets (key, most) VALUES (%(key)s, %(limit)s) "
+            f"ON CONFLICT (key) DO UPDATE SET most = excluded.most + {_GRANTED}",
+            {"key": key, "limit": limit},
         )
 
     def lease(self, key: str, host: str, amount: int) -> bool:
@@ -93,9 +102,49 @@ class PostgresLeases:
         return max(0, rows[0][0]) if rows else None
 
     def limit(self, key: str) -> int:
-        """Return the budget's limit."""
-        rows = self._run("SELECT most FROM dure_budgets WHERE key = %s", (key,))
+        """Return the budget's limit, without grants."""
+        rows = self._run(
+            f"SELECT most - {_GRANTED} FROM dure_budgets WHERE key = %(key)s", {"key": key}
+        )
         return rows[0][0] if rows else 0
+
+    def grant(self, key: str, amount: int, until_us: int) -> None:
+        """Let `amount` more be leased until then."""
+        self._run(
+            "WITH given AS (INSERT INTO dure_grants VALUES (%(key)s, %(n)s, %(until)s) "
+            "RETURNING amount) UPDATE dure_budgets SET most = most + %(n)s FROM given "
+            "WHERE key = %(key)s",
+            {"key": key, "n": amount, "until": until_us},
+        )
+
+    def granted(self, key: str, now_us: int) -> int:
+        """Return what is granted, after those grants that have ended were taken back."""
+        self._run(
+            "WITH gone AS (DELETE FROM dure_grants WHERE key = %(key)s AND until_us <= %(now)s "
+            "RETURNING amount) UPDATE dure_budgets SET most = most - of.sum FROM "
+            "(SELECT SUM(amount)::bigint AS sum FROM gone) AS of "
+            "WHERE key = %(key)s AND of.sum IS NOT NULL",
+            {"key": key, "now": now_us},
+        )
+        return self._run(f"SELECT {_GRANTED}", {"key": key})[0][0]
+
+    def report(self, key: str, host: str, used: int) -> int:
+        """Note what the host has used; return what all have."""
+        self._run(
+            "INSERT INTO dure_uses VALUES (%s, %s, %s) "
+            "ON CONFLICT (key, host) DO UPDATE SET used = excluded.used",
+            (key, host, used),
+        )
+        return int(self._run("SELECT SUM(used) FROM dure_uses WHERE key = %s", (key,))[0][0])
+
+    def tell_once(self, key: str, percent: int) -> bool:
+        """Whether the asker is the first, of all hosts, to tell this alert."""
+        return bool(
+            self._run(
+                "INSERT INTO dure_alerts VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING 1",
+                (key, percent),
+            )
+        )
 
     def slices(self, key: str) -> dict[str, int]:
         """Return what each host has leased."""
@@ -153,7 +202,8 @@ CREATE TABLE IF NOT EXISTS {table} (
   tokens numeric, cost_pico numeric, PRIMARY KEY (start, org, "user", key, model, service));
 """
 _LEVELS = {"hour": "dure_usage_statistics", "day": "dure_usage_daily"}
-_CALLS = """
+_CALLS = (
+    """
 CREATE TABLE IF NOT EXISTS dure_llm_calls (
   host text, epoch bigint, seq bigint, hold_epoch bigint, hold_seq bigint, type text,
   reserved_at timestamptz, done_at timestamptz, call_id text, attempt integer, org text,
@@ -161,13 +211,33 @@ CREATE TABLE IF NOT EXISTS dure_llm_calls (
   cost_pico bigint, held_pico bigint, price_version text, flags text[],
   PRIMARY KEY (host, epoch, seq));
 ALTER TABLE dure_llm_calls ADD COLUMN IF NOT EXISTS sent_at timestamptz;
+"""
+    + "".join(
+        f"ALTER TABLE dure_llm_calls ADD COLUMN IF NOT EXISTS {column};\n"
+        for column in (
+            "provider text",
+            "service_tier text",
+            "region text",
+            "returned_model text",
+            "request_id text",
+            "execution text",
+            "conversation text",
+            "lines jsonb",
+            "parent_epoch bigint",
+            "parent_seq bigint",
+        )
+    )
+    + """
 CREATE OR REPLACE VIEW dure_usage_quarters AS
   SELECT date_bin('15 minutes', reserved_at, 'epoch'::timestamptz) AS start, org, "user", key,
-    model, service, count(*) FILTER (WHERE type = 'SETTLE') AS calls, sum(tokens) AS tokens,
-    sum(cost_pico::numeric) AS cost_pico
+    model, service,
+    count(*) FILTER (WHERE type = 'SETTLE' AND NOT flags && ARRAY['cached', 'coalesced']) AS calls,
+    sum(tokens) AS tokens, sum(cost_pico::numeric) AS cost_pico
   FROM dure_llm_calls GROUP BY 1, 2, 3, 4, 5, 6;
 CREATE TABLE IF NOT EXISTS dure_usage_settings (name text PRIMARY KEY, value text);
-""" + "".join(_ROLL_UP.format(table=table) for table in _LEVELS.values())
+"""
+    + "".join(_ROLL_UP.format(table=table) for table in _LEVELS.values())
+)
 _ALONE = "SELECT pg_advisory_xact_lock(8243)"
 _Sums = dict[tuple[object, ...], list[int]]  # start and names -> calls, tokens, pico-dollars
 
@@ -209,7 +279,7 @@ class PostgresSink:
 
     def write(self, rows: Sequence[UsageRow]) -> None:
         """Insert the rows and add them to the sums, in one transaction."""
-        marks = ", ".join(["%s"] * 23)
+        marks = ", ".join(["%s"] * 33)
         query = f"INSERT INTO dure_llm_calls VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING 1"
         try:
             with self._db.transaction(), self._db.cursor() as cursor:
@@ -283,11 +353,12 @@ class PostgresSink:
         values["sent_us"] = _EPOCH + timedelta(microseconds=row.sent_us) if row.sent_us else None
         for name in ("scopes", "flags"):
             values[name] = list(cast("tuple[str, ...]", values[name]))
-        values["units"] = json.dumps(values["units"])
+        for name in ("units", "lines"):
+            values[name] = json.dumps(values[name])
         return [self._host, *values.values()]
 
 
 def _counted(row: UsageRow) -> tuple[object, ...]:
     """Return what a row adds to the sums of its hour and day."""
     names = (row.org, row.user, row.key, row.model, row.service)
-    return (row.reserved_us, *names, int(row.type == "SETTLE"), row.tokens, row.cost_pico)
+    return (row.reserved_us, *names, int(row.is_call), row.tokens, row.cost_pico)

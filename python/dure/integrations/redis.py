@@ -13,7 +13,8 @@ safe as it is. Answers may be lost.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import secrets
+from typing import TYPE_CHECKING, Any, cast
 
 from dure.errors import MissingExtraError, UnavailableError
 from dure.integrations._fleet import Fleet, FleetBudget
@@ -52,6 +53,17 @@ if redis.call('HINCRBY', KEYS[2], ARGV[1], '-' .. ARGV[2]) < 0 then
 end
 redis.call('HINCRBY', KEYS[1], 'left', ARGV[2])
 return 1"""
+_GRANT = """
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1] .. ':' .. ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'left', ARGV[2])
+return 1"""
+_GRANTED = """
+for _, grant in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[1])) do
+  redis.call('HINCRBY', KEYS[1], 'left', '-' .. string.match(grant, ':(%d+)$'))
+  redis.call('ZREM', KEYS[3], grant)
+end
+return redis.call('ZRANGE', KEYS[3], 0, -1)"""
+_SCRIPTS = (_SET_LIMIT, _LEASE, _GIVE_BACK, _GRANT, _GRANTED)
 
 
 class RedisLeases:
@@ -64,9 +76,7 @@ class RedisLeases:
             UnavailableError: The server cannot be reached.
         """
         self._redis = redis.Redis.from_url(url, socket_timeout=10)
-        self._scripts = {
-            text: self._redis.register_script(text) for text in (_SET_LIMIT, _LEASE, _GIVE_BACK)
-        }
+        self._scripts = {text: self._redis.register_script(text) for text in _SCRIPTS}
         self._try(self._redis.ping)
 
     def set_limit(self, key: str, limit: int) -> None:
@@ -87,8 +97,28 @@ class RedisLeases:
         return None if found is None else max(0, found)
 
     def limit(self, key: str) -> int:
-        """Return the budget's limit."""
+        """Return the budget's limit, without grants."""
         return self._field(key, "most") or 0
+
+    def grant(self, key: str, amount: int, until_us: int) -> None:
+        """Let `amount` more be leased until then."""
+        self._run(_GRANT, key, secrets.token_hex(8), str(amount), str(until_us))
+
+    def granted(self, key: str, now_us: int) -> int:
+        """Return what is granted, after those grants that have ended were taken back."""
+        grants = cast("list[bytes]", self._run(_GRANTED, key, str(now_us)))
+        return sum(int(grant.rpartition(b":")[2]) for grant in grants)
+
+    def report(self, key: str, host: str, used: int) -> int:
+        """Note what the host has used; return what all have."""
+        name = _names(key)[3]
+        self._try(self._redis.hset, name, host, str(used))
+        of_all: list[bytes] = self._try(self._redis.hvals, name)
+        return sum(int(one) for one in of_all)
+
+    def tell_once(self, key: str, percent: int) -> bool:
+        """Whether the asker is the first, of all hosts, to tell this alert."""
+        return bool(self._try(self._redis.hsetnx, _names(key)[0], f"alert {percent}", "told"))
 
     def slices(self, key: str) -> dict[str, int]:
         """Return what each host has leased."""
@@ -125,8 +155,8 @@ class RedisLeases:
 
 
 def _names(key: str) -> list[str]:
-    """Return the budget's and the slices' key, in one slot of a cluster."""
-    return [f"dure:{{{key}}}", f"dure:{{{key}}}:slices"]
+    """Return the budget's key and those beside it, in one slot of a cluster."""
+    return [f"dure:{{{key}}}{part}" for part in ("", ":slices", ":grants", ":uses")]
 
 
 def connect(

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace dure::catalog {
 namespace {
@@ -79,12 +81,146 @@ TEST(PriceBook, RefusesWhatContradictsItself) {
   EXPECT_FALSE(PriceBook::create({model}).has_value()) << "negative";
 }
 
+ModelPrices local(std::size_t rows) {
+  ModelPrices model;
+  model.model = "local";
+  model.rows.resize(rows);
+  for (std::size_t i = 0; i < rows; ++i) {
+    model.rows[i].rates[0] = Rate{static_cast<Pico>(i + 1), 1};
+  }
+  return model;
+}
+
+std::string version_of(const ModelPrices& model) {
+  return PriceBook::create({model}).value()->price_version();
+}
+
+TEST(PriceBook, EveryFieldThatChangesACostChangesTheVersion) {
+  ModelPrices plain = local(1);
+  plain.rows[0].rates[static_cast<std::size_t>(Unit::kOutput)] = Rate{5, 1};
+  const auto changed = [&](const auto& change) {
+    ModelPrices model = plain;
+    change(model.rows[0]);
+    return version_of(model);
+  };
+  std::vector<std::string> versions{
+      version_of(plain), changed([](PriceRow& row) { row.day_from = 60; }),
+      changed([](PriceRow& row) { row.day_until = 60; }),
+      changed([](PriceRow& row) { row.region = "eu"; }),
+      changed([](PriceRow& row) { row.quality = "eu"; }),
+      changed([](PriceRow& row) { row.size = "eu"; }),
+      changed([](PriceRow& row) { row.input_over = 7; }),
+      changed([](PriceRow& row) { row.service_tier = "flex"; }),
+      changed([](PriceRow& row) { row.mode = "batch"; }),
+      changed([](PriceRow& row) { row.from.us = 7; }),
+      changed([](PriceRow& row) { row.until.us = 7; }),
+      // Behind units that have no rate of their own.
+      changed([](PriceRow& row) { row.rates[static_cast<std::size_t>(Unit::kOutput)]->pico = 6; }),
+      changed([](PriceRow& row) { row.rates[static_cast<std::size_t>(Unit::kOutput)]->per = 6; }),
+      changed([](PriceRow& row) { row.rates[kUnits - 1] = Rate{5, 1}; })};
+  std::sort(versions.begin(), versions.end());
+  EXPECT_EQ(std::adjacent_find(versions.begin(), versions.end()), versions.end());
+}
+
+TEST(PriceBook, HoursBeginAndEndToTheSecond) {
+  ModelPrices model = local(2);
+  model.rows[1].day_from = 16 * 3600;
+  model.rows[1].day_until = 17 * 3600;
+  const auto book = PriceBook::create({model}).value();
+  const auto rate = [&](std::int64_t second) {
+    const std::int64_t day = 20'000LL * 86'400;
+    const base::WallTime at{(day + second) * 1'000'000};
+    return book->find({.model = "local", .at = at}, 1).value()->rate(Unit::kInput)->pico;
+  };
+  EXPECT_EQ(rate(16 * 3600 - 1), 1);
+  EXPECT_EQ(rate(16 * 3600), 2);
+  EXPECT_EQ(rate(17 * 3600 - 1), 2);
+  EXPECT_EQ(rate(17 * 3600), 1);
+  for (const auto& [from, until] :
+       {std::pair(86'400, 0), std::pair(0, 86'400), std::pair(-1, 0), std::pair(0, -1)}) {
+    model.rows[1].day_from = from;
+    model.rows[1].day_until = until;
+    EXPECT_FALSE(PriceBook::create({model}).has_value()) << from << " " << until;
+  }
+  model.rows[1].day_from = 86'399;
+  EXPECT_FALSE(PriceBook::create({model}).has_value());
+  model.rows[1].day_until = 1;
+  EXPECT_TRUE(PriceBook::create({model}).has_value());
+}
+
+TEST(PriceBook, RegionAndThresholdChooseInAnyOrderOfRows) {
+  ModelPrices model = local(4);
+  model.rows[0].input_over = 1'000;
+  model.rows[1].region = "eu";
+  model.rows[2].region = "us";
+  const auto book = PriceBook::create({model}).value();
+  const auto rate = [&](const char* region, std::int64_t input) {
+    return book->find({.model = "local", .at = {0}, .region = region}, input)
+        .value()
+        ->rate(Unit::kInput)
+        ->pico;
+  };
+  EXPECT_EQ(rate("", 1'000), 4);
+  EXPECT_EQ(rate("", 1'001), 1);
+  EXPECT_EQ(rate("eu", 1), 2);
+  EXPECT_EQ(rate("us", 1), 3);
+  EXPECT_EQ(rate("asia", 1), 4);
+}
+
+TEST(PriceBook, PicturesCostByQualityAndSize) {
+  ModelPrices model;
+  model.model = "local";
+  model.rows.resize(4);
+  constexpr auto kImage = static_cast<std::size_t>(Unit::kImage);
+  for (std::size_t i = 0; i < 4; ++i) model.rows[i].rates[kImage] = Rate{Pico(10 * (i + 1)), 1};
+  model.rows[1].size = "1024x1024";
+  model.rows[2].quality = "hd";
+  model.rows[2].size = "1024x1024";
+  model.rows[3].quality = "hd";
+  model.rows[3].size = "1792x1024";
+  const auto rate_of = [](const PriceBook& book, const char* quality, const char* size) {
+    const auto row = book.find({.model = "local", .at = {0}, .quality = quality, .size = size}, 0);
+    return row ? (*row)->rate(Unit::kImage)->pico : -1;
+  };
+  const auto book = PriceBook::create({model}).value();
+  EXPECT_EQ(rate_of(*book, "", ""), 10);
+  EXPECT_EQ(rate_of(*book, "standard", "1024x1024"), 20);
+  EXPECT_EQ(rate_of(*book, "hd", "1024x1024"), 30);
+  EXPECT_EQ(rate_of(*book, "hd", "1792x1024"), 40);
+  EXPECT_EQ(rate_of(*book, "hd", "512x512"), 10);
+  // Whoever does not say which may be billed by any of them.
+  EXPECT_EQ(book->reachable({.model = "local", .at = {0}}, {0}, 0).value().size(), 4U);
+  EXPECT_EQ(book->reachable({.model = "local", .at = {0}, .quality = "hd"}, {0}, 0).value().size(),
+            4U);
+  EXPECT_EQ(book->reachable({.model = "local", .at = {0}, .quality = "low", .size = "1x1"}, {0}, 0)
+                .value()
+                .size(),
+            1U);
+  model.rows.erase(model.rows.begin(), model.rows.begin() + 2);  // no row for the rest
+  const auto strict = PriceBook::create({model}).value();
+  EXPECT_EQ(rate_of(*strict, "hd", "1792x1024"), 40);
+  EXPECT_EQ(rate_of(*strict, "standard", "1792x1024"), -1) << "never another picture's price";
+  EXPECT_EQ(rate_of(*strict, "", ""), -1);
+  const auto missing =
+      strict->find({.model = "local", .at = {0}, .quality = "low", .size = "1x1"}, 0);
+  EXPECT_EQ(missing.error().leaf(), "UnknownPriceError");
+  EXPECT_NE(missing.error().message().find("quality low, size 1x1"), std::string::npos);
+}
+
 TEST(PriceRow, MissingUnitsTakeTheirParentsPrice) {
   PriceRow row;
   row.rates[static_cast<std::size_t>(Unit::kInput)] = Rate{3, 1};
   EXPECT_EQ(row.rate(Unit::kInputCacheWrite1h)->pico, 3);
   EXPECT_FALSE(row.rate(Unit::kOutputReasoning).has_value());
   EXPECT_FALSE(row.rate(Unit::kWebSearch).has_value());
+  EXPECT_EQ(row.rate(Unit::kInputVideoCacheRead)->pico, 3);
+  EXPECT_FALSE(row.rate(Unit::kOutputVideo).has_value()) << "a film is no text";
+  EXPECT_FALSE(row.rate(Unit::kTraining).has_value());
+  EXPECT_TRUE(is_token(Unit::kOutputVideo));
+  EXPECT_FALSE(is_input_token(Unit::kOutputVideo));
+  EXPECT_TRUE(is_input_token(Unit::kInputVideo));
+  EXPECT_FALSE(is_token(Unit::kTraining));
+  EXPECT_FALSE(is_token(Unit::kVideoMillisecond));
 }
 
 }  // namespace

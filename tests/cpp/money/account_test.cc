@@ -417,7 +417,189 @@ TEST_F(AccountTest, CallsWithoutUsageSettleByRule) {
   EXPECT_EQ(account->settlement(doubt.id).value().tokens, 500);
   EXPECT_EQ(records().back().tokens, 500);
   EXPECT_EQ(account->totals().open, 0);
+  EXPECT_EQ(ledger_files(files_, "/data").value().size(), 1U)
+      << "a file is ended by its size alone";
   expect_sound();
+}
+
+TEST_F(AccountTest, ARecordIsOneStepOfTheDisk) {
+  auto account = open();
+  const std::int64_t before = files_.steps();
+  ASSERT_TRUE(reserve(*account, 1).has_value());
+  EXPECT_EQ(files_.steps(), before + 1) << "written, not synced";
+}
+
+TEST_F(AccountTest, BudgetsAreNumberedFromOne) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 1'000)).ok());
+  ASSERT_TRUE(account->set_budget(budget("user:7", 1'000)).ok());
+  std::vector<std::uint32_t> numbers;
+  for (const Record& record : records()) {
+    if (record.type == RecordType::kLimit) numbers.push_back(record.budget);
+  }
+  EXPECT_EQ(numbers, (std::vector<std::uint32_t>{1, 2}));
+}
+
+// Windows from first use -------------------------------------------------------------------------
+
+TEST_F(AccountTest, AWindowFromFirstUseBeginsWithItsFirstCall) {
+  auto first = open();
+  auto second = open();
+  BudgetSpec spec = budget("org:acme", 5'000);
+  spec.window = {std::string(kFirstUse), "UTC", {}, 24h};
+  ASSERT_TRUE(first->set_budget(spec).ok());
+  EXPECT_EQ(state(*first).resets_at_us, std::nullopt) << "nobody used it yet";
+  clock_.advance(3h);
+  const std::int64_t began = clock_.wall().us;
+  const Admission held = reserve(*first, 400).value();
+  EXPECT_EQ(state(*second).resets_at_us, began + 86'400'000'000);
+  clock_.advance(10h);
+  const auto refused = reserve(*second, 400);  // the other process is in the same window
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(std::get<std::int64_t>(*refused.error().detail("resets_at_us")),
+            began + 86'400'000'000);
+  clock_.set_wall({began - 1'000'000});  // a clock that steps back begins no other
+  EXPECT_EQ(state(*second).held, 4'100);
+  clock_.set_wall({began + 86'400'000'000 - 1});
+  EXPECT_FALSE(reserve(*second, 400).has_value()) << "its last microsecond";
+  clock_.set_wall({began + 86'400'000'000});
+  EXPECT_EQ(state(*first).held, 0);
+  EXPECT_EQ(state(*first).resets_at_us, std::nullopt);
+  clock_.advance(7h);
+  const std::int64_t again = clock_.wall().us;
+  ASSERT_TRUE(reserve(*second, 400).has_value());
+  EXPECT_EQ(state(*first).window_start_us, again);
+  ASSERT_TRUE(first->sent(held.id).ok());
+  ASSERT_TRUE(first->settle(held.id, used(1, 1), cost_of(700)).ok());
+  EXPECT_EQ(state(*first).used, 0) << "it belongs to the window in which it was held";
+  EXPECT_EQ(state(*first).held, 4'100);
+  expect_sound();
+  first.reset();
+  second.reset();
+  auto later = open();  // settles by rule what was never sent
+  EXPECT_EQ(state(*later).window_start_us, again);
+  EXPECT_EQ(state(*later).held, 0);
+  expect_sound();
+}
+
+TEST_F(AccountTest, WhatWasSpentElsewhereBeginsAWindowToo) {
+  auto account = open();
+  BudgetSpec spec = budget("org:acme", 5'000);
+  spec.window = {std::string(kFirstUse), "UTC", {}, 1h};
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  ASSERT_TRUE(account->record(request_of(1), used(1, 1), cost_of(70)).ok());
+  clock_.advance(30min);
+  ASSERT_TRUE(account->record(request_of(1), used(1, 1), cost_of(7)).ok());
+  EXPECT_EQ(state(*account).used, 77);
+  clock_.advance(30min);
+  EXPECT_EQ(state(*account).used, 0);
+  spec.window.rolling = 0h;
+  EXPECT_EQ(account->set_budget(spec).code(), base::Code::kInvalidArgument);
+}
+
+// What the ledger says beside the cost -----------------------------------------------------------
+
+TEST_F(AccountTest, TheLedgerSaysWhatTheAnswerSaidAndAtWhichPrices) {
+  auto account = open();
+  const auto& book = *catalog::PriceBook::builtin();
+  const Admission held = reserve(*account, 400).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  const Usage usage = count_units({.input = 1'000, .output = 500});
+  const Cost cost =
+      money::cost(book, usage, {.model = "gpt-4o-mini", .at = {1'795'000'000'000'000}}).value();
+  ASSERT_TRUE(account
+                  ->settle(held.id, usage, cost,
+                           {.service_tier = "default",
+                            .region = "eu",
+                            .model = "gpt-4o-mini-2024-07-18",
+                            .request_id = "req_1"})
+                  .ok());
+  const Record told = records().back();
+  EXPECT_EQ(told.service_tier, "default");
+  EXPECT_EQ(told.region, "eu");
+  EXPECT_EQ(told.returned_model, "gpt-4o-mini-2024-07-18");
+  EXPECT_EQ(told.request_id, "req_1");
+  ASSERT_EQ(told.units.size(), 2U);
+  ASSERT_EQ(told.rates.size(), 2U);
+  base::int128 sum = 0;
+  for (std::size_t i = 0; i < 2; ++i) {
+    sum += multiply(told.units[i].second, told.rates[i], Rounding::kHalfEven).value();
+  }
+  EXPECT_TRUE(sum == told.pico) << "the lines are the cost";
+  expect_sound();
+}
+
+TEST_F(AccountTest, AHedgeAndAStageAreChildrenWithHoldsOfTheirOwn) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 10'000)).ok());
+  Reservation parent = Reservation::make(account, request_of(100)).value();
+  {
+    Reservation hedge = parent.child(request_of(100), Flag::kHedge).value();
+    Reservation stage = parent.child(request_of(50), Flag::kStage).value();
+    EXPECT_EQ(state(*account).held, 1'100 + 1'100 + 600);
+    const std::vector<Record> told = records();
+    const Record& of_hedge = told[told.size() - 2];
+    EXPECT_EQ(of_hedge.parent, parent.id());
+    EXPECT_TRUE(has(of_hedge.flags, Flag::kHedge));
+    EXPECT_EQ(told.back().parent, parent.id());
+    EXPECT_TRUE(has(told.back().flags, Flag::kStage));
+    EXPECT_EQ(told[told.size() - 3].parent, ReservationId());
+    ASSERT_TRUE(hedge.sent().ok());
+    Cost cost = cost_of(300);
+    ASSERT_TRUE(hedge.settle(used(10, 2), cost).ok());
+  }  // the stage was never sent: nothing
+  EXPECT_EQ(state(*account).held, 1'100);
+  EXPECT_EQ(state(*account).used, 300);
+  EXPECT_FALSE(parent.child(request_of(1'000), Flag::kStage).has_value()) << "a budget refuses it";
+  expect_sound();
+}
+
+TEST_F(AccountTest, WhatIsServedWithoutACallIsTakenDownAndCountsNowhere) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 0, BudgetUnit::kRequests)).ok());
+  const std::vector<std::string> scopes{"org:acme"};
+  ASSERT_TRUE(account
+                  ->note_free(scopes, {.model = "gpt-4o-mini",
+                                       .service = {},
+                                       .call_id = "call-1",
+                                       .key_id = {},
+                                       .flags = static_cast<Flags>(Flag::kCached)})
+                  .ok());
+  EXPECT_EQ(state(*account).used, 0);
+  const std::vector<Record> told = records();
+  const Record& end = told.back();
+  const Record& begin = told[told.size() - 2];
+  EXPECT_EQ(begin.type, RecordType::kReserve);
+  EXPECT_EQ(begin.call_id, "call-1");
+  EXPECT_EQ(begin.scopes, scopes);
+  EXPECT_EQ(end.type, RecordType::kSettle);
+  EXPECT_TRUE(has(end.flags, Flag::kCached));
+  EXPECT_EQ(end.pico, 0);
+  EXPECT_TRUE(end.postings.empty());
+  EXPECT_EQ(account->totals().open, 0);
+  expect_sound();
+}
+
+TEST_F(AccountTest, ABudgetMayForbidWhatNobodyCanBound) {
+  auto account = open();
+  BudgetSpec spec = budget("org:acme", 1'000'000);
+  spec.forbids_provider_side = true;
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  ReserveRequest request = request_of(1);
+  request.bound.provider_side = true;
+  const auto refused = account->reserve(request);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), base::Code::kInvalidArgument);
+  EXPECT_EQ(refused.error().http_status(), 400);
+  EXPECT_EQ(refused.error().provider_code(), "provider_side_forbidden");
+  EXPECT_EQ(state(*account).held, 0);
+  EXPECT_TRUE(reserve(*account, 1).has_value()) << "what can be bounded";
+  ASSERT_TRUE(account->set_budget(budget("user:7", 1'000'000)).ok());
+  const std::vector<std::string> others{"user:7"};
+  request.scopes = others;
+  EXPECT_TRUE(account->reserve(request).has_value()) << "another's budget";
+  account.reset();
+  EXPECT_TRUE(state(*open()).spec.forbids_provider_side);
 }
 
 TEST_F(AccountTest, AForgottenReservationSettlesItself) {
@@ -506,6 +688,30 @@ TEST_F(AccountTest, RollingWindowsNeverCountTooLittle) {
   EXPECT_FALSE(reserve(*account, 400).has_value());
   clock_.advance(2min);
   EXPECT_TRUE(reserve(*account, 400).has_value());
+}
+
+// At the very microsecond at which a bucket falls out it counts no more, and frees nothing either.
+TEST_F(AccountTest, ABucketThatJustFellOutFreesNothing) {
+  auto account = open();
+  BudgetSpec spec = budget("org:acme", 5'000);
+  spec.window = {"rolling", "UTC", {}, 96min};
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  const std::int64_t minute = 60'000'000;
+  const std::int64_t start = clock_.wall().us / minute * minute;
+  clock_.set_wall({start});
+  const auto spend = [&](Pico pico) {
+    const Admission held = reserve(*account, 1).value();
+    ASSERT_TRUE(account->sent(held.id).ok());
+    ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(pico)).ok());
+  };
+  spend(4'000);
+  clock_.set_wall({start + 10 * minute});
+  spend(950);
+  clock_.set_wall({start + 97 * minute});
+  EXPECT_EQ(state(*account).used, 950);
+  const auto refused = reserve(*account, 400);  // 50 too much
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(std::get<std::int64_t>(*refused.error().detail("resets_at_us")), start + 107 * minute);
 }
 
 TEST_F(AccountTest, BudgetsAndCountersSurviveARestart) {
@@ -801,6 +1007,23 @@ TEST_F(AccountTest, WhatLiesBehindAFailureIsVoidToThoseWhoLook) {
   files_.heal();
 }
 
+// Another process reads to the seal, not what lies behind it.
+TEST_F(AccountTest, WhatLiesBehindASealIsNotReadByOthers) {
+  auto account = open(Durability::kPower);
+  auto other = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
+  const Admission held = reserve(*account, 400).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  EXPECT_EQ(state(*other).held, 4'100);
+  files_.fail_after(1);  // stored, neither synced nor cut
+  EXPECT_EQ(account->settle(held.id, used(1, 1), cost_of(700)).code(), base::Code::kIo);
+  files_.heal();
+  EXPECT_EQ(state(*other).held, 4'100);
+  EXPECT_EQ(state(*other).used, 0);
+  ASSERT_TRUE(reserve(*other, 1).has_value());
+  EXPECT_EQ(state(*other).held, 4'100 + 110);
+}
+
 // Every changing call of a short life fails once, for good, and the next life must add up: what
 // was acknowledged is there, nothing is held, the ledger is sound.
 TEST_F(AccountTest, EveryStepMayFail) {
@@ -985,6 +1208,8 @@ TEST_F(AccountTest, ABlankFileOfPowerLossIsNoDamage) {
   ASSERT_TRUE(files_.replace("/data/ledger/00000007.ledger", std::string(4096, '\0')).ok());
   auto next = open();
   ASSERT_TRUE(next->set_budget(budget("org:acme", 100'000)).ok());
+  EXPECT_EQ(files_.read("/data/ledger/epochs")->find("ended 7"), std::string::npos)
+      << "nothing is told of a file that never began";
   expect_sound();
 }
 

@@ -100,14 +100,17 @@ TEST(Cost, EachReportedNumberHasItsUnit) {
                                    .web_searches = 9,
                                    .characters = 10,
                                    .milliseconds = 11,
-                                   .images = 12});
+                                   .images = 12,
+                                   .video_milliseconds = 13,
+                                   .training = 14});
   EXPECT_EQ(usage.flags, Flags{});
   const std::vector<std::pair<Unit, std::int64_t>> expected{
       {Unit::kInput, 985},           {Unit::kInputCacheRead, 1},  {Unit::kInputCacheWrite, 2},
       {Unit::kInputCacheWrite1h, 3}, {Unit::kInputAudio, 4},      {Unit::kInputImage, 5},
       {Unit::kOutput, 1'979},        {Unit::kOutputReasoning, 6}, {Unit::kOutputAudio, 7},
       {Unit::kOutputImage, 8},       {Unit::kWebSearch, 9},       {Unit::kCharacter, 10},
-      {Unit::kMillisecond, 11},      {Unit::kImage, 12}};
+      {Unit::kMillisecond, 11},      {Unit::kImage, 12},          {Unit::kVideoMillisecond, 13},
+      {Unit::kTraining, 14}};
   for (const auto& [unit, count] : expected) {
     EXPECT_EQ(usage.counts[unit], count) << catalog::name(unit);
   }
@@ -318,6 +321,24 @@ TEST(Cost, CachedAudioIsTakenOutOfBothThatContainIt) {
   EXPECT_EQ(usage.counts.input_tokens(), 1'000);
   EXPECT_TRUE(has(count_units({.input = 9, .input_audio_cached = 3}).flags,
                   Flag::kUsageInconsistent));  // cached audio, but neither audio nor cached
+}
+
+TEST(Cost, CachedVideoIsTakenOutOfBothThatContainIt) {
+  const Usage usage = count_units({.input = 100,
+                                   .output = 50,
+                                   .cache_read = 30,
+                                   .input_video = 40,
+                                   .input_video_cached = 10,
+                                   .output_video = 20});
+  EXPECT_EQ(usage.flags, Flags{});
+  EXPECT_EQ(usage.counts[Unit::kInputVideoCacheRead], 10);
+  EXPECT_EQ(usage.counts[Unit::kInputVideo], 30);
+  EXPECT_EQ(usage.counts[Unit::kInputCacheRead], 20);
+  EXPECT_EQ(usage.counts[Unit::kInput], 40);
+  EXPECT_EQ(usage.counts[Unit::kOutputVideo], 20);
+  EXPECT_EQ(usage.counts[Unit::kOutput], 30);
+  EXPECT_EQ(usage.counts.input_tokens(), 100);
+  EXPECT_EQ(usage.counts.output_tokens(), 50);
 }
 
 TEST(UpperBound, TakesTheDearestPriceBeforeTheDeadline) {

@@ -322,8 +322,8 @@ def test_a_batch_reconciles_every_line(client: dure.Client) -> None:
     ]
     file = client.files.create(file=("in.jsonl", "\n".join(lines).encode()), purpose="batch")
     wanted = {"input_file_id": file.id, "endpoint": "/v1/chat/completions"}
-    with pytest.raises(dure.errors.UnknownPriceError):
-        client.batches.create(**wanted, completion_window="24h")
+    with pytest.raises(dure.errors.InvalidArgumentError, match="max_tokens"):
+        client.batches.create(**wanted, completion_window="24h")  # no line can be held without it
     batch = client.batches.create(**wanted, completion_window="24h", dure=FREE)
     done = client.batches.retrieve(batch.id)
     assert done.status == "completed"
@@ -332,6 +332,101 @@ def test_a_batch_reconciles_every_line(client: dure.Client) -> None:
     assert [line["custom_id"] for line in output] == ["c0", "c1", "c2"]
     assert client.batches.cancel(batch.id).status == "cancelling"
     assert batch.id in [b.id for b in client.batches.list()]
+
+
+def batch_file(client: dure.Client, bodies: list[dict[str, Any]]) -> dict[str, Any]:
+    """Upload a batch of these bodies; what `batches.create` takes."""
+    lines = [
+        json.dumps(
+            {"custom_id": f"c{i}", "method": "POST", "url": "/v1/chat/completions", "body": b}
+        )
+        for i, b in enumerate(bodies)
+    ]
+    file = client.files.create(file=("in.jsonl", "\n".join(lines).encode()), purpose="batch")
+    wanted = {"input_file_id": file.id, "endpoint": "/v1/chat/completions"}
+    return {**wanted, "completion_window": "24h", "dure": dure.Call(org="acme", service="nightly")}
+
+
+def test_a_batch_is_held_and_settled_line_by_line(client: dure.Client, tmp_path: Path) -> None:
+    """Each line by its own usage, at the batch price; the hold belongs to no process."""
+    client.budgets.set("org:acme", limit=1, window="lifetime")
+    wanted = batch_file(client, [{**HELLO, "max_tokens": n} for n in (8, 16, 32)])
+    batch = client.batches.create(**wanted)
+    held = client.budgets.read("org:acme").held
+    reserves = [r for r in dure.costs.ledger_records(tmp_path) if r["type"] == "RESERVE"]
+    assert len(reserves) == 3
+    assert sum(r["pico"] for r in reserves) == held * 10**12  # type: ignore[misc]
+    assert all({"batch", "detached"} <= set(r["flags"]) for r in reserves)  # type: ignore[call-overload]
+    assert dure.verify_ledger(tmp_path).open_holds == 3
+    done = client.batches.retrieve(batch.id)
+    assert done.status == "completed"
+    output = [json.loads(x) for x in client.files.content(done.output_file_id).text.splitlines()]
+    book = dure.PriceBook()
+    expected = [
+        book.cost(
+            {"usage": line["response"]["body"]["usage"], "service_tier": "batch"},
+            model="gpt-4o-mini",
+        ).pico
+        for line in output
+    ]
+    settles = [r for r in dure.costs.ledger_records(tmp_path) if r["type"] == "SETTLE"]
+    assert [r["pico"] for r in settles] == expected
+    assert [r["request_id"] for r in settles] == [f"req_line_{i}" for i in range(3)]
+    read = client.budgets.read("org:acme")
+    assert (read.held, read.used) == (0, dure.costs.to_dollars(sum(expected)))
+    client.batches.retrieve(batch.id)  # again: settled once
+    report = dure.verify_ledger(tmp_path)
+    assert (report.ok, report.open_holds, report.spent_pico) == (True, 0, sum(expected))
+
+
+async def test_a_batch_that_does_not_fit_holds_nothing(
+    aclient: dure.AsyncClient, client: dure.Client, tmp_path: Path
+) -> None:
+    client.budgets.set("org:acme", limit="0.000001", window="lifetime")
+    wanted = batch_file(client, [{**HELLO, "max_tokens": 8} for _ in range(100)])
+    with pytest.raises(dure.errors.BudgetExceededError):
+        await aclient.batches.create(**wanted)
+    report = dure.verify_ledger(tmp_path)
+    assert (report.ok, report.open_holds, report.spent_pico) == (True, 0, 0)
+    wanted = batch_file(client, [{**HELLO, "max_tokens": 8, "model": "whisper-1"}])
+    with pytest.raises(dure.DureError):
+        await aclient.batches.create(**wanted)
+    twice = client.files.create(
+        file=("in.jsonl", b'{"custom_id": "a", "body": {}}\nnonsense'), purpose="batch"
+    )
+    with pytest.raises(dure.errors.InvalidArgumentError):
+        await aclient.batches.create(**{**wanted, "input_file_id": twice.id})
+    assert dure.verify_ledger(tmp_path).open_holds == 0
+
+
+def test_lines_that_failed_cost_nothing_and_those_without_usage_their_hold(
+    client: dure.Client, tmp_path: Path
+) -> None:
+    """What another process held, by the answers in the files; an expired line has none."""
+    from dure.calls import batches
+
+    bodies = [{**HELLO, "max_tokens": 8} for _ in range(4)]
+    text = "\n".join(json.dumps({"custom_id": f"c{i}", "body": b}) for i, b in enumerate(bodies))
+    view = client._view
+    name = batches.hold(view, dure.Call(org="acme"), "/v1/chat/completions", text)
+    lines = batches.open_lines(view.core.account, name)
+    assert len(lines) == 4
+    usage = {"prompt_tokens": 9, "completion_tokens": 3}
+    answers = [
+        {"custom_id": "c0", "response": {"status_code": 200, "body": {"usage": usage}}},
+        {"custom_id": "c1", "response": {"status_code": 500, "body": {}}},
+        {"custom_id": "c2", "response": {"status_code": 200, "body": {}}},
+    ]
+    batches.settle(view, name, "\n".join(map(json.dumps, answers)))
+    settles = [r for r in dure.costs.ledger_records(tmp_path) if r["type"] == "SETTLE"]
+    paid = {"usage": usage, "service_tier": "batch"}
+    first = dure.PriceBook().cost(paid, model="gpt-4o-mini").pico
+    assert [r["pico"] for r in settles][:2] == [first, 0]
+    assert "possible_spend" in settles[2]["flags"]  # type: ignore[operator]
+    assert settles[3]["pico"] == 0
+    report = dure.verify_ledger(tmp_path)
+    assert (report.ok, report.open_holds) == (True, 0)
+    assert batches.settle(view, name) == 0
 
 
 def test_moderations_are_free(client: dure.Client, tmp_path: Path) -> None:

@@ -59,6 +59,52 @@ def test_the_next_stage_answers_and_all_are_counted(scripted: Scripted, tmp_path
     assert [body["max_tokens"] for body in bodies(scripted)] == [50, 90]
 
 
+def test_stages_and_kept_answers_are_rows_of_the_ledger(scripted: Scripted, tmp_path: Path) -> None:
+    """The second stage shares the first one's id; an answer that was kept costs nothing."""
+    from dure.usage import UsageBook
+
+    scripted.answer(saying("poor"), headers=[("x-request-id", "req_a")])
+    scripted.answer(saying("fine"))
+    answer = staged(scripted, re.compile("^fine$"), dure=dure.Call(org="acme", max_attempts=3))
+    scripted.answer(saying("kept"))
+    client = scripted.client()
+    ask = {**HELLO, "dure": dure.Call(org="acme", cache=True)}
+    first, again = (client.chat.completions.create(**ask) for _ in range(2))
+    assert (first.dure.cached, again.dure.cached) == (False, True)
+    with UsageBook(tmp_path / "usage.db") as book:
+        book.post(tmp_path)
+        rows = book.rows()
+        (day,) = book.totals("day", by=("org",))
+    assert [row.call_id for row in rows[:2]] == [rows[0].call_id] * 2
+    assert [row.flags for row in rows] == [(), ("stage",), (), ("cached",)]
+    assert rows[3].call_id == again.dure.call_id
+    assert (rows[3].cost_pico, rows[3].tokens, rows[3].held_pico) == (0, 0, 0)
+    assert (day.calls, day.cost_pico) == (3, answer.dure.cost_pico + first.dure.cost_pico)
+    assert rows[0].returned_model == "gpt-4o-mini-2024-07-18"
+    assert (rows[0].request_id, rows[0].service_tier) == ("req_a", "default")
+    assert rows[0].provider == "127.0.0.1"
+    assert sum(line[4] for line in rows[0].lines) == rows[0].cost_pico == CHEAP
+
+
+def test_an_organisation_forbids_what_nobody_can_bound(scripted: Scripted) -> None:
+    client = scripted.client()
+    client.budgets.set("org:acme", limit=10, window="lifetime", provider_side="forbidden")
+    call = dure.Call(org="acme")
+    for extra in (
+        {"previous_response_id": "resp_1"},
+        {"tools": [{"type": "web_search"}]},
+        {"prompt": {"id": "pmpt_1"}},
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match="forbids") as refused:
+            client.responses.create(model="gpt-4o-mini", input="hi", dure=call, **extra)
+        assert refused.value.http_status == 400
+    assert client.budgets.read("org:acme").provider_side == "forbidden"
+    assert client.budgets.read("org:acme").held == 0
+    assert not scripted.net.requests
+    scripted.answer(CHAT)
+    client.chat.completions.create(**HELLO, dure=call)
+
+
 def test_one_budget_for_all_stages(scripted: Scripted) -> None:
     scripted.answer(saying("poor"))
     with pytest.raises(errors.UpstreamError) as caught:

@@ -70,7 +70,7 @@ class Files {
  public:
   virtual ~Files() = default;
   // Opens for appending; creates with mode 0600 if missing. `exclusive`: fails with kIo if it
-  // exists already.
+  // exists already, and nobody else may append to it while it is open.
   virtual Result<std::unique_ptr<AppendFile>> open_append(const std::string& path,
                                                           bool exclusive) = 0;
   // The whole file; kNotFound if it does not exist.

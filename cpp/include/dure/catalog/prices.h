@@ -1,9 +1,9 @@
 // dure/catalog/prices.h - effective-dated prices in integer pico-dollars (1e-12 $) per unit.
 //
-// A row holds the rates of one model from one instant, for one service tier, mode, region, size of
-// input and time of day. Layers: a model that a layer prices is priced by that layer alone; the
-// shipped snapshot is the last. A model, unit, tier or date without a price is an error
-// (UnknownPriceError), never zero.
+// A row holds the rates of one model from one instant, for one service tier, mode, region, quality
+// and size of pictures, size of input and time of day. Layers: a model that a layer prices is
+// priced by that layer alone; the shipped snapshot is the last. A model, unit, tier or date without
+// a price is an error (UnknownPriceError), never zero.
 //
 // Immutable.
 #ifndef DURE_CATALOG_PRICES_H_
@@ -47,8 +47,13 @@ enum class Unit : std::uint8_t {
   kMillisecond,
   kImage,
   kCall,
+  kInputVideo,  // from here on as they were added: ledgers hold the numbers
+  kInputVideoCacheRead,
+  kOutputVideo,
+  kVideoMillisecond,
+  kTraining,  // tokens of a fine-tuning job
 };
-inline constexpr std::size_t kUnits = 17;
+inline constexpr std::size_t kUnits = 22;
 inline constexpr std::array<std::string_view, kUnits> kUnitNames{"input.text",
                                                                  "input.text.cache_read",
                                                                  "input.text.cache_write",
@@ -65,7 +70,12 @@ inline constexpr std::array<std::string_view, kUnits> kUnitNames{"input.text",
                                                                  "character",
                                                                  "millisecond",
                                                                  "image",
-                                                                 "call"};
+                                                                 "call",
+                                                                 "input.video",
+                                                                 "input.video.cache_read",
+                                                                 "output.video",
+                                                                 "video.millisecond",
+                                                                 "training"};
 
 [[nodiscard]] constexpr std::string_view name(Unit unit) noexcept {
   return kUnitNames[static_cast<std::size_t>(unit)];
@@ -74,10 +84,13 @@ inline constexpr std::array<std::string_view, kUnits> kUnitNames{"input.text",
 // The unit whose price counts where `unit` has none of its own (reasoning -> output text, cache
 // read -> input, ...); nullopt: none, the price must be there.
 [[nodiscard]] std::optional<Unit> parent(Unit unit) noexcept;
-// Tokens are what token limits count; searches, characters, images and time are not.
-[[nodiscard]] constexpr bool is_token(Unit unit) noexcept { return unit <= Unit::kOutputImage; }
+// Tokens are what token limits count; searches, characters, images, time and training are not.
 [[nodiscard]] constexpr bool is_input_token(Unit unit) noexcept {
-  return unit <= Unit::kInputImageCacheRead;
+  return unit <= Unit::kInputImageCacheRead || unit == Unit::kInputVideo ||
+         unit == Unit::kInputVideoCacheRead;
+}
+[[nodiscard]] constexpr bool is_token(Unit unit) noexcept {
+  return unit <= Unit::kOutputImage || is_input_token(unit) || unit == Unit::kOutputVideo;
 }
 
 // `pico` for `per` units: $0.006 a minute is {6'000'000'000, 60'000} per millisecond.
@@ -94,6 +107,8 @@ struct PriceRow {
   std::string service_tier = "default";  // default | flex | priority | scale
   std::string mode = "standard";         // standard | batch
   std::string region = "*";              // the provider's; "*": where no row names the region
+  std::string quality = "*";             // of images and videos; "*": where no row names it
+  std::string size = "*";                // likewise, as the provider writes it: "1024x1024"
   std::int64_t input_over = 0;           // holds when total input tokens > this (0: always)
   // Holds from `day_from` to before `day_until`, seconds after midnight UTC; over midnight if it
   // is later. Equal: all day, where no row names the hour.
@@ -128,8 +143,10 @@ struct PriceQuery {
   base::WallTime at;
   // Empty, "auto", "standard", "standard_only": default; "fast": priority.
   std::string_view service_tier = {};
-  std::string_view mode = {};    // empty: standard
-  std::string_view region = {};  // empty: any, the rows of "*"
+  std::string_view mode = {};     // empty: standard
+  std::string_view region = {};   // empty: any, the rows of "*"
+  std::string_view quality = {};  // likewise; a row that names one is never taken for another
+  std::string_view size = {};
 };
 
 class PriceBook {
@@ -151,7 +168,7 @@ class PriceBook {
                                                    std::int64_t total_input) const;
   // Every row that a call sent in [at, until] with up to `max_input` tokens may be billed by, for
   // upper bounds: the tier asked for or the default one; no tier or "auto": every tier, for the
-  // provider chooses. Without a region: every region.
+  // provider chooses. Without a region, quality or size: every one.
   [[nodiscard]] base::Result<std::vector<const PriceRow*>> reachable(const PriceQuery& query,
                                                                      base::WallTime until,
                                                                      std::int64_t max_input) const;

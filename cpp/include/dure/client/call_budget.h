@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "dure/base/clock.h"
+#include "dure/money/account.h"
 #include "dure/money/amount.h"
 
 namespace dure::client {
@@ -39,6 +40,11 @@ class CallBudget {
   void hold(money::Pico pico) noexcept { held_ += pico; }
   void drop(money::Pico pico) noexcept { held_ -= pico; }
   void spend(money::Pico pico) noexcept { spent_ += pico; }
+  // The hold that the call began with: that of a copy beside it is its child.
+  void begin_with(money::ReservationId id) noexcept {
+    if (first_.epoch == 0) first_ = id;
+  }
+  [[nodiscard]] money::ReservationId first() const noexcept { return first_; }
   [[nodiscard]] money::Pico spent() const noexcept { return spent_; }
   [[nodiscard]] money::Pico money_left() const noexcept {
     return money_ ? std::max<money::Pico>(0, *money_ - spent_ - held_) : 0;
@@ -51,6 +57,7 @@ class CallBudget {
   int used_ = 0;
   money::Pico spent_ = 0;
   money::Pico held_ = 0;
+  money::ReservationId first_;
 };
 
 }  // namespace dure::client

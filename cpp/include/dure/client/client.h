@@ -198,7 +198,8 @@ struct CallOptions {
   base::Duration gather{0};
   std::shared_ptr<flow::RemoteCache> remote = {};  // where answers are kept too; nullptr: nowhere
   std::shared_ptr<const catalog::PriceBook> prices = {};  // nullptr: the client's
-  std::string region = {};  // where it is billed; empty: the hold takes the dearest of all
+  std::string region = {};    // where it is billed; empty: the hold takes the dearest of all
+  std::string stage_of = {};  // the id of the call of which this is a stage, for the ledger
 };
 
 // What to do. A value.
@@ -249,6 +250,12 @@ struct Outcome {
   net::HeaderLines headers;  // of the last reply
   std::string body;          // of a success; empty for streams with events
   Record record;
+};
+
+// What a request may cost at most.
+struct Estimate {
+  std::string model;  // canonical
+  money::Bound bound;
 };
 
 // On the I/O thread, or inside Client::start if no call is needed, or inside Call::cancel: no
@@ -316,6 +323,11 @@ class Client : public std::enable_shared_from_this<Client> {
   std::shared_ptr<Call> start_unshared(Plan plan, std::shared_ptr<Observer> observer);
   // As start_unshared, without waiting for others and without a copy.
   std::shared_ptr<Call> start_alone(Plan plan, std::shared_ptr<Observer> observer);
+
+  // What `plan` may cost at most in `mode` ("batch") if it is carried out until then; nothing is
+  // held or sent. Fails as start, or as money::upper_bound.
+  [[nodiscard]] base::Result<Estimate> estimate(Plan plan, std::string_view mode,
+                                                base::WallTime until) const;
 
   // Keeps an answer for those who ask the same later.
   void keep_answer(const flow::CacheKey& key, const Kept& kept, const CallOptions& options);

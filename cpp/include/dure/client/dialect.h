@@ -46,6 +46,7 @@ struct Prepared {
   bool stream = false;      // the caller asked for a stream
   bool hide_usage = false;  // we asked for the usage chunk, the caller did not
   bool hidden_output = false;
+  bool provider_side = false;  // server-side tools, stored prompts, a previous response
   std::int64_t input_tokens = 0;
   money::BoundKind input_kind = money::BoundKind::kExact;
   std::int64_t choices = 1;            // n
@@ -77,6 +78,7 @@ struct ReplyFacts {
   bool usable = false;
   WireUsage usage;
   std::string service_tier;
+  std::string model;  // as the provider named it
 };
 [[nodiscard]] ReplyFacts read_reply(Operation operation, std::string_view body);
 
@@ -102,6 +104,8 @@ class ChatAssembler {
   [[nodiscard]] bool finished() const noexcept;
   [[nodiscard]] const WireUsage& usage() const noexcept { return usage_; }
   [[nodiscard]] const std::string& service_tier() const noexcept { return service_tier_; }
+  // As the provider named it.
+  [[nodiscard]] const std::string& model() const noexcept { return model_; }
   // The content so far, choice after choice; tool arguments and refusals are in billed_text().
   [[nodiscard]] std::string text() const;
   // All text that was billed as output, for counting when no usage comes.
@@ -119,6 +123,7 @@ class ChatAssembler {
   std::unique_ptr<State> state_;
   WireUsage usage_;
   std::string service_tier_;
+  std::string model_;
 };
 
 // Tokens of `text` by the public encoding of `model`; its bytes if there is none (a ceiling).

@@ -22,6 +22,7 @@
 #ifndef DURE_MONEY_ACCOUNT_H_
 #define DURE_MONEY_ACCOUNT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -53,6 +54,9 @@ struct CallInfo {
   std::string_view key_id;   // never the key
   std::uint16_t attempt = 1;
   Flags flags = 0;  // kHedge, kBatch, kStage
+  // The hold of which a hedge's or a stage's is a child: each has an amount of its own, for each
+  // may be billed; the ledger joins them. Zeros: none.
+  ReservationId parent = {};
 };
 
 struct ReserveRequest {
@@ -151,8 +155,10 @@ class Account {
   //   kInvalidArgument     a scope that is not "kind:name"
   //   kIo                  the ledger cannot be written
   [[nodiscard]] base::Result<Admission> reserve(const ReserveRequest& request);
-  // The same, waiting in the queue of a budget of policy queue for at most `wait`. Blocks.
-  [[nodiscard]] base::Result<Admission> reserve_within(ReserveRequest request, base::Duration wait);
+  // The same, waiting in the queue of a budget of policy queue for at most `wait`, or until `stop`
+  // (nullptr: nobody does) is true. Blocks.
+  [[nodiscard]] base::Result<Admission> reserve_within(ReserveRequest request, base::Duration wait,
+                                                       const std::atomic<bool>* stop = nullptr);
   // Changes when waiting calls of any process may find room; also try now and then, for windows
   // that reset. A waiter tries in the order of the tickets: who came first goes first.
   [[nodiscard]] std::uint64_t room_changes() const;
@@ -168,7 +174,8 @@ class Account {
   // Replaces the hold by the cost, once. The same figures again: ok. Other figures: ok, the first
   // stand and the conflict is recorded. On kIo the settlement is kept, counts as held, and is
   // written with the next file; settling again tells whether it was.
-  base::Status settle(ReservationId id, const Usage& usage, const Cost& cost);
+  base::Status settle(ReservationId id, const Usage& usage, const Cost& cost,
+                      const Answered& answered = {});
   // For calls without reported usage: never sent -> void; hidden output -> the whole hold, flag
   // possible_spend; else input + tokens received, flag estimated. Idempotent.
   base::Status settle_by_rule(ReservationId id);
@@ -182,6 +189,10 @@ class Account {
   base::Status adjust(ReservationId id, Pico pico, std::int64_t tokens);
   // Cost without reservation (track_usage): counted in every budget of `scopes`, never refused.
   base::Status record(const ReserveRequest& request, const Usage& usage, const Cost& cost);
+
+  // A call that was served without one: its answer was kept (kCached) or is another's (kCoalesced).
+  // The ledger says so; no budget is asked and none counts it. Fails with kIo.
+  base::Status note_free(std::span<const std::string> scopes, const CallInfo& call);
 
   // What the hold became; kNotFound when unknown or long settled.
   struct Settlement {

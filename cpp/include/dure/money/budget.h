@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dure/base/clock.h"
@@ -21,11 +22,13 @@ enum class OnLimit : std::uint8_t { kBlock, kShrink, kQueue, kWarn, kApproval };
 
 // Which period counts. Calendar windows come as UTC edges, computed by the face with zoneinfo;
 // past the last edge the last window goes on (it never resets by accident).
+inline constexpr std::string_view kFirstUse = "first use";
 struct Window {
-  std::string name = "lifetime";       // day | week | month | lifetime | rolling
+  std::string name = "lifetime";       // day | week | month | lifetime | rolling | first use
   std::string zone = "UTC";            // for display and renewal
   std::vector<std::int64_t> edges_us;  // ascending; edges[0] <= now; calendar windows only
-  base::Duration rolling{0};           // rolling windows only: their length
+  // The length of rolling windows, and of those that begin with the first call after the last one.
+  base::Duration rolling{0};
 };
 
 // A budget is named by (scope, unit, window name, rolling length).
@@ -37,6 +40,9 @@ struct BudgetSpec {
   Window window;
   OnLimit on_limit = OnLimit::kBlock;
   std::vector<std::uint8_t> alerts{80, 90, 100};  // percent
+  // Refuses calls to which the provider adds what nobody here can bound: server-side tools, stored
+  // prompts, previous responses.
+  bool forbids_provider_side = false;
 };
 
 // One consistent reading.

@@ -81,13 +81,18 @@ struct ReportedUsage {
   std::int64_t input_image = 0;         // contains input_image_cached
   std::int64_t input_audio_cached = 0;  // cache_read contains it as well
   std::int64_t input_image_cached = 0;
+  std::int64_t input_video = 0;  // contains input_video_cached
+  std::int64_t input_video_cached = 0;
   std::int64_t output_reasoning = 0;
   std::int64_t output_audio = 0;
   std::int64_t output_image = 0;
+  std::int64_t output_video = 0;
   std::int64_t web_searches = 0;
   std::int64_t characters = 0;
   std::int64_t milliseconds = 0;
   std::int64_t images = 0;
+  std::int64_t video_milliseconds = 0;
+  std::int64_t training = 0;  // trained_tokens of a fine-tuning job
 };
 
 struct Usage {
@@ -113,6 +118,15 @@ struct Cost {
   Flags flags = 0;
 };
 
+// What the answer said of itself; the ledger keeps it beside the cost. Texts are copied, at most
+// 255 bytes each.
+struct Answered {
+  std::string_view service_tier = {};
+  std::string_view region = {};
+  std::string_view model = {};       // as the provider named it
+  std::string_view request_id = {};  // the provider's
+};
+
 // The exact cost of `usage`: half-even once per line. Fails with UnknownPriceError (kDenied) or,
 // beyond $9.2 million, kInvalidArgument.
 [[nodiscard]] base::Result<Cost> cost(const catalog::PriceBook& prices, const Usage& usage,
@@ -135,6 +149,7 @@ struct BoundQuery {
   std::int64_t max_output_tokens = 0;
   bool output_was_limited = true;  // false: the caller gave no maximum, so it may be shrunk
   bool hidden_output = false;      // Model::hidden_output, or server-side tools
+  bool provider_side = false;      // server-side tools, stored prompts, a previous response
 };
 
 // The most that a call can cost: what a reservation holds.
@@ -149,6 +164,7 @@ struct Bound {
   BoundKind kind = BoundKind::kExact;
   bool may_shrink = false;
   bool hidden_output = false;
+  bool provider_side = false;  // the provider adds what nobody here can bound
 };
 
 // Dearest row and unit that the request can reach, every line rounded up. Fails as cost does, and

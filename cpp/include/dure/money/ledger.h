@@ -77,9 +77,15 @@ struct Record {
   std::string call_id;              // RESERVE
   std::string key_id;               // RESERVE
   std::vector<std::string> scopes;  // RESERVE
+  ReservationId parent;             // RESERVE: of a hedge's or a stage's, zeros: none
 
   std::vector<std::pair<catalog::Unit, std::int64_t>> units;  // SETTLE
   std::string price_version;                                  // SETTLE, PRICE_VERSION
+  std::vector<catalog::Rate> rates;  // SETTLE: of each of `units`; empty: no prices were asked
+  std::string service_tier;          // SETTLE, as the answer said, as the three below
+  std::string region;
+  std::string returned_model;
+  std::string request_id;
 
   std::uint32_t budget = 0;    // LIMIT, GRANT, ALERT
   std::uint64_t revision = 0;  // LIMIT, GRANT: the latest in the folder is in force

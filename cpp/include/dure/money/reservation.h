@@ -45,8 +45,15 @@ class Reservation {
   // REQUIRES (all below): open(). The last three end the hold, whatever they return.
   base::Status sent() { return account_->sent(id()); }
   base::Status progress(std::int64_t tokens) { return account_->progress(id(), tokens); }
-  base::Status settle(const Usage& usage, const Cost& cost) {
-    return std::exchange(account_, nullptr)->settle(id(), usage, cost);
+  base::Status settle(const Usage& usage, const Cost& cost, const Answered& answered = {}) {
+    return std::exchange(account_, nullptr)->settle(id(), usage, cost, answered);
+  }
+  // A hold beside this one, for a hedge (kHedge) or a stage (kStage) of the same call: an amount of
+  // its own in every budget of its scopes, ended by itself, joined to this one in the ledger.
+  [[nodiscard]] base::Result<Reservation> child(ReserveRequest request, Flag kind) const {
+    request.call.parent = id();
+    request.call.flags = request.call.flags | kind;
+    return make(account_, request);
   }
   base::Status settle_possible_spend() {
     return std::exchange(account_, nullptr)->settle_possible_spend(id());

@@ -38,6 +38,7 @@ from dure.db.tables import (
 from dure.db.upserts import batches, upserts
 from dure.errors import NotFoundError, StorageError
 from dure.service.calling import KEY_TAG
+from dure.usage import SERVED_FREE
 
 __all__ = ["LedgerPoster", "day_start", "host_of", "hour_start", "upserts"]
 
@@ -299,7 +300,7 @@ def _who(scopes: Iterable[str]) -> dict[str, str]:
 def _amounts(row: Mapping[str, Any]) -> tuple[int, ...]:
     nano, pico_rem = divmod(row["cost_pico"], 1000)
     return (
-        int(row["type"] == "SETTLE"),
+        int(row["type"] == "SETTLE" and not set(SERVED_FREE) & set(row["flags"])),
         row["input_tokens"],
         row["output_tokens"],
         row["tokens"],

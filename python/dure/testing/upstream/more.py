@@ -128,6 +128,7 @@ class More:
             "status": "completed",
             "created_at": created,
             "output_file_id": output["id"],
+            "metadata": body.get("metadata"),
             "request_counts": {"total": len(lines), "completed": good, "failed": len(lines) - good},
         }
         self._batches[str(batch["id"])] = batch
