@@ -188,7 +188,7 @@ R = {"input.text": 5, "output.text": 1}
         ({"id": "m", "prices": [{"rates": R, "factor": [1, 2]}]}, "m.prices[0]"),
         ({"id": "m", "prices": [{"rates": {}}]}, "m.prices[0].rates"),
         ({"id": "m", "prices": [{"rates": ["x"]}]}, "m.prices[0].rates"),
-        ({"id": "m", "prices": [{"rates": {"input.video": 5}}]}, "m.prices[0].rates.input.video"),
+        ({"id": "m", "prices": [{"rates": {"input.smell": 5}}]}, "m.prices[0].rates.input.smell"),
         ({"id": "m", "prices": [{"rates": {"input.text": -5}}]}, "m.prices[0].rates.input.text"),
         ({"id": "m", "prices": [{"rates": {"input.text": 2**70}}]}, "m.prices[0].rates.input.text"),
         ({"id": "m", "prices": [{"rates": {"input.text": [5]}}]}, "m.prices[0].rates.input.text"),

@@ -11,8 +11,9 @@ from dure.errors import InvalidArgumentError, UnknownPriceError
 
 RATES = {
     "input.text": 5, "input.text.cache_read": 2, "input.audio": 50, "input.audio.cache_read": 11,
-    "input.image": 20, "output.text": 7, "output.audio": 90, "output.image": 40,
-    "output.reasoning": 3, "search.web": 1000, "image": 500, "character": 13, "millisecond": 1,
+    "input.image": 20, "input.video": 5, "output.text": 7, "output.audio": 90, "output.image": 40,
+    "output.reasoning": 3, "search.web": 1000, "image": 500, "character": 13,
+    "millisecond": 1,
 }  # fmt: skip
 BOOK = PriceBook([{"id": "m", "prices": [{"rates": RATES}]}])
 Body = dict[str, Any]
@@ -39,8 +40,8 @@ GEMINI: Body = {
     "thoughtsTokenCount": 17,
 }
 GEMINI_UNITS = {
-    "input.text": 14 + 9, "input.text.cache_read": 10, "input.audio": 50,
-    "input.audio.cache_read": 30, "input.image": 6, "output.text": 10, "output.reasoning": 17,
+    "input.text": 10 + 9, "input.text.cache_read": 10, "input.audio": 50,
+    "input.audio.cache_read": 30, "input.image": 6, "input.video": 4, "output.text": 10, "output.reasoning": 17,
     "output.image": 1290,
 }  # fmt: skip
 REALTIME: Body = {
@@ -130,10 +131,10 @@ def test_searches_of_a_response_are_counted() -> None:
     ("more", "named"),
     [
         ({"server_tool_use": {"code_execution_requests": 5}}, "code_execution_requests"),
-        ({"input_tokens_details": {"video_tokens": 8}}, "video_tokens"),
+        ({"input_tokens_details": {"odour_tokens": 8}}, "odour_tokens"),
         ({"output_token_details": {"smell_tokens": 1}}, "smell_tokens"),
         ({"cache_creation": {"ephemeral_24h_input_tokens": 1}}, "ephemeral_24h"),
-        ({"video_seconds": 8}, "video_seconds"),
+        ({"video_seconds": 8}, "video.millisecond"),
         ({"num_search_queries": 1}, "num_search_queries"),
     ],
 )
@@ -157,14 +158,14 @@ def test_a_tool_that_nobody_can_price_is_an_error(kind: str) -> None:
         BOOK.cost(answer, model="m")
 
 
-@pytest.mark.parametrize("modality", ["SMELL", "VIDEO"])
-def test_a_modality_that_nobody_can_price_is_an_error(modality: str) -> None:
+@pytest.mark.parametrize(("modality", "named"), [("SMELL", "SMELL"), ("VIDEO", "output.video")])
+def test_a_modality_that_nobody_can_price_is_an_error(modality: str, named: str) -> None:
     usage = {
         "promptTokenCount": 1,
         "candidatesTokenCount": 5,
         "candidatesTokensDetails": [{"modality": modality, "tokenCount": 5}],
     }
-    with pytest.raises(UnknownPriceError, match=modality):
+    with pytest.raises(UnknownPriceError, match=named):
         BOOK.cost(usage, model="m")
 
 

@@ -344,7 +344,7 @@ def batch_file(client: dure.Client, bodies: list[dict[str, Any]]) -> dict[str, A
     ]
     file = client.files.create(file=("in.jsonl", "\n".join(lines).encode()), purpose="batch")
     wanted = {"input_file_id": file.id, "endpoint": "/v1/chat/completions"}
-    return {**wanted, "completion_window": "24h", "dure": dure.Call(org="acme", service="nightly")}
+    return {**wanted, "completion_window": "24h", "dure": dure.Call(org="acme")}
 
 
 def test_a_batch_is_held_and_settled_line_by_line(client: dure.Client, tmp_path: Path) -> None:
