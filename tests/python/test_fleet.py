@@ -696,7 +696,8 @@ def test_a_token_budget_of_a_fleet_shrinks_an_answer_to_what_nobody_has(
 def test_alerts_of_a_fleet_are_told_once_by_what_all_have_used(
     where: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    name, told = scope(request), []
+    name = scope(request)
+    told: list[costs.Alert] = []
     hosts = [connect(where, tmp_path / f"h{i}", f"h{i}") for i in range(2)]
     for fleet, _ in hosts:
         fleet.set(name, limit=LIMIT, window="lifetime", alerts=(50, 80))

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -90,7 +90,12 @@ def test_rows_say_what_the_answer_said_and_whose_children_they_are(tmp_path: Pat
     """Provider, tier, region, returned model, request id, lines; hedge and stage of a call."""
     account = Account.open(str(tmp_path))
     scopes = ["user:7", "org:a", "execution:e", "conversation:c", "provider:openai"]
-    bound = {"input_pico": 10**9, "input_tokens": 10, "output_rate": 10**6, "max_output": 100}
+    bound: dict[str, Any] = {
+        "input_pico": 10**9,
+        "input_tokens": 10,
+        "output_rate": 10**6,
+        "max_output": 100,
+    }
     at = _core.money.wall_us()
     first = account.reserve(scopes, **bound, model="gpt-4o-mini", call_id="call-1")
     hedge = account.reserve(scopes, **bound, call_id="call-1", flags=1 << 6, parent=first)

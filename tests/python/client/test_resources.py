@@ -12,6 +12,7 @@ import dure
 import openai
 import pydantic
 import pytest
+from dure._dollars import to_dollars
 from dure.aio.structured import what_is_left
 from dure.calls.multipart import multipart
 from dure.calls.parameters import PARAMETERS
@@ -373,7 +374,7 @@ def test_a_batch_is_held_and_settled_line_by_line(client: dure.Client, tmp_path:
     assert [r["pico"] for r in settles] == expected
     assert [r["request_id"] for r in settles] == [f"req_line_{i}" for i in range(3)]
     read = client.budgets.read("org:acme")
-    assert (read.held, read.used) == (0, dure.costs.to_dollars(sum(expected)))
+    assert (read.held, read.used) == (0, to_dollars(sum(expected)))
     client.batches.retrieve(batch.id)  # again: settled once
     report = dure.verify_ledger(tmp_path)
     assert (report.ok, report.open_holds, report.spent_pico) == (True, 0, sum(expected))
