@@ -41,8 +41,8 @@ GEMINI: Body = {
 }
 GEMINI_UNITS = {
     "input.text": 10 + 9, "input.text.cache_read": 10, "input.audio": 50,
-    "input.audio.cache_read": 30, "input.image": 6, "input.video": 4, "output.text": 10, "output.reasoning": 17,
-    "output.image": 1290,
+    "input.audio.cache_read": 30, "input.image": 6, "input.video": 4,
+    "output.text": 10, "output.reasoning": 17, "output.image": 1290,
 }  # fmt: skip
 REALTIME: Body = {
     "input_tokens": 100,
