@@ -12,6 +12,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,9 @@ def keycloak(stack: tuple[Keycloak, str]) -> Keycloak:
 
 
 def browser(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, timeout=30)
+    """Return a client that sends secure cookies to this machine, as browsers do."""
+    policy = DefaultCookiePolicy(secure_protocols=("https", "http"))
+    return httpx.Client(base_url=url, timeout=30, cookies=CookieJar(policy))
 
 
 def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
