@@ -63,7 +63,7 @@ def call_of(who: Subject, scope: Scope, **more: Any) -> Call:  # noqa: ANN401 - 
         service=given["service"],
         conversation=conversation and conversation_scope(who.org_id, conversation),
         tags=(*usual.tags, *scoped),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
