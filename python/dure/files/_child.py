@@ -65,11 +65,12 @@ class _Child:
     def _read(self, size: int, deadline: float) -> bytes:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
+        waiting = select.poll()  # select() knows no descriptor above 1,023
+        waiting.register(descriptor, select.POLLIN)
         got = bytearray()
         while len(got) < size:
             left = max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([descriptor], [], [], left)
-            if not ready:
+            if not waiting.poll(left * 1000):
                 raise _Lost("the parser took too long")
             block = os.read(descriptor, min(size - len(got), 1 << 20))
             if not block:

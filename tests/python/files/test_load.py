@@ -262,6 +262,19 @@ def test_one_child_serves_many_files(put: Put) -> None:
     assert _child._children()._idle == known
 
 
+def test_a_process_with_many_open_descriptors(put: Put) -> None:
+    from dure.files import _child
+
+    _child._children().close()  # the next child's pipes get high numbers
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        assert files.load(put("a.pdf", pdf(["Some text."]))).text.strip() == "Some text."
+    finally:
+        _child._children().close()
+        for descriptor in many:
+            os.close(descriptor)
+
+
 async def test_aload(put: Put) -> None:
     paths = [put(f"{i}.pdf", pdf([f"Text number {i}."])) for i in range(4)]
     documents = await asyncio.gather(*(files.aload(path) for path in paths))
