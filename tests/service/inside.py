@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,17 @@ import httpx
 from dure.service.app import create_app
 from dure.service.auth.service import token_path
 from dure.service.settings import Settings
+from sqlalchemy import event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from dure.service.kit.state import State
     from fastapi import FastAPI
 
 PASSWORD = "correct horse battery"
+_asked: ContextVar[list[str] | None] = ContextVar("asked", default=None)
 
 
 class Hands:
@@ -48,6 +51,23 @@ class Inside:
     def state(self) -> State:
         found: State = self.app.state.dure
         return found
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Give what the database is asked by the test's own calls, not by the app meanwhile."""
+        engine, found = self.state.database.engine.sync_engine, list[str]()
+
+        def look(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+            if (mine := _asked.get()) is not None:
+                mine.append(statement)
+
+        event.listen(engine, "before_cursor_execute", look)
+        token = _asked.set(found)
+        try:
+            yield found
+        finally:
+            _asked.reset(token)
+            event.remove(engine, "before_cursor_execute", look)
 
     async def call(
         self, method: str, path: str, body: object = None, key: str | None = None, **headers: str
