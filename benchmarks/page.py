@@ -21,6 +21,7 @@ WHAT = {
     "chunk": "Documents and chunks",
     "retrieval": "Search",
     "transport": "Transport",
+    "client": "Calls",
     "money": "Money",
     "service": "The service",
 }
