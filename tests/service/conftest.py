@@ -126,22 +126,40 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def app(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    provider: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Inside]:
-    """The service inside this process, on each database; a schema of its own for each test."""
+@pytest.fixture
+def service_data(tmp_path: Path, provider: Upstream, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a service inside this process, which calls the provider."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-    place: dict[str, Any] = {}
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-        place = {"database_url": url, "database_schema": f"app_{next(_numbers)}"}
-    clock = Hands()
-    clock.time = SystemClock().now()  # as the core's
-    async with inside(tmp_path, clock, **place) as found:
+    return tmp_path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings that name an empty database; a schema of its own for each test."""
+    if request.param == "sqlite":
+        return {}
+    url: str = request.getfixturevalue("postgres_url")
+    return {"database_url": url, "database_schema": f"app_{next(_numbers)}"}
+
+
+@pytest.fixture
+async def app(service_data: Path, place: dict[str, Any]) -> AsyncIterator[Inside]:
+    """The service inside this process, on each database."""
+    async with inside(service_data, core_clock(), **place) as found:
         yield found
+
+
+@pytest.fixture
+async def sqlite_app(service_data: Path) -> AsyncIterator[Inside]:
+    """The same on SQLite, for what is alike on every database."""
+    async with inside(service_data, core_clock()) as found:
+        yield found
+
+
+def core_clock() -> Hands:
+    """Return a clock that begins at the core's time."""
+    clock = Hands()
+    clock.time = SystemClock().now()
+    return clock

@@ -219,17 +219,9 @@ async def test_a_call_of_a_known_caller_asks_no_database(app: Inside) -> None:
     key = await app.key(root)
     assert (await app.call("POST", "/v1/chat/completions", CHAT, key)).status_code == 200
     before = len((await app.call("GET", "/api/keys", key=root)).json()["keys"])
-    statements: list[str] = []
-    engine = app.state.database.engine.sync_engine
-
-    def look(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", look)
-    for _ in range(5):
-        answer = await app.call("POST", "/v1/chat/completions", CHAT, key)
-        assert answer.status_code == 200
-    event.remove(engine, "before_cursor_execute", look)
-    asked = [one for one in statements if "posted_ledgers" not in one]  # the poster's own look
-    assert [one for one in asked if "api_keys" in one or "memberships" in one] == []
+    with app.statements() as statements:
+        for _ in range(5):
+            answer = await app.call("POST", "/v1/chat/completions", CHAT, key)
+            assert answer.status_code == 200
+    assert statements == []
     assert before >= 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dure.testing.upstream import Upstream
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +36,6 @@ def _environment(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Settings that name an empty database."""
-    if request.param == "sqlite":
-        return {}
-    url: str = request.getfixturevalue("postgres_url")
-    return {"database_url": url, "database_schema": f"auth_{next(_numbers)}"}
 
 
 @pytest.fixture

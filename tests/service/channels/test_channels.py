@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import itertools
 import json
 import logging
 from contextlib import asynccontextmanager
@@ -17,12 +16,12 @@ from dure.db import tables
 from dure.db.base import new_id
 from dure.service.channels.repository import CourierRepository
 from dure.service.channels.service import Notice, announce
-from dure.service.kit.clock import SystemClock, microseconds
+from dure.service.kit.clock import microseconds
 from dure.service.kit.discord_log import DiscordHandler
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
-from tests.service.conftest import free_port
-from tests.service.inside import Hands, Inside, inside
+from tests.service.conftest import core_clock, free_port
+from tests.service.inside import Inside, inside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 CHANNELS, RULES = "/api/notifications/channels", "/api/notifications/rules"
 DELIVERIES = "/api/notifications/deliveries"
-_numbers = itertools.count()
 
 
 class Receiver:
@@ -68,24 +66,11 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield found
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def wired(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    provider: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Inside]:
+@pytest.fixture
+async def wired(service_data: Path, place: dict[str, Any]) -> AsyncIterator[Inside]:
     """The app, which may reach receivers on this machine."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
-    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-    place: dict[str, Any] = {"egress_allowed": ("127.0.0.0/8",)}
-    if request.param == "postgresql":
-        place["database_url"] = request.getfixturevalue("postgres_url")
-        place["database_schema"] = f"told_{next(_numbers)}"
-    clock = Hands()
-    clock.time = SystemClock().now()
-    async with inside(tmp_path, clock, **place) as found:
+    reach = {"egress_allowed": ("127.0.0.0/8",)}
+    async with inside(service_data, core_clock(), **place, **reach) as found:
         yield found
 
 
@@ -392,11 +377,6 @@ async def test_without_a_mail_server_a_channel_says_so(app: Inside) -> None:
 
 async def test_lists_of_channels_ask_as_often_for_many_as_for_one(app: Inside) -> None:
     admin = (await app.first())["access_token"]
-    statements: list[str] = []
-
-    def seen(_c: Any, _cu: Any, statement: str, *_rest: Any) -> None:
-        statements.append(statement)
-
     counts, have = set(), 0
     for many in (1, 10, 100):
         now = app.state.clock.now()
@@ -422,11 +402,8 @@ async def test_lists_of_channels_ask_as_often_for_many_as_for_one(app: Inside) -
         have = many
         row = []
         for path in (CHANNELS, RULES, DELIVERIES):
-            engine = app.state.database.engine.sync_engine
-            event.listen(engine, "before_cursor_execute", seen)
-            statements.clear()
-            answer = await app.call("GET", f"{path}?limit=100", key=admin)
-            event.remove(engine, "before_cursor_execute", seen)
+            with app.statements() as statements:
+                answer = await app.call("GET", f"{path}?limit=100", key=admin)
             table = path.rsplit("/", 1)[-1].replace("rules", "notification_rules")
             row.append(len([one for one in statements if f"FROM {table}" in one]))
             assert len(next(iter(answer.json().values()))) == many

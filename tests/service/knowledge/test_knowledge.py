@@ -15,13 +15,11 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dure.service.kit.clock import SystemClock
 from dure.service.kit.jobs import Job, Jobs, _born, add
 from dure.testing import upstream
-from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
-from tests.service.conftest import free_port, quiet, wait_until_up
+from tests.service.conftest import core_clock, free_port, quiet, wait_until_up
 from tests.service.inside import Hands, Inside, inside
 from tests.service.settled import settled
 
@@ -37,12 +35,7 @@ TAX = "Taxes are due in March. The office sends a letter in February."
 
 
 @pytest.fixture(params=["core", "chroma", "pgvector"])
-async def app(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    provider: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Inside]:
+async def app(request: pytest.FixtureRequest, service_data: Path) -> AsyncIterator[Inside]:
     """The service inside this process, on each store."""
     place: dict[str, Any] = {"knowledge_store": request.param}
     if request.param == "chroma" and importlib.util.find_spec("chromadb") is None:
@@ -58,12 +51,7 @@ async def app(
             admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         own = make_url(url).update_query_dict({"options": f"-csearch_path={name},public"})
         place["pgvector_url"] = own.render_as_string(hide_password=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-behind-the-service")
-    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-    clock = Hands()
-    clock.time = SystemClock().now()
-    async with inside(tmp_path, clock, **place) as found:
+    async with inside(service_data, core_clock(), **place) as found:
         yield found
 
 
@@ -236,12 +224,6 @@ async def test_two_documents_of_a_file_share_its_bytes_until_the_last_is_gone(ap
 async def test_a_list_asks_as_often_for_many_rows_as_for_one(app: Inside) -> None:
     admin = (await app.first())["access_token"]
     _, kim = await app.add(admin, "kim@example.com", "user")
-    asked: list[str] = []
-    event.listen(
-        app.state.database.engine.sync_engine,
-        "before_cursor_execute",
-        lambda *given: asked.append(given[2]),
-    )
     counts = []
     for n in range(1, 9):
         access = "org" if n in {1, 8} else "owner"
@@ -249,8 +231,8 @@ async def test_a_list_asks_as_often_for_many_rows_as_for_one(app: Inside) -> Non
         if n in {1, 8}:
             while app.app.state.jobs._running:
                 await asyncio.sleep(0.01)
-            asked.clear()
-            listed = (await app.call("GET", f"{KNOWLEDGE}/documents?limit=2", key=kim)).json()
+            with app.statements() as asked:
+                listed = (await app.call("GET", f"{KNOWLEDGE}/documents?limit=2", key=kim)).json()
             counts.append(sum("FROM documents" in one for one in asked))
             assert len(listed["documents"]) == (1 if n == 1 else 2)
             assert listed["next"] is None

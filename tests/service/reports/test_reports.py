@@ -16,7 +16,7 @@ from dure.service.kit.clock import microseconds
 from dure.service.reports.formats import safe_cell
 from dure.service.reports.service import span_of
 from dure.service.reports.tasks import Watch, find_anomalies
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 if TYPE_CHECKING:
     from tests.service.inside import Inside
@@ -312,12 +312,6 @@ async def test_a_conversation_is_shown_with_all_who_took_part(app: Inside) -> No
 
 async def test_usage_lists_ask_as_often_for_many_as_for_one(app: Inside) -> None:
     admin = (await app.first())["access_token"]
-    statements: list[str] = []
-
-    def seen(_c: Any, _cu: Any, statement: str, *_rest: Any) -> None:
-        statements.append(statement)
-
-    engine = app.state.database.engine.sync_engine
     counts, have = set(), 0
     for many in (1, 10, 100):
         now = app.clock.now()
@@ -343,11 +337,9 @@ async def test_usage_lists_ask_as_often_for_many_as_for_one(app: Inside) -> None
             ("anomalies", "FROM usage_anomalies"),
             ("pools?org=*&limit=100", "FROM org_token_pools"),
         ):
-            event.listen(engine, "before_cursor_execute", seen)
-            statements.clear()
             more = "" if "?" in path else "?limit=100"
-            answer = await app.call("GET", f"{AT}/{path}{more}", key=admin)
-            event.remove(engine, "before_cursor_execute", seen)
+            with app.statements() as statements:
+                answer = await app.call("GET", f"{AT}/{path}{more}", key=admin)
             assert len(next(iter(answer.json().values()))) == many, answer.text
             row.append(len([one for one in statements if table in one]))
         counts.add(tuple(row))

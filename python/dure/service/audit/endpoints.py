@@ -23,7 +23,7 @@ async def list_audit(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> AuditList:
     """List what was done in the organisation, newest first."""
-    before = None if cursor is None else int(read_cursor(cursor, int)[0])
+    before = read_cursor(cursor, int)
     found = await AuditRepository(work, who.org_id).page(limit, before)
     rows = found[:limit]
     return AuditList(

@@ -54,7 +54,7 @@ async def list_channels(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> ChannelList:
     """List the organisation's channels."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await ChannelRepository(work, who.org_id).page(limit, after)
     return ChannelList(
         channels=[service.shown(row) for row in rows[:limit]],
@@ -140,7 +140,7 @@ async def list_deliveries(
     cursor: Cursor = None,
 ) -> DeliveryList:
     """List what was told, or could not be, newest first."""
-    before = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    before = read_cursor(cursor, int, str)
     rows = await DeliveryRepository(work, who.org_id).page(limit, before, state)
     last = rows[limit - 1] if len(rows) > limit else None
     return DeliveryList(
@@ -200,7 +200,7 @@ async def delete_alert_rule(who: Who, rule_id: str, work: WriteWork, request: Re
 async def _rules(
     who: Who, work: ReadWork, limit: int, cursor: str | None, events: tuple[str, ...] | None
 ) -> RuleList:
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await RuleRepository(work, who.org_id).page(limit, after, events)
     return RuleList(
         rules=[RuleOut.model_validate(row) for row in rows[:limit]],

@@ -137,7 +137,7 @@ async def create_channel(
     row.sealed = state.envelope.seal(json.dumps(target), place_of(row))
     repository.add(row)
     await _flushed(work)
-    await _tell(work, state, who, "channel.create", row.id, kind=row.kind, name=row.name)
+    await audit.tell(work, state, who, "channel.create", row.id, kind=row.kind, name=row.name)
     return shown(row, made)
 
 
@@ -163,7 +163,7 @@ async def change_channel(
         row.enabled = asked.enabled
     await _flushed(work)
     changed = sorted(asked.model_dump(exclude_none=True))
-    await _tell(work, state, who, "channel.change", row.id, changed=changed)
+    await audit.tell(work, state, who, "channel.change", row.id, changed=changed)
     return shown(row, made)
 
 
@@ -185,7 +185,7 @@ async def remove_channel(work: AsyncSession, state: State, who: Subject, channel
     """
     row = await needed(work, who, channel_id)
     await ChannelRepository(work, who.org_id).remove(row)
-    await _tell(work, state, who, "channel.delete", channel_id, name=row.name)
+    await audit.tell(work, state, who, "channel.delete", channel_id, name=row.name)
 
 
 async def needed(work: AsyncSession, who: Subject, channel_id: str) -> ChannelModel:
@@ -239,7 +239,9 @@ async def create_rule(
         )
     )
     await _flushed(work)
-    await _tell(work, state, who, "rule.create", row.id, event=row.event, channel=row.channel_id)
+    await audit.tell(
+        work, state, who, "rule.create", row.id, event=row.event, channel=row.channel_id
+    )
     return row
 
 
@@ -255,7 +257,7 @@ async def change_rule(
     changed = asked.model_dump(exclude_none=True)
     for name, value in changed.items():
         setattr(row, name, value)
-    await _tell(work, state, who, "rule.change", row.id, **changed)
+    await audit.tell(work, state, who, "rule.change", row.id, **changed)
     return row
 
 
@@ -266,7 +268,7 @@ async def remove_rule(work: AsyncSession, state: State, who: Subject, rule_id: s
         NotFoundError: there is no such rule.
     """
     await work.delete(await _rule(work, who, rule_id))
-    await _tell(work, state, who, "rule.delete", rule_id)
+    await audit.tell(work, state, who, "rule.delete", rule_id)
 
 
 async def _rule(work: AsyncSession, who: Subject, rule_id: str) -> NotificationRuleModel:
@@ -301,18 +303,3 @@ async def _flushed(work: AsyncSession) -> None:
         await work.flush()
     except IntegrityError:  # two at once
         raise _taken() from None
-
-
-async def _tell(
-    work: AsyncSession, state: State, who: Subject, action: str, target: str, **detail: object
-) -> None:
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
-    )

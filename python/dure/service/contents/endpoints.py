@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
@@ -31,7 +31,7 @@ async def list_contents(
     who: Who, work: ReadWork, user_id: User = None, limit: Limit = 50, cursor: Cursor = None
 ) -> ContentList:
     """List requests to models, newest first, without their texts."""
-    before = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    before = read_cursor(cursor, int, str)
     rows = await ContentRepository(work, who.org_id).page(limit, before, user_id)
     last = rows[limit - 1] if len(rows) > limit else None
     return ContentList(
@@ -54,7 +54,7 @@ async def get_content(
         name: None if sealed is None else state.envelope.open(sealed, place_of(row, name))
         for name, sealed in (("input", row.input), ("output", row.output))
     }
-    await _tell(work, request, who, "content.read", content_id)
+    await audit.tell(work, state_of(request), who, "content.read", content_id)
     return ContentDetail(**ContentOut.model_validate(row).model_dump(), **texts)
 
 
@@ -65,21 +65,7 @@ async def delete_contents(
 ) -> Removed:
     """Remove all that is kept, or what is kept of one person."""
     removed = await ContentRepository(work, who.org_id).remove(user_id)
-    await _tell(work, request, who, "content.delete", user_id or "*", removed=removed)
-    return Removed(removed=removed)
-
-
-async def _tell(
-    work: WriteWork, request: Request, who: Who, action: str, target: str, **detail: object
-) -> None:
-    state = state_of(request)
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
+    await audit.tell(
+        work, state_of(request), who, "content.delete", user_id or "*", removed=removed
     )
+    return Removed(removed=removed)

@@ -114,9 +114,9 @@ async def list_files(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> FileList:
     """List the caller's files, newest first; an administrator sees all of the organisation."""
-    after = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    after = read_cursor(cursor, int, str)
     files = FileRepository(work, who.org_id)
-    rows, more = await files.page(limit, after and (after[0], after[1]), narrowed(who))
+    rows, more = await files.page(limit, after, narrowed(who))
     return FileList(
         files=[FileOut.model_validate(row) for row in rows],
         next=None if more is None else cursor_of(*more),

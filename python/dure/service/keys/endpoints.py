@@ -23,8 +23,8 @@ router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=PolicyRoute
 @requires(role="viewer", scope="keys:read", owner="self")
 async def list_keys(who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None) -> KeyList:
     """List the caller's keys, newest first; an administrator sees all of the organisation."""
-    after = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
-    rows, more = await service.listed(work, who, limit, after and (after[0], after[1]))
+    after = read_cursor(cursor, int, str)
+    rows, more = await service.listed(work, who, limit, after)
     return KeyList(
         keys=[KeyOut.model_validate(row) for row in rows],
         next=None if more is None else cursor_of(*more),

@@ -52,7 +52,7 @@ async def create(
         revoked_at=None,
     )
     KeyRepository(work, who.org_id).add(row)
-    await _tell(work, state, who, "key.create", row)
+    await audit.tell(work, state, who, "key.create", row.id, name=row.name)
     return key, row
 
 
@@ -75,22 +75,9 @@ async def revoke(work: AsyncSession, state: State, who: Subject, key_id: str) ->
         raise NotFoundError("no such key")
     if row.revoked_at is None:
         row.revoked_at = state.clock.now()
-        await _tell(work, state, who, "key.revoke", row)
+        await audit.tell(work, state, who, "key.revoke", row.id, name=row.name)
 
 
 def _owner(who: Subject) -> str | None:
     """Return whose keys the caller sees; None: everybody's in the tenant."""
     return None if who.role == "admin" else who.user_id or ""
-
-
-async def _tell(work: AsyncSession, state: State, who: Subject, action: str, row: ApiKey) -> None:
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=row.id,
-        name=row.name,
-    )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Table, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,8 +17,9 @@ from dure.db.upserts import upserts
 from dure.errors import NotFoundError, StoreCorruptError
 from dure.service.kit.clock import microseconds
 from dure.service.kit.secret import Secret
+from dure.service.kit.state import State
 
-__all__ = ["AuditReport", "prune", "record", "verify"]
+__all__ = ["AuditReport", "prune", "record", "tell", "verify"]
 
 _FIRST = "0" * 64
 _MANY = 1000
@@ -32,6 +33,41 @@ class AuditReport:
     rows: int
     head: str
     first_difference: int | None
+
+
+class _Doer(Protocol):
+    """Who does something in a tenant."""
+
+    @property
+    def org_id(self) -> str: ...
+    @property
+    def actor(self) -> str: ...
+
+
+async def tell(
+    work: AsyncSession,
+    state: State,
+    who: _Doer,
+    action: str,
+    target: str,
+    /,
+    **detail: object,
+) -> None:
+    """Write a row about what somebody does now in their own tenant.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+    """
+    await record(
+        work,
+        state.secret,
+        state.clock.now(),
+        org_id=who.org_id,
+        actor=who.actor,
+        action=action,
+        target=target,
+        **detail,
+    )
 
 
 async def record(

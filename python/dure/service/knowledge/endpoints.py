@@ -119,9 +119,9 @@ async def list_documents(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> DocumentList:
     """List the documents that the caller may see, newest first."""
-    after = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    after = read_cursor(cursor, int, str)
     documents = DocumentRepository(work, who.org_id)
-    rows, more = await documents.page(limit, after and (after[0], after[1]), readers_of(who))
+    rows, more = await documents.page(limit, after, readers_of(who))
     return DocumentList(
         documents=[DocumentOut.model_validate(row) for row in rows],
         next=None if more is None else cursor_of(*more),

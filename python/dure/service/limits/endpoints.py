@@ -53,10 +53,6 @@ async def _shown(
     return service.shown(row, await limits_of(request).budget(scope))
 
 
-def _place(cursor: str) -> tuple[int, str]:
-    return cast("tuple[int, str]", tuple(read_cursor(cursor, int, str)))
-
-
 async def _enforced(request: Request, who: Subject, user_id: str | None) -> None:
     """Let a change count: at once for whom it names, for others with their next look-up."""
     cast("Identities", request.app.state.identities).forget()
@@ -72,7 +68,7 @@ async def list_limits(
 ) -> LimitList:
     """List pool, default, and people's own limits with what is used."""
     repository = LimitRepository(work, who.org_id)
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await repository.page(limit, after)
     pool, default = await repository.pool(), await repository.of(EVERYBODY)
     users = [await _shown(request, who, row) for row in rows[:limit]]
@@ -147,9 +143,7 @@ async def list_alerts(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> AlertList:
     """List the thresholds that were crossed, newest first."""
-    before = (
-        None if cursor is None else cast("tuple[int, str]", tuple(read_cursor(cursor, int, str)))
-    )
+    before = read_cursor(cursor, int, str)
     rows = await AlertRepository(work, who.org_id).page(limit, before)
     alerts = [
         AlertOut(
@@ -175,9 +169,7 @@ async def list_approvals(
     cursor: Cursor = None,
 ) -> ApprovalList:
     """List requests beyond a limit, newest first."""
-    before = (
-        None if cursor is None else cast("tuple[int, str]", tuple(read_cursor(cursor, int, str)))
-    )
+    before = read_cursor(cursor, int, str)
     rows = await ApprovalRepository(work, who.org_id).page(limit, before, state)
     last = rows[limit - 1] if len(rows) > limit else None
     return ApprovalList(

@@ -281,7 +281,7 @@ async def put_user(
         )
     else:
         _change(row, state, who, asked)
-    await _tell(work, state, who, "limit.set", user_id, **asked.model_dump())
+    await audit.tell(work, state, who, "limit.set", user_id, **asked.model_dump())
     return row
 
 
@@ -295,7 +295,7 @@ async def put_pool(
         work.add(row)
     else:
         _change(row, state, who, asked)
-    await _tell(work, state, who, "pool.set", who.org_id, **asked.model_dump())
+    await audit.tell(work, state, who, "pool.set", who.org_id, **asked.model_dump())
     return row
 
 
@@ -309,7 +309,7 @@ async def remove_user(work: AsyncSession, state: State, who: Subject, user_id: s
     if row is None:
         raise NotFoundError("no such limit")
     await work.delete(row)
-    await _tell(work, state, who, "limit.remove", user_id)
+    await audit.tell(work, state, who, "limit.remove", user_id)
 
 
 async def remove_pool(work: AsyncSession, state: State, who: Subject) -> None:
@@ -322,7 +322,7 @@ async def remove_pool(work: AsyncSession, state: State, who: Subject) -> None:
     if row is None:
         raise NotFoundError("no such pool")
     await work.delete(row)
-    await _tell(work, state, who, "pool.remove", who.org_id)
+    await audit.tell(work, state, who, "pool.remove", who.org_id)
 
 
 async def decide(
@@ -357,7 +357,7 @@ async def decide(
         row.state, row.amount, row.until = "granted", grant.amount, until
         await state.client.budgets.grant(row.scope, amount=grant.amount, until=until, unit="tokens")
     detail = {} if grant is None else {"amount": grant.amount}
-    await _tell(work, state, who, f"approval.{row.state}", row.id, **detail)
+    await audit.tell(work, state, who, f"approval.{row.state}", row.id, **detail)
     return row
 
 
@@ -374,23 +374,3 @@ def _values(state: State, who: Subject, asked: LimitIn) -> dict[str, object]:
 def _change(row: Row, state: State, who: Subject, asked: LimitIn) -> None:
     for name, value in _values(state, who, asked).items():
         setattr(row, name, value)
-
-
-async def _tell(
-    work: AsyncSession,
-    state: State,
-    who: Subject,
-    action: str,
-    target: str,
-    **detail: object,
-) -> None:
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
-    )

@@ -80,7 +80,7 @@ async def list_templates(
     cursor: Cursor = None,
 ) -> TemplateList:
     """List the organisation's templates, by name."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await TemplateRepository(work, who.org_id).page(limit, after, kind)
     shown = await service.shown(work, who, rows[:limit])
     return TemplateList(
@@ -138,7 +138,7 @@ async def list_versions(
 ) -> VersionList:
     """List a template's versions, newest first."""
     await service.needed(work, who, template_id)
-    before = None if cursor is None else int(read_cursor(cursor, int)[0])
+    before = read_cursor(cursor, int)
     repository = VersionRepository(work, who.org_id)
     numbers = await repository.numbers(template_id, limit, before)
     rows = await repository.among(template_id, numbers[:limit])
@@ -227,7 +227,7 @@ async def list_evaluations(
 ) -> EvaluationList:
     """List a template's evaluations, newest first."""
     await service.needed(work, who, template_id)
-    before = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    before = read_cursor(cursor, int, str)
     repository = EvaluationRepository(work, who.org_id)
     rows = await repository.page(template_id, limit, before)
     last = rows[limit - 1] if len(rows) > limit else None
@@ -263,7 +263,7 @@ async def list_scores(
     repository = EvaluationRepository(work, who.org_id)
     if await repository.one(template_id, evaluation_id) is None:
         raise NotFoundError("no such evaluation")
-    after = None if cursor is None else cast("tuple[int, int]", read_cursor(cursor, int, int))
+    after = read_cursor(cursor, int, int)
     rows = await repository.scores(evaluation_id, limit, after)
     last = rows[limit - 1] if len(rows) > limit else None
     return ScoreList(
@@ -288,7 +288,7 @@ async def list_datasets(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> DatasetList:
     """List the organisation's data sets, by name."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await DatasetRepository(work, who.org_id).page(limit, after)
     shown = [DatasetOut(**_facts(row)) for row in rows[:limit]]
     return DatasetList(

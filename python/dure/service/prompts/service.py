@@ -111,7 +111,7 @@ async def create(
     )
     await _flushed(work)
     _add_texts(work, state, who, row, asked, variables)
-    await _tell(work, state, who, "template.create", row.id, name=row.name)
+    await audit.tell(work, state, who, "template.create", row.id, name=row.name)
     return row
 
 
@@ -133,7 +133,7 @@ async def add_version(
     if row.latest >= _MOST_VERSIONS:
         raise ConflictError("this template has 10,000 versions: begin a new one", code="too_many")
     _add_texts(work, state, who, row, asked, variables)
-    await _tell(work, state, who, "template.version", row.id, version=row.latest)
+    await audit.tell(work, state, who, "template.version", row.id, version=row.latest)
     return row.latest
 
 
@@ -177,7 +177,7 @@ async def change(
     for name, value in changed.items():
         setattr(row, name, value)
     await _flushed(work)
-    await _tell(work, state, who, "template.change", row.id, **changed)
+    await audit.tell(work, state, who, "template.change", row.id, **changed)
     return row
 
 
@@ -190,7 +190,7 @@ async def remove(work: AsyncSession, state: State, who: Subject, template_id: st
     """
     row = await _own(work, who, template_id)
     await TemplateRepository(work, who.org_id).remove(row)
-    await _tell(work, state, who, "template.delete", template_id, name=row.name)
+    await audit.tell(work, state, who, "template.delete", template_id, name=row.name)
 
 
 async def needed(
@@ -307,7 +307,7 @@ async def _keep_move(
             moved_at=state.clock.now(),
         )
     )
-    await _tell(
+    await audit.tell(
         work, state, who, f"label.{kind}", row.template_id, label=row.label, version=row.version
     )
 
@@ -508,7 +508,7 @@ async def remove_dataset(work: AsyncSession, state: State, who: Subject, dataset
     if await repository.used(dataset_id):
         raise ConflictError("evaluations were made on it", code="in_use")
     await work.delete(row)
-    await _tell(work, state, who, "dataset.delete", dataset_id, name=row.name)
+    await audit.tell(work, state, who, "dataset.delete", dataset_id, name=row.name)
 
 
 def _bad_variable(name: str, what: str) -> InvalidArgumentError:
@@ -527,18 +527,3 @@ async def _flushed(work: AsyncSession) -> None:
         await work.flush()
     except IntegrityError:
         raise _taken() from None
-
-
-async def _tell(
-    work: AsyncSession, state: State, who: Subject, action: str, target: str, **detail: object
-) -> None:
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
-    )

@@ -146,16 +146,7 @@ class Evaluations:
             lease_until=now + _LEASE,
         )
         work.add(row)
-        await audit.record(
-            work,
-            self._state.secret,
-            now,
-            org_id=who.org_id,
-            actor=who.actor,
-            action="evaluation.start",
-            target=row.id,
-            template=template_id,
-        )
+        await audit.tell(work, self._state, who, "evaluation.start", row.id, template=template_id)
         return _Job(row, asked, call, texts, dataset.items)
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ async def list_provider_keys(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> ProviderKeyList:
     """List the keys that this installation sends to providers; for operators."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await ProviderKeyRepository(work, who.org_id).page(limit, after)
     return ProviderKeyList(
         keys=[ProviderKeyOut.model_validate(row) for row in rows[:limit]],

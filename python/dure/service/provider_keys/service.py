@@ -87,7 +87,7 @@ async def create(
     )
     row.sealed = state.envelope.seal(key, place_of(row))
     ProviderKeyRepository(work, who.org_id).add(row)
-    await _tell(work, state, who, "provider-key.create", row.id, name=row.name)
+    await audit.tell(work, state, who, "provider-key.create", row.id, name=row.name)
     return row
 
 
@@ -104,7 +104,7 @@ async def change(
     for name, value in changed.items():
         setattr(row, name, value)
     row.changed_at = state.clock.now()
-    await _tell(work, state, who, "provider-key.change", row.id, changed=changed)
+    await audit.tell(work, state, who, "provider-key.change", row.id, changed=changed)
     return row
 
 
@@ -119,7 +119,7 @@ async def remove(work: AsyncSession, state: State, who: Subject, key_id: str) ->
     if row.state == "active":
         raise ConflictError("calls use this key: drain it first", code="drain_first")
     await work.delete(row)
-    await _tell(work, state, who, "provider-key.delete", key_id, name=row.name)
+    await audit.tell(work, state, who, "provider-key.delete", key_id, name=row.name)
 
 
 async def _needed(work: AsyncSession, who: Subject, key_id: str) -> ProviderKeyModel:
@@ -127,18 +127,3 @@ async def _needed(work: AsyncSession, who: Subject, key_id: str) -> ProviderKeyM
     if row is None:
         raise NotFoundError("no such provider key")
     return row
-
-
-async def _tell(
-    work: AsyncSession, state: State, who: Subject, action: str, target: str, **detail: object
-) -> None:
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
@@ -79,7 +79,7 @@ async def make_report(who: Who, asked: ReportCreate, request: Request) -> Report
         now = state.clock.now()
         row, is_new = await service.make(work, now, who.org_id, asked.kind, asked.day, who.actor)
         if is_new:
-            await _tell(work, request, who, "report.make", row.id, kind=row.kind)
+            await audit.tell(work, state_of(request), who, "report.make", row.id, kind=row.kind)
     return _report_out(row)
 
 
@@ -93,7 +93,7 @@ async def list_reports(
     cursor: Cursor = None,
 ) -> ReportList:
     """List the organisation's reports, newest window first."""
-    before = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    before = read_cursor(cursor, int, str)
     rows = await ReportRepository(work, who.org_id).page(limit, before, kind)
     shown = [
         ReportRow(id=row[0], kind=row[1], start=_time(row[2]), created_by=row[3], created_at=row[4])
@@ -142,7 +142,7 @@ async def list_anomalies(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> AnomalyList:
     """List usage that was not like a person's own, newest first."""
-    before = None if cursor is None else cast("tuple[int, str]", read_cursor(cursor, int, str))
+    before = read_cursor(cursor, int, str)
     rows = await AnomalyRepository(work, who.org_id).page(limit, before)
     shown = [
         AnomalyOut(
@@ -202,7 +202,7 @@ async def get_conversation_of_all(
     sums = await SumsRepository(work, who.org_id).conversation(conversation)
     if not sums:
         raise NotFoundError("no such conversation")
-    before = None if cursor is None else tuple(map(int, read_cursor(cursor, int, int, int)))
+    before = read_cursor(cursor, int, int, int)
     rows = await UsageRepository(work, who.org_id).calls(conversation, limit, before)
     whole = [sum(int(row[i]) for row in sums) for i in range(1, 6)]
     totals = service.totals([[*whole[:4], *divmod(whole[4], 1000)]])[0]
@@ -228,7 +228,7 @@ async def list_pools(
     cursor: Cursor = None,
 ) -> PoolList:
     """List pools and how far they are used up: one's own, for operators any or all."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     rows = await PoolRepository(work, _org_of(who, org)).page(limit, after)
     budgets = await _budgets(request)
     shown = [
@@ -255,7 +255,9 @@ async def export_usage(
     async with state.database.write() as work:
         zone = ZoneInfo(await UsageRepository(work, asked).zone(asked or who.org_id))
         span = _span(start, end, zone, state.clock.now())
-        await _tell(work, request, who, "usage.export", asked or "*", group=group, format=shape)
+        await audit.tell(
+            work, state_of(request), who, "usage.export", asked or "*", group=group, format=shape
+        )
     names = [_SHOWN[column] for column in _GROUPS[group]] + list(_FIGURES)
     rows = _rows(state.database, asked, group, span, zone)
     body = to_csv(names, rows) if shape == "csv" else to_json(names, rows)
@@ -339,22 +341,6 @@ def _self(who: Subject) -> str:
 async def _check_member(work: ReadWork, who: Subject, user_id: str) -> None:
     if await UsageRepository(work, who.org_id).member(user_id) is None:
         raise NotFoundError("no such user")
-
-
-async def _tell(
-    work: ReadWork, request: Request, who: Subject, action: str, target: str, **detail: object
-) -> None:
-    state = state_of(request)
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
-    )
 
 
 def _time(us: int) -> datetime:

@@ -73,7 +73,7 @@ async def list_users(
     cursor: Cursor = None,
 ) -> UserUsageList:
     """List the organisation's people with what they used, input and output apart."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     now = state_of(request).clock.now()
     users, more = await service.listed(work, now, who.org_id, days, limit, after)
     return UserUsageList(users=users, next=cursor_of(users[-1].user_id) if more else None)
@@ -108,7 +108,7 @@ async def get_conversation(
     repository = UsageRepository(work, who.org_id, user_id)
     if await repository.member(user_id) is None:
         raise NotFoundError("no such user")
-    before = None if cursor is None else tuple(map(int, read_cursor(cursor, int, int, int)))
+    before = read_cursor(cursor, int, int, int)
     rows = await repository.calls(conversation, limit, before)
     shown = rows[:limit]
     more = len(rows) > limit

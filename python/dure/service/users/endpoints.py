@@ -39,7 +39,7 @@ async def list_users(
     who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None
 ) -> UserList:
     """List the people of the organisation."""
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     found = await UserRepository(work, who.org_id).page(limit, after)
     users = [service.shown(member) for member in found[:limit]]
     return UserList(users=users, next=cursor_of(users[-1].id) if len(found) > limit else None)
@@ -81,7 +81,7 @@ async def change_user(who: Who, user_id: str, asked: UserUpdate, request: Reques
 async def list_orgs(who: Who, work: ReadWork, limit: Limit = 50, cursor: Cursor = None) -> OrgList:
     """List all organisations; for operators."""
     del who
-    after = None if cursor is None else str(read_cursor(cursor, str)[0])
+    after = read_cursor(cursor, str)
     found = await OrgRepository(work).page(limit, after)
     orgs = [OrgOut.model_validate(row) for row in found[:limit]]
     return OrgList(orgs=orgs, next=cursor_of(orgs[-1].id) if len(found) > limit else None)

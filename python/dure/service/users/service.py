@@ -70,7 +70,7 @@ async def add_user(
     except IntegrityError:  # two administrators at once
         raise ConflictError("somebody logs in with that e-mail address already") from None
     await repository.set_role(who.org_id, user.id, asked.role, now)
-    await _tell(work, state, who, "user.create", user.id, role=asked.role)
+    await audit.tell(work, state, who, "user.create", user.id, role=asked.role)
     member = await UserRepository(work, who.org_id).one(user.id)
     assert member is not None
     return shown(member)
@@ -104,7 +104,7 @@ async def change_user(
         user.disabled_at = state.clock.now() if asked.disabled else None
         await repository.end_logins(user_id, state.clock.now())
     changed = asked.model_dump(exclude_none=True)
-    await _tell(work, state, who, "user.change", user_id, **changed)
+    await audit.tell(work, state, who, "user.change", user_id, **changed)
     return shown(member)
 
 
@@ -121,7 +121,7 @@ async def add_org(work: AsyncSession, state: State, who: Subject, asked: OrgCrea
         raise ConflictError("there is an organisation of that id already")
     row = await repository.add_org(asked.id, asked.name, state.clock.now())
     row.zone = asked.zone
-    await _tell(work, state, who, "org.create", row.id)
+    await audit.tell(work, state, who, "org.create", row.id)
     return row
 
 
@@ -142,7 +142,7 @@ async def change_org(
     changed = asked.model_dump(exclude_none=True)
     for name, value in changed.items():
         setattr(row, name, value)
-    await _tell(work, state, who, "org.change", org_id, **changed)
+    await audit.tell(work, state, who, "org.change", org_id, **changed)
     return row
 
 
@@ -170,7 +170,7 @@ async def join(
     if await repository.org(org_id) is None or await repository.user(user_id) is None:
         raise NotFoundError("no such organisation or user")
     await repository.set_role(org_id, user_id, role, state.clock.now())
-    await _tell(work, state, who, "role.set", user_id, org=org_id, role=role)
+    await audit.tell(work, state, who, "role.set", user_id, org=org_id, role=role)
     member = await UserRepository(work, org_id).one(user_id)
     assert member is not None
     return shown(member)
@@ -189,7 +189,7 @@ async def leave(work: AsyncSession, state: State, who: Subject, user_id: str) ->
     if user_id == who.user_id:
         raise ForbiddenError("Nobody changes their own rights.", code="own_rights")
     await UserRepository(work, who.org_id).remove(member[1], state.clock.now())
-    await _tell(work, state, who, "user.leave", user_id)
+    await audit.tell(work, state, who, "user.leave", user_id)
 
 
 async def set_password(
@@ -214,7 +214,7 @@ async def set_password(
         raise ConflictError("this person logs in by an issuer", code="no_password")
     user.password_hash = password_hash
     await repository.end_logins(user_id, state.clock.now())
-    await _tell(work, state, who, "user.password", user_id)
+    await audit.tell(work, state, who, "user.password", user_id)
 
 
 def _may(who: Subject, org_id: str) -> bool:
@@ -228,23 +228,3 @@ def _check_zone(zone: str) -> None:
         raise InvalidArgumentError(
             f"unknown time zone {zone!r}: name one like Asia/Seoul", argument="zone"
         ) from None
-
-
-async def _tell(
-    work: AsyncSession,
-    state: State,
-    who: Subject,
-    action: str,
-    target: str,
-    **detail: object,
-) -> None:
-    await audit.record(
-        work,
-        state.secret,
-        state.clock.now(),
-        org_id=who.org_id,
-        actor=who.actor,
-        action=action,
-        target=target,
-        **detail,
-    )
