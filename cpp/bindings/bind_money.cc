@@ -146,6 +146,15 @@ std::vector<LineTuple> lines_of(const money::Record& record) {
   return lines;
 }
 
+py::dict units_of(const money::Record& record) {
+  py::dict units;
+  for (const auto& [unit, quantity] : record.units) {
+    const auto index = static_cast<std::size_t>(unit);
+    if (index < catalog::kUnits) units[py::str(std::string(catalog::name(unit)))] = quantity;
+  }
+  return units;
+}
+
 py::dict to_dict(const money::Record& record) {
   using enum money::RecordType;
   py::dict out;
@@ -172,12 +181,7 @@ py::dict to_dict(const money::Record& record) {
     out["scopes"] = record.scopes;
     if (record.parent.epoch != 0) out["parent"] = IdTuple(record.parent.epoch, record.parent.seq);
   } else if (record.type == kSettle) {
-    py::dict units;
-    for (const auto& [unit, quantity] : record.units) {
-      const auto index = static_cast<std::size_t>(unit);
-      if (index < catalog::kUnits) units[py::str(std::string(catalog::name(unit)))] = quantity;
-    }
-    out["units"] = units;
+    out["units"] = units_of(record);
     out["lines"] = lines_of(record);
     out["service_tier"] = record.service_tier;
     out["region"] = record.region;
@@ -208,6 +212,38 @@ py::dict to_dict(const money::Record& record) {
   return out;
 }
 
+// Records of calls as short tuples: who posts thousands a second asks for no more than it keeps.
+struct CallNews {
+  py::list holds, ends, rest;
+
+  // REQUIRES: the GIL.
+  void add(const money::Record& record) {
+    using enum money::RecordType;
+    switch (record.type) {
+      case kReserve:
+        holds.append(py::make_tuple(record.id.epoch, record.id.seq, record.at_us, record.call_id,
+                                    record.attempt, record.model, record.service,
+                                    py::tuple(py::cast(record.scopes))));
+        break;
+      case kSettle:
+      case kVoid:
+      case kExpire:
+      case kAdjust:
+        ends.append(py::make_tuple(money::name(record.type), record.epoch, record.seq,
+                                   record.id.epoch, record.id.seq, record.at_us, record.pico,
+                                   record.tokens, money::flag_names(record.flags), units_of(record),
+                                   record.price_version));
+        break;
+      case kLimit:
+      case kAlert:
+        rest.append(to_dict(record));
+        break;
+      default:
+        break;
+    }
+  }
+};
+
 py::dict to_dict(const money::Totals& totals) {
   py::dict out;
   out["spent"] = to_int(totals.spent);
@@ -229,6 +265,21 @@ auto checked(Work&& work, bool long_work = false) {
   } else {
     return value_or_throw(std::move(result));
   }
+}
+
+// The records behind `from` whose type is asked for, and where they end; without the GIL.
+template <typename Wanted>
+std::pair<std::vector<money::Record>, money::LedgerPlace> read_on(const std::string& path,
+                                                                  money::LedgerPlace from,
+                                                                  Wanted wanted) {
+  std::vector<money::Record> found;
+  const money::LedgerPlace end = checked([&] {
+    return money::read_ledger_on(base::system_files(), path, from,
+                                 [&](const money::Record& record) {
+                                   if (wanted(record.type)) found.push_back(record);
+                                 });
+  });
+  return {std::move(found), end};
 }
 
 // Ends a wait from another thread.
@@ -515,15 +566,8 @@ void bind_money(py::module_& core) {
   room.def(
       "read_ledger_on",
       [](const std::string& path, std::uint64_t records, std::uint64_t bytes) {
-        std::vector<money::Record> found;
-        const money::LedgerPlace end = checked([&] {
-          return money::read_ledger_on(base::system_files(), path, {records, bytes},
-                                       [&](const money::Record& record) {
-                                         if (record.type != money::RecordType::kCheckpoint &&
-                                             record.type != money::RecordType::kProgress) {
-                                           found.push_back(record);
-                                         }
-                                       });
+        const auto [found, end] = read_on(path, {records, bytes}, [](money::RecordType type) {
+          return type != money::RecordType::kCheckpoint && type != money::RecordType::kProgress;
         });
         py::list out;
         for (const money::Record& record : found) out.append(to_dict(record));
@@ -531,6 +575,22 @@ void bind_money(py::module_& core) {
       },
       py::arg("path"), py::arg("records"), py::arg("bytes"),
       "What a file has behind that place, without CHECKPOINT and PROGRESS, and where it ends.");
+  room.def(
+      "read_calls_on",
+      [](const std::string& path, std::uint64_t records, std::uint64_t bytes) {
+        using enum money::RecordType;
+        const auto [found, end] = read_on(path, {records, bytes}, [](money::RecordType type) {
+          return type != kCheckpoint && type != kProgress && type != kSent;
+        });
+        CallNews news;
+        for (const money::Record& record : found) news.add(record);
+        return py::make_tuple(news.holds, news.ends, news.rest, end.records, end.bytes);
+      },
+      py::arg("path"), py::arg("records"), py::arg("bytes"),
+      "What a file says of calls behind that place: (epoch, seq, at_us, call_id, attempt, model, "
+      "service, scopes) of each hold, (type, epoch, seq, hold epoch, hold seq, at_us, pico, "
+      "tokens, "
+      "flags, units, price_version) of each end, LIMIT and ALERT, and where it ends.");
   room.def(
       "verify_ledger",
       [](const std::string& path) {

@@ -62,6 +62,15 @@ def read_ledger(path: str) -> list[dict[str, object]]: ...
 def read_ledger_on(
     path: str, records: int, bytes: int
 ) -> tuple[list[dict[str, Any]], int, int]: ...
+def read_calls_on(
+    path: str, records: int, bytes: int
+) -> tuple[
+    list[tuple[int, int, int, str, int, str, str, tuple[str, ...]]],
+    list[tuple[str, int, int, int, int, int, int, int, list[str], dict[str, int], str]],
+    list[dict[str, Any]],
+    int,
+    int,
+]: ...
 def verify_ledger(path: str) -> dict[str, Any]: ...
 
 class Stop:

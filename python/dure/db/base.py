@@ -12,10 +12,18 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["Base", "Json", "UtcTime", "new_id"]
+__all__ = ["Base", "Json", "UtcTime", "new_id", "to_json"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
+
+def to_json(value: Any) -> str:  # noqa: ANN401 - a plain value
+    """Return a plain value as `Json` keeps it."""
+    return _encoder.encode(value)
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -44,7 +52,7 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ANN401
         """Return what is stored."""
         del dialect
-        return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        return None if value is None else to_json(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ANN401
         """Return what was meant."""

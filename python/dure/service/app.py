@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -82,7 +83,9 @@ _ABOUT = """An OpenAI-shaped gateway: point any OpenAI client at `/v1`.
 Send an API key or an access token as `Authorization: Bearer KEY`. Errors have OpenAI's shape
 everywhere. The paths under *alias* are other names for those above."""
 Work = Callable[[], Awaitable[object]]
+_logger = logging.getLogger("dure.service")
 _GZIP_FROM = 2048
+_END_SECONDS = 10.0  # that work under way may take when the app ends
 _RENEW_SECONDS = 3600.0  # between two looks for documents of another embedding model
 _CHAT = ("/api/v1/chat", "/api/v1/chat/stream")
 
@@ -323,24 +326,41 @@ def database_of(settings: Settings) -> Database:
 
 @asynccontextmanager
 async def _every(seconds: float, work: Work, *, at_end: bool = True) -> AsyncIterator[None]:
-    """Do something now and then, `at_end` once more; what fails is tried next time."""
+    """Do something now and then, `at_end` once more; what fails is tried next time.
+
+    What is under way at the end is waited for, so that no unit of work is broken off.
+    """
+    stop = asyncio.Event()
 
     async def run() -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            with contextlib.suppress(dure.DureError):
-                await work()
+        while not await _set_within(stop, seconds):
+            await _tried(work)
 
     task = asyncio.create_task(run())
     try:
         yield
     finally:
+        stop.set()
+        await asyncio.wait({task}, timeout=_END_SECONDS)
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.gather(task, return_exceptions=True)
         if at_end:
-            with contextlib.suppress(dure.DureError):
-                await work()
+            await _tried(work)
+
+
+async def _tried(work: Work) -> None:
+    try:
+        await work()
+    except dure.DureError:
+        pass  # as a database that is away: `/health/ready` says so
+    except Exception:
+        _logger.exception("work in the background failed; it is tried again")
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 async def reload(app: FastAPI) -> None:

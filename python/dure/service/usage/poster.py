@@ -14,15 +14,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Table, delete, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dure._core import money
-from dure.db.base import new_id
+from dure.db.base import new_id, to_json
 from dure.db.engine import Database
 from dure.db.tables import (
     LlmCallModel,
@@ -35,7 +37,7 @@ from dure.db.tables import (
     UsageQuarterModel,
     UsageStatisticsModel,
 )
-from dure.db.upserts import batches, upserts
+from dure.db.upserts import batches, inserts, upserts
 from dure.errors import NotFoundError, StorageError
 from dure.service.calling import KEY_TAG
 from dure.usage import SERVED_FREE
@@ -45,13 +47,58 @@ __all__ = ["LedgerPoster", "day_start", "host_of", "hour_start", "upserts"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER_US = 15 * 60 * 1_000_000
 _LOCK = 8_244_002
-_KEPT = ("at_us", "call_id", "attempt", "model", "service", "scopes")  # of a RESERVE
 _NAMES = ("org_id", "user_id", "api_key_id", "model", "service")
 _SUMS = ("calls", "input_tokens", "output_tokens", "tokens", "nano", "pico_rem")
-_ENDS = frozenset(("SETTLE", "VOID", "EXPIRE", "ADJUST"))
+_AT_ONCE = 256  # rows made before others have their turn
+_MANY_SCOPES = 4096
 
 Record = Mapping[str, Any]
 HoldId = tuple[int, int]
+_Cells = defaultdict[tuple[Any, ...], list[int]]
+_names = itemgetter(*_NAMES)
+
+
+class _Hold(NamedTuple):
+    """What a RESERVE said."""
+
+    at_us: int
+    call_id: str
+    attempt: int
+    model: str
+    service: str
+    scopes: tuple[str, ...]
+    posted: bool = False
+
+    @staticmethod
+    def of(kept: Mapping[str, Any]) -> _Hold:
+        """Return what was kept of it in an earlier look."""
+        return _Hold(**{**kept, "scopes": tuple(kept["scopes"])})
+
+    def kept(self) -> dict[str, Any]:
+        """Return what is kept of it until it ends."""
+        facts = self._asdict()
+        del facts["posted"]
+        return facts
+
+
+class _End(NamedTuple):
+    """What a SETTLE, VOID, EXPIRE or ADJUST said."""
+
+    type: str
+    epoch: int
+    seq: int
+    hold_epoch: int
+    hold_seq: int
+    at_us: int
+    pico: int
+    tokens: int
+    flags: list[str]
+    units: dict[str, int]
+    price_version: str
+
+    @property
+    def hold(self) -> HoldId:
+        return self.hold_epoch, self.hold_seq
 
 
 @dataclass(slots=True)
@@ -59,8 +106,8 @@ class _News:
     """What is new in the ledger, and up to where it was read."""
 
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
-    holds: dict[HoldId, dict[str, Any]] = field(default_factory=dict)
-    ends: list[Record] = field(default_factory=list)
+    holds: dict[HoldId, _Hold] = field(default_factory=dict)
+    ends: list[_End] = field(default_factory=list)
     limits: list[Record] = field(default_factory=list)
     alerts: list[Record] = field(default_factory=list)
 
@@ -103,32 +150,29 @@ class LedgerPoster:
         news = _News(places=dict(before))
         for path in money.ledger_files(str(self._data)):
             epoch = int(path.rsplit("/", 1)[-1].split(".")[0])
-            records, *place = money.read_ledger_on(path, *before.get(epoch, (0, 0)))
+            holds, ends, rest, *place = money.read_calls_on(path, *before.get(epoch, (0, 0)))
             news.places[epoch] = (place[0], place[1])
-            for record in records:
-                kind = record["type"]
-                if kind == "RESERVE":
-                    news.holds[record["id"]] = {name: record[name] for name in _KEPT}
-                elif kind in _ENDS:
-                    news.ends.append(record)
-                elif kind == "LIMIT":
-                    news.limits.append(record)
-                elif kind == "ALERT":
-                    news.alerts.append(record)
+            news.holds.update(((hold[0], hold[1]), _Hold(*hold[2:])) for hold in holds)
+            news.ends.extend(map(_End._make, ends))
+            for record in rest:
+                (news.limits if record["type"] == "LIMIT" else news.alerts).append(record)
         return news
 
     async def _take(self, work: AsyncSession, news: _News) -> int:
-        ends = [end for end in news.ends if "conflict" not in end["flags"]]
+        ends = [end for end in news.ends if "conflict" not in end.flags]
         await self._recall(work, news, ends)
-        rows = [self._row(end, news.holds) for end in ends]
-        ended = {end["id"] for end in ends if end["type"] != "ADJUST"}
+        rows = []
+        for some in batches(ends, _AT_ONCE):
+            rows += [self._row(end, news.holds) for end in some]
+            await asyncio.sleep(0)
+        ended = {end.hold for end in ends if end.type != "ADJUST"}
         still = [
-            {"host": self._host, "epoch": hold[0], "seq": hold[1], "hold": facts}
-            for hold, facts in news.holds.items()
-            if hold not in ended and not facts.get("posted")
+            {"host": self._host, "epoch": id_[0], "seq": id_[1], "hold": hold.kept()}
+            for id_, hold in news.holds.items()
+            if id_ not in ended and not hold.posted
         ]
         await upserts(work, _table(OpenCallModel), still, add=())
-        await upserts(work, _table(LlmCallModel), rows, add=())
+        await inserts(work, _table(LlmCallModel), rows)
         await self._add_up(work, rows)
         await self._alert(work, news)
         places = [
@@ -138,86 +182,85 @@ class LedgerPoster:
         await upserts(work, _table(PostedLedgerModel), places, set_=("records", "bytes"))
         return len(rows)
 
-    async def _recall(self, work: AsyncSession, news: _News, ends: list[Record]) -> None:
+    async def _recall(self, work: AsyncSession, news: _News, ends: list[_End]) -> None:
         """Have the holds at hand that began in an earlier look; forget those that end now."""
-        missing = [end["id"] for end in ends if end["id"] not in news.holds]
+        missing = [end.hold for end in ends if end.hold not in news.holds]
         for some in batches(missing):
             key = tuple_(OpenCallModel.epoch, OpenCallModel.seq)
             mine = OpenCallModel.host == self._host
             found = await work.scalars(select(OpenCallModel).where(mine, key.in_(some)))
             for row in found:
-                news.holds[row.epoch, row.seq] = row.hold
+                news.holds[row.epoch, row.seq] = _Hold.of(row.hold)
             await work.execute(delete(OpenCallModel).where(mine, key.in_(some)))
-        corrected = [e["id"] for e in ends if e["type"] == "ADJUST" and e["id"] not in news.holds]
+        corrected = [e.hold for e in ends if e.type == "ADJUST" and e.hold not in news.holds]
         for some in batches(corrected):
             key = tuple_(LlmCallModel.hold_epoch, LlmCallModel.hold_seq)
             found_calls = await work.scalars(
                 select(LlmCallModel).where(LlmCallModel.host == self._host, key.in_(some))
             )
             for call in found_calls:
-                news.holds[call.hold_epoch, call.hold_seq] = {
-                    "at_us": call.reserved_us,
-                    "call_id": call.call_id,
-                    "attempt": call.attempt,
-                    "model": call.model,
-                    "service": call.service,
-                    "scopes": call.scopes,
-                    "posted": True,
-                }
+                news.holds[call.hold_epoch, call.hold_seq] = _Hold(
+                    call.reserved_us,
+                    call.call_id,
+                    call.attempt,
+                    call.model,
+                    call.service,
+                    tuple(call.scopes),
+                    posted=True,
+                )
 
-    def _row(self, end: Record, holds: Mapping[HoldId, Mapping[str, Any]]) -> dict[str, Any]:
-        hold_id = end["id"]
-        hold = holds.get(hold_id)
+    def _row(self, end: _End, holds: Mapping[HoldId, _Hold]) -> dict[str, Any]:
+        hold = holds.get(end.hold)
         if hold is None:
             raise StorageError(
-                f"the ledger lacks the hold {hold_id[0]}-{hold_id[1]}: run `dure ledger verify`"
+                f"the ledger lacks the hold {end.hold_epoch}-{end.hold_seq}: "
+                "run `dure ledger verify`"
             )
-        who = _who(hold["scopes"])
-        units: dict[str, int] = end.get("units", {})
+        who = _who(hold.scopes)
         return {
             "host": self._host,
-            "epoch": end["epoch"],
-            "seq": end["seq"],
-            "hold_epoch": hold_id[0],
-            "hold_seq": hold_id[1],
-            "type": end["type"],
-            "reserved_us": hold["at_us"],
-            "done_us": end["at_us"],
-            "call_id": hold["call_id"],
-            "attempt": hold["attempt"],
-            **who,
-            "model": hold["model"],
-            "service": hold["service"],
-            "scopes": list(hold["scopes"]),
-            "units": units,
-            "input_tokens": _sum_of(units, "input."),
-            "output_tokens": _sum_of(units, "output."),
-            "tokens": end["tokens"],
-            "cost_pico": end["pico"],
-            "price_version": end.get("price_version", ""),
-            "flags": list(end["flags"]),
+            "epoch": end.epoch,
+            "seq": end.seq,
+            "hold_epoch": end.hold_epoch,
+            "hold_seq": end.hold_seq,
+            "type": end.type,
+            "reserved_us": hold.at_us,
+            "done_us": end.at_us,
+            "call_id": hold.call_id,
+            "attempt": hold.attempt,
+            "org_id": who.org_id,
+            "user_id": who.user_id,
+            "api_key_id": who.api_key_id,
+            "conversation": who.conversation,
+            "model": hold.model,
+            "service": hold.service,
+            "scopes": who.scopes,
+            "units": to_json(end.units),
+            "input_tokens": _sum_of(end.units, "input."),
+            "output_tokens": _sum_of(end.units, "output."),
+            "tokens": end.tokens,
+            "cost_pico": end.pico,
+            "price_version": end.price_version,
+            "flags": to_json(end.flags),
         }
 
     async def _add_up(self, work: AsyncSession, rows: list[dict[str, Any]]) -> None:
         zones = await _zones(work, {row["org_id"] for row in rows})
-        sums: dict[Any, dict[tuple[Any, ...], list[int]]] = {
-            model: defaultdict(lambda: [0] * len(_SUMS))
-            for model in (UsageQuarterModel, UsageStatisticsModel, UsageDailyModel)
-        }
+        quarters: _Cells = defaultdict(_no_sums)
         for row in rows:
             quarter = row["reserved_us"] - row["reserved_us"] % _QUARTER_US
-            zone = zones.get(row["org_id"], UTC)
-            names = tuple(row[name] for name in _NAMES)
-            amounts = _amounts(row)
-            for model, start in (
-                (UsageQuarterModel, quarter),
-                (UsageStatisticsModel, hour_start(quarter, zone)),
-                (UsageDailyModel, day_start(quarter, zone)),
-            ):
-                cell = sums[model][start, *names]
-                for i, amount in enumerate(amounts):
-                    cell[i] += amount
-        for model, cells in sums.items():
+            _add(quarters[quarter, *_names(row)], _amounts(row))
+        hours: _Cells = defaultdict(_no_sums)
+        days: _Cells = defaultdict(_no_sums)
+        for (quarter, org_id, *names), amounts in quarters.items():
+            zone = zones.get(org_id, UTC)
+            _add(hours[hour_start(quarter, zone), org_id, *names], amounts)
+            _add(days[day_start(quarter, zone), org_id, *names], amounts)
+        for model, cells in (
+            (UsageQuarterModel, quarters),
+            (UsageStatisticsModel, hours),
+            (UsageDailyModel, days),
+        ):
             values = [
                 dict(zip(("start_us", *_NAMES, *_SUMS), (*key, *cell), strict=True))
                 for key, cell in cells.items()
@@ -281,7 +324,18 @@ def org_of(scope: str) -> str | None:
     return org if slash and kind in {"user", "conversation", "tag"} else None
 
 
-def _who(scopes: Iterable[str]) -> dict[str, str]:
+class _Who(NamedTuple):
+    """Whose a call was, and its scopes as they are stored."""
+
+    org_id: str
+    user_id: str
+    api_key_id: str
+    conversation: str
+    scopes: str
+
+
+@lru_cache(_MANY_SCOPES)
+def _who(scopes: tuple[str, ...]) -> _Who:
     """Return tenant, person, key and conversation of a call, as `calling.call_of` named them."""
     found = {"org_id": "", "user_id": "", "api_key_id": "", "conversation": ""}
     for scope in scopes:
@@ -294,13 +348,24 @@ def _who(scopes: Iterable[str]) -> dict[str, str]:
             found["conversation"] = name.partition("/")[2] or name
         elif kind == "tag" and name.startswith(KEY_TAG):
             found["api_key_id"] = name.removeprefix(KEY_TAG)
-    return found
+    return _Who(**found, scopes=to_json(scopes))
+
+
+def _no_sums() -> list[int]:
+    return [0] * len(_SUMS)
+
+
+def _add(cell: list[int], amounts: Iterable[int]) -> None:
+    for i, amount in enumerate(amounts):
+        cell[i] += amount
 
 
 def _amounts(row: Mapping[str, Any]) -> tuple[int, ...]:
     nano, pico_rem = divmod(row["cost_pico"], 1000)
     return (
-        int(row["type"] == "SETTLE" and not set(SERVED_FREE) & set(row["flags"])),
+        int(
+            row["type"] == "SETTLE" and not any(f'"{flag}"' in row["flags"] for flag in SERVED_FREE)
+        ),
         row["input_tokens"],
         row["output_tokens"],
         row["tokens"],
