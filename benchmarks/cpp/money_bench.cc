@@ -2,9 +2,10 @@
 // synced; the same with 8 scopes, with threads and with other processes on the folder; appends and
 // replay in records a second. Prints one line of JSON a measurement.
 //
-//   dure_money_bench FOLDER [CALLS [mapped|mapped8]]
+//   dure_money_bench FOLDER [CALLS [mapped|mapped8|written|memory|threads]]
 //
-// FOLDER: an empty folder on the disk to be measured. The last argument runs one case alone.
+// FOLDER: an empty folder on the disk to be measured. The last argument runs one case alone, for a
+// profiler, or to take turns with another build.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -228,9 +229,20 @@ void replay(const std::string& folder, std::int64_t calls) {
   });
 }
 
+void run_one(const std::string& folder, int count, const std::string& only) {
+  Forward written(base::system_files());
+  if (only == "mapped") on_disk("mapped ledger, 1 scope", folder + "/mapped", {}, 1, count);
+  if (only == "mapped8") on_disk("mapped ledger, 8 scopes", folder + "/mapped8", {}, 8, count);
+  if (only == "written") {
+    on_disk("written ledger, 1 scope", folder + "/written", {.files = &written}, 1, count);
+  }
+  if (only == "memory") in_memory("no ledger, 1 scope", 1, count);
+  if (only == "threads") threads_in_memory("no ledger, 8 threads", 8, count);
+}
+
 int run(const std::string& folder, int count, const std::string& only) {
-  if (only == "mapped" || only == "mapped8") {  // for a profiler
-    on_disk("mapped ledger", folder + "/mapped", {}, only == "mapped" ? 1 : 8, count);
+  if (!only.empty()) {
+    run_one(folder, count, only);
     return 0;
   }
   in_memory("no ledger, 1 scope", 1, count);
