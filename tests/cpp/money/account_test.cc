@@ -12,6 +12,7 @@
 #include "dure/money/reservation.h"
 #include "fake_clock.h"
 #include "fake_files.h"
+#include "money/ledger_codec.h"
 
 namespace dure::money {
 namespace {
@@ -998,7 +999,7 @@ TEST_F(AccountTest, WhatLiesBehindAFailureIsVoidToThoseWhoLook) {
   ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
   const Admission held = reserve(*account, 400).value();
   ASSERT_TRUE(account->sent(held.id).ok());
-  files_.fail_after(1);
+  files_.fail_after(3);  // past PRICE_VERSION, which a first settlement tells
   EXPECT_EQ(account->settle(held.id, used(1, 1), cost_of(700)).code(), base::Code::kIo);
   const LedgerReport report = verify_ledger(files_, "/data").value();
   EXPECT_TRUE(report.ok) << report.first_difference;
@@ -1015,13 +1016,33 @@ TEST_F(AccountTest, WhatLiesBehindASealIsNotReadByOthers) {
   const Admission held = reserve(*account, 400).value();
   ASSERT_TRUE(account->sent(held.id).ok());
   EXPECT_EQ(state(*other).held, 4'100);
-  files_.fail_after(1);  // stored, neither synced nor cut
+  files_.fail_after(3);  // SETTLE is stored, neither synced nor cut
   EXPECT_EQ(account->settle(held.id, used(1, 1), cost_of(700)).code(), base::Code::kIo);
   files_.heal();
   EXPECT_EQ(state(*other).held, 4'100);
   EXPECT_EQ(state(*other).used, 0);
   ASSERT_TRUE(reserve(*other, 1).has_value());
   EXPECT_EQ(state(*other).held, 4'100 + 110);
+}
+
+// A record that is whole in the file, and not yet told on the board, may still fail: others wait.
+TEST_F(AccountTest, WhatIsNotToldIsNotReadByOthers) {
+  auto account = open(Durability::kPower);
+  auto other = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
+  const Admission held = reserve(*account, 400).value();
+  EXPECT_EQ(state(*other).held, 4'100);
+  ASSERT_TRUE(account->sent(held.id).ok());
+  const std::string path = ledger_files(files_, "/data").value().at(0);
+  Record untold = records().at(1);
+  ASSERT_EQ(untold.type, RecordType::kReserve);
+  untold.seq = records().back().seq + 1;
+  untold.id = {untold.epoch, untold.seq};
+  std::string bytes;
+  encode(untold, bytes);
+  ASSERT_TRUE(files_.open_append(path, false).value()->append(bytes).ok());
+  EXPECT_EQ(state(*other).held, 4'100);
+  EXPECT_EQ(records().back().seq, untold.seq) << "it is a record";
 }
 
 // Every changing call of a short life fails once, for good, and the next life must add up: what
