@@ -228,6 +228,26 @@ async def dure_map_raw(url: str, concurrency: int, total: int) -> dict[str, Any]
             return {"cpu_us": spent / total, "answers": sorted(answers)}
 
 
+async def dure_http_map_raw(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    """The low-level face: a batch of bodies in, replies out, one awaitable."""
+    from dure.aio import HttpClient
+
+    concurrency = max(concurrency, 256)
+    body = json.dumps(BODY).encode()
+    headers = {"Content-Type": "application/json"}
+    target = f"{url}/v1/chat/completions"
+    async with HttpClient() as client:
+        await client.map_raw(target, [body] * concurrency, concurrency, headers=headers)
+        start = cpu_us()
+        replies: list[Any] = await client.map_raw(
+            target, [body] * total, concurrency, headers=headers
+        )
+        contents = {reply.content for reply in replies}
+        spent = cpu_us() - start
+        answers = {json.loads(content)["usage"]["prompt_tokens"] for content in contents}
+        return {"cpu_us": spent / total, "answers": sorted(answers)}
+
+
 async def aiohttp_calls(url: str, concurrency: int, total: int) -> dict[str, Any]:
     import aiohttp
 
@@ -354,6 +374,7 @@ CLIENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, Any]]
     "dure burst": dure_burst,
     "dure memory": dure_memory,
     "dure memory, engine a": partial(dure_memory, engine="a"),
+    "dure HttpClient map_raw": dure_http_map_raw,
     "dure map": dure_map,
     "dure map_raw": dure_map_raw,
     "dure events": dure_events,

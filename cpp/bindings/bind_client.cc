@@ -202,9 +202,15 @@ py::tuple call_async(const std::shared_ptr<Client>& self, std::shared_ptr<Endpoi
   plan.whole = true;
   LoopBridge& bridge = LoopBridge::current();
   auto [future, waiter] = bridge.make_future();
-  auto call = without_gil([&, &done = waiter] {
-    return self->start(std::move(plan), std::make_shared<ReplyObserver>(done));
-  });
+  std::shared_ptr<client::Call> call;
+  try {
+    call = without_gil([&, &done = waiter] {
+      return self->start(std::move(plan), std::make_shared<ReplyObserver>(done));
+    });
+  } catch (...) {
+    bridge.forget(waiter.ticket());
+    throw;
+  }
   bridge.attach(waiter.ticket(), std::move(call));
   return py::make_tuple(std::move(future), waiter.ticket());
 }

@@ -9,8 +9,10 @@
 #include "dure/net/egress.h"
 #include "dure/net/http_transport.h"
 #include "gil.h"
+#include "http_batch.h"
 #include "http_reply.h"
 #include "http_upload.h"
+#include "no_memory.h"
 #include "request_writer.h"
 #include "status.h"
 
@@ -39,7 +41,8 @@ class ReplyDone final : public PyCompletion {
 // Gathers a reply on the I/O thread and completes one waiter with it.
 class ReplyHandler final : public net::Handler {
  public:
-  explicit ReplyHandler(Waiter waiter) : waiter_(std::move(waiter)) {}
+  // Before the request is submitted: whom to tell.
+  void serve(Waiter waiter) { waiter_ = std::move(waiter); }
   void on_head(int status, net::HeaderView headers) noexcept override {
     guarded([&] {
       done_->reply.status = status;
@@ -68,7 +71,7 @@ class ReplyHandler final : public net::Handler {
     }
   }
 
-  const Waiter waiter_;
+  Waiter waiter_;
   std::unique_ptr<ReplyDone> done_ = std::make_unique<ReplyDone>();
 };
 
@@ -124,15 +127,31 @@ class HttpCore {
 
   std::unique_ptr<HttpUpload> upload(std::string method, std::string url, net::Headers headers,
                                      std::uint64_t size, const Timeouts& timeouts) {
-    auto [future, waiter] = LoopBridge::current().make_future();
     auto pipe = std::make_shared<BodyPipe>(size);
+    const auto handler = std::make_shared<ReplyHandler>();
     net::Request request =
         make_request(std::move(method), std::move(url), std::move(headers), {}, timeouts);
     request.guarded = guarded_;
     request.source = pipe;
-    const net::RequestId id =
-        transport_->submit(std::move(request), std::make_shared<ReplyHandler>(std::move(waiter)));
+    auto [future, waiter] = LoopBridge::current().make_future();
+    handler->serve(std::move(waiter));  // from here on somebody waits: nothing may fail
+    const net::RequestId id = transport_->submit(std::move(request), handler);
     return std::make_unique<HttpUpload>(transport_, std::move(pipe), id, std::move(future));
+  }
+
+  std::shared_ptr<HttpBatch> batch(std::string method, std::string url, net::Headers headers,
+                                   const std::vector<py::bytes>& bodies, const Timeouts& timeouts,
+                                   std::size_t limit) {
+    (void)LoopBridge::current();  // before anything is sent: there must be one to wait in
+    std::vector<std::string> copies(bodies.begin(), bodies.end());
+    net::Request like =
+        make_request(std::move(method), std::move(url), std::move(headers), {}, timeouts);
+    like.guarded = guarded_;
+    const std::shared_ptr<HttpBatch> batch(
+        new HttpBatch(transport_, std::move(like), std::move(copies), limit),
+        NoGilDelete());  // it may be the last to hold the transport
+    without_gil([&] { batch->start(); });
+    return batch;
   }
 
   py::object request_sync(std::string method, std::string url, net::Headers headers,
@@ -141,8 +160,9 @@ class HttpCore {
     net::Request request = make_request(std::move(method), std::move(url), std::move(headers),
                                         std::string_view(body), timeouts);
     request.guarded = guarded_;
-    const net::RequestId id =
-        transport_->submit(std::move(request), std::make_shared<ReplyHandler>(wait.waiter()));
+    const auto handler = std::make_shared<ReplyHandler>();
+    handler->serve(wait.waiter());
+    const net::RequestId id = transport_->submit(std::move(request), handler);
     return wait.get([&] { transport_->cancel(id); });
   }
 
@@ -239,9 +259,10 @@ py::object request(const Sender& sender, std::span<PyObject* const> given) {
                    headers_of(given[2]), {}, timeouts_of(given[4]));
   set_body(given[3], made);
   made.guarded = sender.guarded;
+  auto handler = std::make_shared<ReplyHandler>();
   auto [future, waiter] = LoopBridge::current().make_future();
-  const net::RequestId id =
-      sender.transport->submit(std::move(made), std::make_shared<ReplyHandler>(std::move(waiter)));
+  handler->serve(std::move(waiter));  // from here on somebody waits: nothing may fail
+  const net::RequestId id = sender.transport->submit(std::move(made), std::move(handler));
   const auto number = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLongLong(id));
   return py::reinterpret_steal<py::object>(PyTuple_Pack(2, future.ptr(), number.ptr()));
 }
@@ -258,7 +279,7 @@ PyObject* call_request(PyObject* self, PyObject* const* arguments, Py_ssize_t co
     const py::object raised = to_exception(error.status());
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
   } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
+    raise_no_memory();
   }
   return nullptr;
 }
@@ -383,8 +404,8 @@ py::object HttpStream::take() {
 
 py::object HttpStream::wait() {
   mark_.require_own();
-  auto [future, waiter] = LoopBridge::current().make_future();
   auto done = std::make_unique<WakeDone>();
+  auto [future, waiter] = LoopBridge::current().make_future();
   {
     const std::lock_guard lock(mutex_);
     waiter_ = std::move(waiter);
@@ -417,6 +438,7 @@ void HttpStream::cancel() {
 
 void bind_http_core(py::module_& room) {
   bind_http_reply(room);
+  bind_http_batch(room);
   bind_http_upload(room);
   py::class_<HttpStream, std::shared_ptr<HttpStream>>(room, "HttpStream", "A streamed HTTP reply.")
       .def("take", &HttpStream::take)
@@ -439,6 +461,8 @@ void bind_http_core(py::module_& room) {
       .def_property_readonly("request", &HttpCore::request_function)
       .def("upload", &HttpCore::upload, py::arg("method"), py::arg("url"), py::arg("headers"),
            py::arg("size"), py::arg("timeouts"))
+      .def("batch", &HttpCore::batch, py::arg("method"), py::arg("url"), py::arg("headers"),
+           py::arg("bodies"), py::arg("timeouts"), py::arg("limit"))
       .def("request_sync", &HttpCore::request_sync, py::arg("method"), py::arg("url"),
            py::arg("headers"), py::arg("body"), py::arg("timeouts"))
       .def("stream", &HttpCore::stream, py::arg("method"), py::arg("url"), py::arg("headers"),

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "no_memory.h"
 #include "request_writer.h"
 #include "status.h"
 
@@ -80,7 +81,7 @@ PyObject* call_json(PyObject* self, PyObject*) {
             .with("status_code", std::int64_t{object.reply.status}));
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
   } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
+    raise_no_memory();
   }
   return nullptr;
 }

@@ -10,6 +10,7 @@
 
 #include "exit_guard.h"
 #include "gil.h"
+#include "no_memory.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -259,8 +260,8 @@ std::pair<py::object, Waiter> LoopBridge::make_future() {
   py::object future = new_future();
   if (free_.empty()) {
     if (free_.capacity() <= pending_.size()) free_.reserve(2 * pending_.size() + 16);
-    free_.push_back(static_cast<std::uint32_t>(pending_.size()));
     pending_.emplace_back();
+    free_.push_back(static_cast<std::uint32_t>(pending_.size() - 1));
   }
   const std::uint32_t place = free_.back();
   free_.pop_back();
@@ -275,6 +276,14 @@ LoopBridge::Pending* LoopBridge::find(std::uint64_t ticket) {
   if (place >= pending_.size()) return nullptr;
   Pending& pending = pending_[place];
   return pending.future && pending.uses == ticket >> 32U ? &pending : nullptr;
+}
+
+void LoopBridge::forget(std::uint64_t ticket) noexcept {
+  Pending* const pending = find(ticket);
+  if (pending == nullptr) return;
+  pending->future = py::object();
+  pending->call = nullptr;
+  free_.push_back(static_cast<std::uint32_t>(ticket));
 }
 
 void LoopBridge::attach(std::uint64_t ticket, std::shared_ptr<void> call) {
@@ -306,7 +315,7 @@ void LoopBridge::resolve(base::Completion& done) {
   } catch (py::error_already_set& error) {
     future.attr("set_exception")(error.value());
   } catch (const std::bad_alloc&) {
-    fail_future(future, base::Status(base::Code::kOutOfMemory, "no memory for the result"));
+    future.attr("set_exception")(no_memory_exception());
   }
 }
 

@@ -96,6 +96,8 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
 
   // A future of this loop, and what completes it.
   std::pair<py::object, Waiter> make_future();
+  // The call of `ticket` was not begun: nobody completes it.
+  void forget(std::uint64_t ticket) noexcept;
   // Keeps `call` as long as the future of `ticket` waits; detach gives it back, or nothing.
   void attach(std::uint64_t ticket, std::shared_ptr<void> call);
   [[nodiscard]] std::shared_ptr<void> detach(std::uint64_t ticket);

@@ -6,6 +6,8 @@
 #include <string>
 #include <type_traits>
 
+#include "no_memory.h"
+
 namespace dure::bindings {
 namespace {
 
@@ -68,6 +70,28 @@ py::object to_exception(const base::Status& status) {
   return error;
 }
 
+py::object no_memory_exception() {
+  PyObject* const errors = errors_module();
+  PyObject* error = nullptr;
+  PyObject* const type =
+      errors != nullptr ? PyObject_GetAttrString(errors, "OutOfMemoryError") : nullptr;
+  if (type != nullptr) {
+    error = PyObject_CallFunction(type, "s", "out of memory: use smaller batches, or more memory");
+    Py_DECREF(type);
+  }
+  if (error == nullptr) {
+    PyErr_Clear();
+    error = PyObject_CallNoArgs(PyExc_MemoryError);
+  }
+  if (error == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(error);
+}
+
+void raise_no_memory() {
+  const py::object error = no_memory_exception();
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+}
+
 void register_status_translator() {
   py::register_local_exception_translator([](std::exception_ptr pending) {
     try {
@@ -76,9 +100,7 @@ void register_status_translator() {
       const py::object error = to_exception(failure.status());
       PyErr_SetObject(py::type::of(error).ptr(), error.ptr());
     } catch (const std::bad_alloc&) {
-      const py::object error = to_exception(base::Status(
-          base::Code::kOutOfMemory, "out of memory: use smaller batches, or more memory"));
-      PyErr_SetObject(py::type::of(error).ptr(), error.ptr());
+      raise_no_memory();
     }
   });
 }

@@ -2,6 +2,8 @@ from asyncio import Future
 from collections.abc import Mapping, Sequence
 from typing import Protocol, final
 
+from dure.errors import DureError
+
 @final
 class HttpReply:
     @property
@@ -28,6 +30,11 @@ class HttpUpload:
     @property
     def buffered(self) -> int: ...
     def feed(self, part: bytes) -> Future[None] | None: ...
+    def cancel(self) -> None: ...
+
+class HttpBatch:
+    def wait(self) -> Future[None]: ...
+    def take(self) -> list[HttpReply | DureError]: ...
     def cancel(self) -> None: ...
 
 class _Request(Protocol):
@@ -63,6 +70,15 @@ class HttpCore:
         size: int,
         timeouts: tuple[float, float, float, float],
     ) -> HttpUpload: ...
+    def batch(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        bodies: Sequence[bytes],
+        timeouts: tuple[float, float, float, float],
+        limit: int,
+    ) -> HttpBatch: ...
     def request_sync(
         self,
         method: str,

@@ -10,11 +10,12 @@ from dure._authorities import certifi_files
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
     from dure._core.net import HttpReply, HttpUpload
+    from dure.errors import DureError
 
 
 class _Timeout(Protocol):
@@ -138,6 +139,48 @@ class HttpClient:
         except BaseException:
             self._core.cancel(request)  # does nothing if the request has ended
             raise
+
+    async def map_raw(
+        self,
+        url: str,
+        bodies: Iterable[bytes],
+        limit: int = 64,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        timeout: float | _Timeout | None = None,
+    ) -> list[HttpReply | DureError]:
+        """Send a request for each body and return all replies, in the order of the bodies.
+
+        One awaitable for all: each request is followed by the next on the native thread. A failure
+        stays in its place, as an exception that is not raised.
+
+        Args:
+            url: `http` or `https`, without user information.
+            bodies: What to send; all are held until the last has been sent.
+            limit: How many requests are under way at once.
+            method: For example `"PUT"`.
+            headers: Names and values, of every request.
+            timeout: Of each request, as for the client.
+
+        Raises:
+            InvalidArgumentError: A body is not bytes, or `limit` is not positive; nothing was sent.
+        """
+        whole = list(bodies)
+        for at, body in enumerate(whole):
+            if not isinstance(body, bytes):
+                raise _refused(f"body {at} must be bytes, not {type(body).__name__}", "bodies")
+        if not isinstance(limit, int) or limit < 1:
+            raise _refused("limit must be a whole number, at least 1", "limit")
+        pairs = _texts(method, url, self._headers(headers))
+        limits = _timeouts(timeout, self._timeouts)
+        batch = self._core.batch(method, url, pairs, whole, limits, limit)
+        try:
+            await batch.wait()
+        except BaseException:
+            batch.cancel()
+            raise
+        return batch.take()
 
     def stream(
         self,
