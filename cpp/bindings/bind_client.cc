@@ -201,7 +201,7 @@ py::tuple call_async(const std::shared_ptr<Client>& self, std::shared_ptr<Endpoi
                                 std::move(headers), options);
   plan.whole = true;
   LoopBridge& bridge = LoopBridge::current();
-  auto [future, waiter] = bridge.make_future();
+  auto [future, waiter] = bridge.make_wait();
   std::shared_ptr<client::Call> call;
   try {
     call = without_gil([&, &done = waiter] {

@@ -150,7 +150,7 @@ Stream::~Stream() {
 
 py::object Stream::wait_async() {
   mark_.require_own();
-  auto [future, waiter] = LoopBridge::current().make_future();
+  auto [future, waiter] = LoopBridge::current().make_wait();
   ring_->wait(waiter);
   return future;
 }

@@ -123,7 +123,7 @@ void HttpBatch::ended(std::size_t index, Result result) noexcept {
 
 py::object HttpBatch::wait() {
   mark_.require_own();
-  auto [future, waiter] = LoopBridge::current().make_future();
+  auto [future, waiter] = LoopBridge::current().make_wait();
   std::unique_ptr<WakeDone> wake;
   {
     const std::lock_guard lock(mutex_);

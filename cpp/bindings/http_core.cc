@@ -75,6 +75,19 @@ class ReplyHandler final : public net::Handler {
   std::unique_ptr<ReplyDone> done_ = std::make_unique<ReplyDone>();
 };
 
+// Gives a stream's reader what there is by then.
+class TakeDone final : public PyCompletion {
+ public:
+  explicit TakeDone(std::weak_ptr<HttpStream> stream) : stream_(std::move(stream)) {}
+  py::object make_result() override {
+    const auto stream = stream_.lock();
+    return stream != nullptr ? stream->take() : py::none();
+  }
+
+ private:
+  const std::weak_ptr<HttpStream> stream_;
+};
+
 base::Duration duration(double seconds) {
   return std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(seconds));
 }
@@ -260,7 +273,7 @@ py::object request(const Sender& sender, std::span<PyObject* const> given) {
   set_body(given[3], made);
   made.guarded = sender.guarded;
   auto handler = std::make_shared<ReplyHandler>();
-  auto [future, waiter] = LoopBridge::current().make_future();
+  auto [future, waiter] = LoopBridge::current().make_wait();
   handler->serve(std::move(waiter));  // from here on somebody waits: nothing may fail
   const net::RequestId id = sender.transport->submit(std::move(made), std::move(handler));
   const auto number = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLongLong(id));
@@ -316,7 +329,7 @@ bool HttpStream::has_news() const { return !pieces_.empty() || head_new_ || ende
 // Completes outside the mutex: the loop's queue has its own.
 void HttpStream::wake() noexcept {
   Waiter waiter;
-  std::unique_ptr<WakeDone> done;
+  std::unique_ptr<PyCompletion> done;
   {
     const std::lock_guard lock(mutex_);
     if (!has_news()) return;
@@ -402,10 +415,13 @@ py::object HttpStream::take() {
   return list;
 }
 
-py::object HttpStream::wait() {
+py::object HttpStream::wait() { return wait_for(std::make_unique<WakeDone>()); }
+
+py::object HttpStream::next() { return wait_for(std::make_unique<TakeDone>(weak_from_this())); }
+
+py::object HttpStream::wait_for(std::unique_ptr<PyCompletion> done) {
   mark_.require_own();
-  auto done = std::make_unique<WakeDone>();
-  auto [future, waiter] = LoopBridge::current().make_future();
+  auto [future, waiter] = LoopBridge::current().make_wait();
   {
     const std::lock_guard lock(mutex_);
     waiter_ = std::move(waiter);
@@ -443,6 +459,7 @@ void bind_http_core(py::module_& room) {
   py::class_<HttpStream, std::shared_ptr<HttpStream>>(room, "HttpStream", "A streamed HTTP reply.")
       .def("take", &HttpStream::take)
       .def("wait", &HttpStream::wait)
+      .def("next", &HttpStream::next)
       .def("head", &HttpStream::head)
       .def("cancel", &HttpStream::cancel);
   py::class_<HttpCore, std::shared_ptr<HttpCore>>(room, "HttpCore", "One native transport.")

@@ -24,7 +24,7 @@ namespace py = pybind11;
 
 // The pieces of a streamed reply between the I/O thread, which fills, and one reader, who takes.
 // Above the high-water mark the server is held back. In the child of a fork it is the parent's:
-// take(), wait() and head() throw kUnavailable at once. Thread-safe.
+// take(), wait(), next() and head() throw kUnavailable at once. Thread-safe.
 class HttpStream final : public net::Handler, public std::enable_shared_from_this<HttpStream> {
  public:
   HttpStream(std::weak_ptr<net::Transport> transport, bool events);
@@ -36,8 +36,10 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   // Under the GIL. What has come since the last call, never waiting: a list, or None at the end of
   // the stream. Throws the stream's failure once all that came before it has been taken.
   py::object take();
-  // A future that is done once take() or head() has something new to say.
+  // Awaited: until take() or head() has something new to say.
   py::object wait();
+  // Awaited: what take() says then; an empty list if it was the head that came.
+  py::object next();
   // (status, headers), or None while the head has not come. Throws like take().
   py::object head();
   void set_id(net::RequestId id) { id_ = id; }
@@ -50,6 +52,7 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   [[nodiscard]] bool has_news() const DURE_REQUIRES(mutex_);
   void add(Piece piece) DURE_REQUIRES(mutex_);
   void wake() noexcept;
+  py::object wait_for(std::unique_ptr<PyCompletion> done);
 
   const std::weak_ptr<net::Transport> transport_;
   const ProcessMark mark_;
@@ -66,7 +69,7 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   int status_ DURE_GUARDED_BY(mutex_) = 0;
   net::HeaderLines headers_ DURE_GUARDED_BY(mutex_);
   Waiter waiter_ DURE_GUARDED_BY(mutex_);
-  std::unique_ptr<WakeDone> wake_ DURE_GUARDED_BY(mutex_);  // made beforehand, for waiter_
+  std::unique_ptr<PyCompletion> wake_ DURE_GUARDED_BY(mutex_);  // made beforehand, for waiter_
 };
 
 void bind_http_core(py::module_& room);

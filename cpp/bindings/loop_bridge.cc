@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "direct_wait.h"
 #include "exit_guard.h"
 #include "gil.h"
 #include "no_memory.h"
@@ -22,8 +23,6 @@ constexpr base::Duration kSlice = std::chrono::milliseconds(50);
 struct Names {
   py::object get_running_loop;
   py::object future_type;
-  py::object no_arguments = py::tuple();
-  py::object loop = intern("loop");
   py::object create_future = intern("create_future");
   py::object done = intern("done");
   py::object set_result = intern("set_result");
@@ -60,6 +59,7 @@ base::Status inherited() {
 std::uint64_t forks_behind = 0;
 
 void fail_future(const py::object& future, const base::Status& status) {
+  if (DirectWait::is(future)) return DirectWait::fail(future, to_exception(status));
   if (status.code() == base::Code::kCancelled) {
     future.attr("cancel")();
   } else {
@@ -96,6 +96,7 @@ class LoopBridges {
     last_ = nullptr;
     for (auto& [loop, bridge] : std::exchange(by_loop_, {})) {
       auto pending = std::exchange(bridge->pending_, {});
+      bridge->abandoned_ = true;
       bridge->queue_->abandon_in_child();
       new std::shared_ptr<LoopBridge>(bridge);  // leaked with its locks
       for (auto& waiting : pending) {
@@ -103,6 +104,10 @@ class LoopBridges {
         if (!future) continue;
         new std::shared_ptr<void>(std::move(waiting.call));  // its engine is the parent's
         try {
+          if (DirectWait::is(future)) {
+            DirectWait::fail_later(future, to_exception(inherited()));
+            continue;
+          }
           if (future.attr("done")().cast<bool>()) continue;
           fail_future(future, inherited());
           future.attr("_log_traceback") = false;  // often nobody will look at it here
@@ -130,7 +135,7 @@ class LoopBridges {
         continue;
       }
       it->second->queue_->close();
-      dropped_ += it->second->queue_->dropped();
+      dropped_ += it->second->queue_->dropped() + it->second->taken_.size();
       gone.push_back(std::move(it->second));
       it = by_loop_.erase(it);
     }
@@ -245,19 +250,19 @@ void LoopBridge::watch(const py::object& loop) {
 }
 
 // loop.create_future() is a Python function that does the same, for loops that do nothing special.
+// The running loop is the future's without being named, which would cost a dict.
 py::object LoopBridge::new_future() {
-  const py::object loop = loop_ref_();
-  if (!usual_futures_) return call(loop, names().create_future);
-  py::dict options;
-  if (PyDict_SetItem(options.ptr(), names().loop.ptr(), loop.ptr()) != 0) {
-    throw py::error_already_set();
-  }
-  return checked(
-      PyObject_Call(names().future_type.ptr(), names().no_arguments.ptr(), options.ptr()));
+  if (!usual_futures_) return call(loop_ref_(), names().create_future);
+  return checked(PyObject_CallNoArgs(names().future_type.ptr()));
 }
 
-std::pair<py::object, Waiter> LoopBridge::make_future() {
-  py::object future = new_future();
+std::pair<py::object, Waiter> LoopBridge::make_future() { return waiting_for(new_future()); }
+
+std::pair<py::object, Waiter> LoopBridge::make_wait() {
+  return waiting_for(DirectWait::make(loop_ref_()));
+}
+
+std::pair<py::object, Waiter> LoopBridge::waiting_for(py::object future) {
   if (free_.empty()) {
     if (free_.capacity() <= pending_.size()) free_.reserve(2 * pending_.size() + 16);
     pending_.emplace_back();
@@ -296,8 +301,12 @@ std::shared_ptr<void> LoopBridge::detach(std::uint64_t ticket) {
 }
 
 void LoopBridge::drain() {
-  base::CompletionList batch = queue_->drain();
-  while (const auto done = batch.pop()) resolve(*done);
+  for (std::size_t left = base::CompletionQueue::kBatch; left > 0 && !abandoned_; --left) {
+    if (taken_.empty()) taken_ = queue_->drain();
+    const auto done = taken_.pop();
+    if (done == nullptr) return;
+    resolve(*done);
+  }
 }
 
 void LoopBridge::resolve(base::Completion& done) {
@@ -306,17 +315,26 @@ void LoopBridge::resolve(base::Completion& done) {
   const py::object future = std::exchange(pending->future, py::object());
   const std::shared_ptr<void> call_of_it = std::exchange(pending->call, nullptr);
   free_.push_back(static_cast<std::uint32_t>(done.ticket));
-  if (call(future, names().done).is(py::bool_(true))) return;  // cancelled meanwhile
-  try {
-    const py::object result = static_cast<PyCompletion&>(done).make_result();
-    checked(PyObject_CallMethodOneArg(future.ptr(), names().set_result.ptr(), result.ptr()));
-  } catch (const StatusException& failure) {
-    fail_future(future, failure.status());
-  } catch (py::error_already_set& error) {
-    future.attr("set_exception")(error.value());
-  } catch (const std::bad_alloc&) {
-    future.attr("set_exception")(no_memory_exception());
+  const bool direct = DirectWait::is(future);
+  if (direct ? DirectWait::done(future) : call(future, names().done).is(py::bool_(true))) {
+    return;  // cancelled meanwhile
   }
+  py::object result;
+  try {
+    result = static_cast<PyCompletion&>(done).make_result();
+  } catch (const StatusException& failure) {
+    return fail_future(future, failure.status());
+  } catch (py::error_already_set& error) {
+    if (direct) return DirectWait::fail(future, error.value());
+    future.attr("set_exception")(error.value());
+    return;
+  } catch (const std::bad_alloc&) {
+    if (direct) return DirectWait::fail(future, no_memory_exception());
+    future.attr("set_exception")(no_memory_exception());
+    return;
+  }
+  if (direct) return DirectWait::resume(future, result);
+  checked(PyObject_CallMethodOneArg(future.ptr(), names().set_result.ptr(), result.ptr()));
 }
 
 ProcessMark::ProcessMark() noexcept : generation_(forks_behind) {}
@@ -346,6 +364,7 @@ py::object SyncWait::get(const std::function<void()>& abandon) {
 }
 
 void init_loop_bridge(py::module_& core) {
+  DirectWait::init();
   core.def("dropped_completions", &dropped_completions,
            "Completions that came for loops already closed.");
   py::dict hooks;

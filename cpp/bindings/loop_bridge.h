@@ -96,12 +96,16 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
 
   // A future of this loop, and what completes it.
   std::pair<py::object, Waiter> make_future();
+  // The same for a coroutine of ours, which awaits it at once: a DirectWait.
+  std::pair<py::object, Waiter> make_wait();
   // The call of `ticket` was not begun: nobody completes it.
   void forget(std::uint64_t ticket) noexcept;
   // Keeps `call` as long as the future of `ticket` waits; detach gives it back, or nothing.
   void attach(std::uint64_t ticket, std::shared_ptr<void> call);
   [[nodiscard]] std::shared_ptr<void> detach(std::uint64_t ticket);
-  // Resolves what is ready; the loop calls it when the descriptor is readable.
+  // Resolves what is ready; the loop calls it when the descriptor is readable. Tasks run inside it:
+  // one may run another loop, whose drain goes on with what this one has taken, or fork, and what
+  // one lets through ends this call and not the next.
   void drain();
 
   ~LoopBridge();
@@ -125,7 +129,10 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
   };
   [[nodiscard]] Pending* find(std::uint64_t ticket);
   [[nodiscard]] py::object new_future();
+  std::pair<py::object, Waiter> waiting_for(py::object future);
 
+  base::CompletionList taken_;  // out of the queue, not resolved
+  bool abandoned_ = false;      // it is the parent's of this process
   std::vector<Pending> pending_;
   std::vector<std::uint32_t> free_;  // places; has room for all of them
   bool usual_futures_ = false;       // the loop makes asyncio's own

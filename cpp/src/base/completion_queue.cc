@@ -86,7 +86,8 @@ Result<std::shared_ptr<CompletionQueue>> CompletionQueue::create() {
 
 CompletionQueue::~CompletionQueue() { close(); }
 
-void CompletionQueue::wake() const noexcept {
+void CompletionQueue::wake() noexcept {
+  if (std::exchange(signalled_, true)) return;
   const std::uint64_t one = 1;
   // Fails only when the counter is full, and then the descriptor is readable anyway.
   [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof one);
@@ -103,16 +104,16 @@ bool CompletionQueue::push(std::unique_ptr<Completion> done) noexcept {
   return true;
 }
 
-// The descriptor is read before the list is taken: the other way round, a push between the two
-// would find the list empty, write, and have its wake-up read away.
+// The descriptor is read only where the list is found empty, under the mutex that producers hold
+// when they write: no wake-up is lost, and none is written for a reader who looks again anyway.
 CompletionList CompletionQueue::drain() noexcept {
   const std::lock_guard lock(mutex_);
   if (closed_) return {};
-  std::uint64_t count = 0;
-  [[maybe_unused]] const ssize_t got = ::read(fd_, &count, sizeof count);
-  CompletionList batch = waiting_.take(kBatch);
-  if (!waiting_.empty()) wake();
-  return batch;
+  if (waiting_.empty() && std::exchange(signalled_, false)) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = ::read(fd_, &count, sizeof count);
+  }
+  return waiting_.take(kBatch);
 }
 
 void CompletionQueue::close() noexcept {

@@ -44,6 +44,9 @@ class HttpEvent(NamedTuple):
     id: str
 
 
+_as_event = tuple.__new__  # as HttpEvent._make does
+
+
 class HttpClient:
     """Sends HTTP requests on a native thread that never takes the interpreter's lock.
 
@@ -406,10 +409,10 @@ class HttpStream:
         if native is None:
             raise RuntimeError("enter the stream first: async with client.stream(...) as s")
         while (pieces := native.take()) is not None:
+            if not pieces and (pieces := await native.next()) is None:
+                return
             for piece in pieces:
-                yield HttpEvent(*piece) if isinstance(piece, tuple) else piece
-            if not pieces:
-                await native.wait()
+                yield _as_event(HttpEvent, piece) if isinstance(piece, tuple) else piece
 
 
 def _break_off(feeding: asyncio.Task[None], upload: HttpUpload) -> None:

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -29,6 +30,8 @@ TEST(CompletionQueue, KeepsOrderAndWakesOnlyWhenSomethingIsThere) {
   for (std::uint64_t ticket = 1; ticket <= 3; ++ticket) EXPECT_TRUE(queue->push(numbered(ticket)));
   EXPECT_TRUE(readable(*queue));
   CompletionList batch = queue->drain();
+  EXPECT_TRUE(readable(*queue)) << "the reader has not found it empty yet";
+  EXPECT_TRUE(queue->drain().empty());
   EXPECT_FALSE(readable(*queue));
   for (std::uint64_t ticket = 1; ticket <= 3; ++ticket) EXPECT_EQ(batch.pop()->ticket, ticket);
   EXPECT_EQ(batch.pop(), nullptr);
@@ -43,7 +46,24 @@ TEST(CompletionQueue, ABatchIsCappedAndTheDescriptorStaysReadable) {
   EXPECT_EQ(queue->drain().size(), CompletionQueue::kBatch);
   EXPECT_TRUE(readable(*queue));
   EXPECT_EQ(queue->drain().size(), 7U);
+  EXPECT_TRUE(queue->drain().empty());
   EXPECT_FALSE(readable(*queue));
+}
+
+std::uint64_t signals(const CompletionQueue& queue) {
+  std::uint64_t count = 0;
+  return ::read(queue.fd(), &count, sizeof count) == sizeof count ? count : 0;
+}
+
+TEST(CompletionQueue, AReaderAtWorkIsNotWokenAgain) {
+  const auto queue = CompletionQueue::create().value();
+  queue->push(numbered(1));
+  EXPECT_EQ(queue->drain().size(), 1U);
+  for (std::uint64_t ticket = 2; ticket < 10; ++ticket) {
+    queue->push(numbered(ticket));
+    EXPECT_EQ(queue->drain().size(), 1U);
+  }
+  EXPECT_EQ(signals(*queue), 1U);
 }
 
 TEST(CompletionQueue, AClosedQueueDropsAndCounts) {
@@ -69,6 +89,7 @@ TEST(WakeScope, PutsTheWakeUpOffToTheEndOfTheTurn) {
   }
   EXPECT_TRUE(readable(*queue));
   EXPECT_EQ(queue->drain().size(), 2U);
+  EXPECT_TRUE(queue->drain().empty());
   queue->push(numbered(4));
   EXPECT_TRUE(readable(*queue)) << "no turn: at once";
 }

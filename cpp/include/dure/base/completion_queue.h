@@ -95,12 +95,13 @@ class CompletionQueue final : public CompletionSink,
   CompletionQueue(const CompletionQueue&) = delete;
   CompletionQueue& operator=(const CompletionQueue&) = delete;
 
-  // Readable whenever drain() has something to take (a WakeScope may put it off). -1 after
+  // Readable whenever drain() has something to take (a WakeScope may put it off), and from then on
+  // until a drain() that finds nothing: while the reader is at work nobody wakes it. -1 after
   // close().
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
   bool push(std::unique_ptr<Completion> done) noexcept override;
-  // At most kBatch completions, oldest first; if more are left the descriptor stays readable.
+  // At most kBatch completions, oldest first. None: all were taken, and the next one wakes again.
   [[nodiscard]] CompletionList drain() noexcept;
   // What is queued, and all that comes later, is dropped and counted. Idempotent.
   void close() noexcept;
@@ -113,7 +114,7 @@ class CompletionQueue final : public CompletionSink,
  private:
   friend class WakeScope;
   explicit CompletionQueue(int fd) noexcept : fd_(fd) {}
-  void wake() const noexcept;
+  void wake() noexcept DURE_REQUIRES(mutex_);
   // True if a scope of this thread will wake the reader later.
   [[nodiscard]] bool put_off() noexcept;
   void wake_if_waiting() noexcept;
@@ -121,6 +122,7 @@ class CompletionQueue final : public CompletionSink,
   mutable std::mutex mutex_;
   int fd_;  // an eventfd; written by producers under the mutex, closed by the owner under it
   CompletionList waiting_ DURE_GUARDED_BY(mutex_);
+  bool signalled_ DURE_GUARDED_BY(mutex_) = false;  // the descriptor is readable
   std::uint64_t dropped_ DURE_GUARDED_BY(mutex_) = 0;
   bool closed_ DURE_GUARDED_BY(mutex_) = false;
 };

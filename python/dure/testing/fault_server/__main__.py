@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .kinds import Plan
-from .wire import Aborting, Faulty
+from .wire import Aborting, Faulty, bomb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,8 @@ async def _serve(plan: Plan, descriptor: int, folder: str | None) -> None:
             ssl=context,
         )
         return int(server.sockets[0].getsockname()[1])
+
+    bomb()  # no request waits for it
 
     ports = {"main": await listen("good.pem" if folder else None)}
     if folder:
