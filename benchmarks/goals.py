@@ -17,10 +17,14 @@ class Goal:
 
 @dataclass
 class Goals:
-    """A table of goals; shown and stored as the other tables are."""
+    """A table of goals; shown and stored as the other tables are.
+
+    With a `note` its lines are no goals of the area: they are compared and counted apart.
+    """
 
     title: str
     goals: list[Goal] = field(default_factory=list)
+    note: str = ""
 
     def at_least(self, what: str, value: float, limit: float) -> None:
         self._add(what, value, ">=", limit, reached=ge(value, limit))
@@ -33,7 +37,8 @@ class Goals:
 
     def show(self) -> None:
         reached = sum(goal.reached for goal in self.goals)
-        print(f"\n{self.title}: {reached} of {len(self.goals)} goals reached")
+        kind = "lines within" if self.note else "goals reached"
+        print(f"\n{self.title}: {reached} of {len(self.goals)} {kind}")
         for goal in self.goals:
             verdict = "reached" if goal.reached else "MISSED"
             print(f"  {goal.what:62} {goal.value:10.4g}  {goal.sign} {goal.limit:<8g} {verdict}")

@@ -47,15 +47,25 @@ def goals_of(table: dict[str, Any]) -> list[tuple[str, float, str, float, bool]]
 
 
 def goal_lines(tables: list[dict[str, Any]]) -> Iterator[str]:
-    goals = [goal for table in tables for goal in goals_of(table)]
-    if not goals:
-        return
-    yield f"## Goals: {sum(goal[-1] for goal in goals)} of {len(goals)} reached\n"
-    yield "| goal | measured | wanted | |"
+    aside = [table for table in tables if "goals" in table and table.get("note")]
+    goals = [goal for table in tables if table not in aside for goal in goals_of(table)]
+    if goals:
+        yield f"## Goals: {sum(goal[-1] for goal in goals)} of {len(goals)} reached\n"
+        yield from verdict_lines("goal", goals)
+    for table in aside:  # not the area's goals: told apart, and why
+        lines = goals_of(table)
+        yield f"## {table['title']}: {sum(line[-1] for line in lines)} of {len(lines)} within\n"
+        yield table["note"] + "\n"
+        yield from verdict_lines("line", lines)
+
+
+def verdict_lines(what: str, goals: list[tuple[str, float, str, float, bool]]) -> Iterator[str]:
+    yield f"| {what} | measured | wanted | |"
     yield "|---|---|---|---|"
-    for what, measured, sign, limit, reached in goals:
-        verdict = "reached" if reached else "**missed**"
-        yield f"| {what} | {number(measured)} | {sign} {number(limit)} | {verdict} |"
+    good, bad = ("reached", "**missed**") if what == "goal" else ("within", "**not**")
+    for name, measured, sign, limit, reached in goals:
+        verdict = good if reached else bad
+        yield f"| {name} | {number(measured)} | {sign} {number(limit)} | {verdict} |"
     yield ""
 
 

@@ -117,6 +117,29 @@ async def dure_memory(
         return {"bytes_each": grown / total, "answers": [200]}
 
 
+async def dure_memory_tls(url: str, concurrency: int, total: int) -> dict[str, Any]:
+    """As `dure_memory`, over TLS: the server says when all have come, and then answers."""
+    from dure.aio import HttpClient, Timeout
+
+    url = url.replace("http:", "https:")
+    body = json.dumps(BODY).encode()
+    patient = Timeout(connect=60.0, total=120.0)
+    async with HttpClient(ca=os.environ["DURE_BENCH_CA"], timeout=patient) as client:
+
+        async def call(path: str) -> int:
+            reply = await client.request("POST", f"{url}/{path}", body=body)
+            return int(reply.content or b"0") if path == "waiting" else reply.status
+
+        await asyncio.gather(*(call("now") for _ in range(concurrency)))
+        before = resident_bytes()
+        tasks = [asyncio.ensure_future(call("held")) for _ in range(total)]
+        while await call("waiting") < total:
+            await asyncio.sleep(0.2)
+        grown = resident_bytes() - before
+        assert not any(task.done() for task in tasks)
+        return {"bytes_each": grown / total, "answers": sorted(set(await asyncio.gather(*tasks)))}
+
+
 async def dure_calls(
     url: str, concurrency: int, total: int, *, engine: str | None = None
 ) -> dict[str, Any]:
@@ -374,6 +397,7 @@ CLIENTS: dict[str, Callable[[str, int, int], Coroutine[Any, Any, dict[str, Any]]
     "dure burst": dure_burst,
     "dure memory": dure_memory,
     "dure memory, engine a": partial(dure_memory, engine="a"),
+    "dure memory, engine a over TLS": dure_memory_tls,
     "dure HttpClient map_raw": dure_http_map_raw,
     "dure map": dure_map,
     "dure map_raw": dure_map_raw,

@@ -92,6 +92,12 @@ PyObject* call_result(PyObject* self, PyObject*) {
   return nullptr;
 }
 
+PyObject* call_exception(PyObject* self, PyObject* none) {
+  const WaitObject& wait = of(self);
+  if (wait.state == State::kResult) Py_RETURN_NONE;
+  return wait.state == State::kException ? Py_NewRef(wait.value) : call_result(self, none);
+}
+
 PyObject* call_done(PyObject* self, PyObject*) {
   return PyBool_FromLong(of(self).state != State::kPending ? 1 : 0);
 }
@@ -209,6 +215,7 @@ PyCFunction as_method(Function function) {
 
 PyMethodDef methods[] = {
     {"result", &call_result, METH_NOARGS, nullptr},
+    {"exception", &call_exception, METH_NOARGS, nullptr},
     {"done", &call_done, METH_NOARGS, nullptr},
     {"cancelled", &call_cancelled, METH_NOARGS, nullptr},
     {"get_loop", &call_get_loop, METH_NOARGS, nullptr},
@@ -273,6 +280,17 @@ void DirectWait::fail_later(const py::object& wait, const py::object& exception)
   if (done(wait)) return;
   settle(of(wait.ptr()), State::kException, exception.ptr());
   if (!schedule(of(wait.ptr()))) throw py::error_already_set();
+}
+
+ContextLeft::ContextLeft()
+    : context_(py::reinterpret_borrow<py::object>(PyThreadState_Get()->context)) {
+  if (context_ && PyContext_Exit(context_.ptr()) == 0) return;
+  if (context_) PyErr_Clear();  // made by the interpreter and never entered: there is none to leave
+  context_ = py::object();
+}
+
+ContextLeft::~ContextLeft() {
+  if (context_ && PyContext_Enter(context_.ptr()) != 0) PyErr_Clear();
 }
 
 }  // namespace dure::bindings

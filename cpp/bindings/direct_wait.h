@@ -33,6 +33,19 @@ class DirectWait {
   static void fail_later(const py::object& wait, const py::object& exception);
 };
 
+// While it lives the context of the callback that runs is left: a task that goes on below may run
+// the loop below itself, whose callbacks enter that context again. Under the GIL.
+class ContextLeft {
+ public:
+  ContextLeft();
+  ~ContextLeft();
+  ContextLeft(const ContextLeft&) = delete;
+  ContextLeft& operator=(const ContextLeft&) = delete;
+
+ private:
+  py::object context_;  // null: there was none
+};
+
 }  // namespace dure::bindings
 
 #endif  // DURE_BINDINGS_DIRECT_WAIT_H_

@@ -301,6 +301,7 @@ std::shared_ptr<void> LoopBridge::detach(std::uint64_t ticket) {
 }
 
 void LoopBridge::drain() {
+  const ContextLeft left_while_tasks_run;
   for (std::size_t left = base::CompletionQueue::kBatch; left > 0 && !abandoned_; --left) {
     if (taken_.empty()) taken_ = queue_->drain();
     const auto done = taken_.pop();

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 TABLES = {
     "## Traps of a client": ("docs/reliability.md", 12),
+    "## What the transport promises": ("docs/reliability.md", 100),
     "## What else the tokenizer promises": ("docs/reliability.md", 40),
     "## The OWASP API Security Top 10": ("docs/security-audit.md", 25),
     "## What has happened to others": ("docs/security-audit.md", 25),
@@ -32,5 +33,5 @@ def test_every_named_test_exists(heading: str) -> None:
     sources = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("tests/cpp/**/*.cc")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     defined = set(re.findall(r"^(?:async )?def (\w+)\(", text, flags=re.MULTILINE))
-    defined |= set(re.findall(r"^TEST(?:_F)?\(\w+,\s*(\w+)\)", text, flags=re.MULTILINE))
+    defined |= set(re.findall(r"^TEST(?:_F|_P)?\(\w+,\s*(\w+)\)", text, flags=re.MULTILINE))
     assert [name for name in named if name not in defined] == []

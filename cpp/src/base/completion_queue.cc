@@ -70,9 +70,33 @@ bool CompletionQueue::put_off() noexcept {
   return true;
 }
 
+// An eventfd.
+class CompletionQueue::Descriptor {
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  ~Descriptor() { ::close(fd_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+  void wake() const noexcept {
+    const std::uint64_t one = 1;
+    // Fails only when the counter is full, and then the descriptor is readable anyway.
+    [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof one);
+  }
+
+ private:
+  const int fd_;
+};
+
+int CompletionQueue::fd() const noexcept { return descriptor_ == nullptr ? -1 : descriptor_->fd(); }
+
 void CompletionQueue::wake_if_waiting() noexcept {
-  const std::lock_guard lock(mutex_);
-  if (!closed_ && !waiting_.empty()) wake();
+  std::shared_ptr<const Descriptor> reader;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closed_ && !waiting_.empty()) reader = to_wake();
+  }
+  if (reader != nullptr) reader->wake();
 }
 
 Result<std::shared_ptr<CompletionQueue>> CompletionQueue::create() {
@@ -81,37 +105,42 @@ Result<std::shared_ptr<CompletionQueue>> CompletionQueue::create() {
     return fail(Code::kIo, std::string("no eventfd for this loop: ") + std::strerror(errno) +
                                "; raise the limit of open files");
   }
-  return std::shared_ptr<CompletionQueue>(new CompletionQueue(fd));
+  return std::shared_ptr<CompletionQueue>(
+      new CompletionQueue(std::make_shared<const Descriptor>(fd)));
 }
 
 CompletionQueue::~CompletionQueue() { close(); }
 
-void CompletionQueue::wake() noexcept {
-  if (std::exchange(signalled_, true)) return;
-  const std::uint64_t one = 1;
-  // Fails only when the counter is full, and then the descriptor is readable anyway.
-  [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof one);
+std::shared_ptr<const CompletionQueue::Descriptor> CompletionQueue::to_wake() noexcept {
+  return std::exchange(signalled_, true) ? nullptr : descriptor_;
 }
 
 bool CompletionQueue::push(std::unique_ptr<Completion> done) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (closed_) {
-    ++dropped_;
-    return false;
+  std::shared_ptr<const Descriptor> reader;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) {
+      ++dropped_;
+      return false;
+    }
+    waiting_.append(std::move(done));
+    const std::size_t size = waiting_.size();
+    if (size == 1 ? !put_off() : size == WakeScope::kMost) reader = to_wake();
   }
-  waiting_.append(std::move(done));
-  if (waiting_.size() == 1 ? !put_off() : waiting_.size() == WakeScope::kMost) wake();
+  if (reader != nullptr) reader->wake();
   return true;
 }
 
-// The descriptor is read only where the list is found empty, under the mutex that producers hold
-// when they write: no wake-up is lost, and none is written for a reader who looks again anyway.
+// The descriptor is read only where the list is found empty: no wake-up is lost, and none is
+// written for a reader who looks again anyway. A producer that has yet to write what it announced
+// makes the reader look once for nothing.
 CompletionList CompletionQueue::drain() noexcept {
   const std::lock_guard lock(mutex_);
   if (closed_) return {};
-  if (waiting_.empty() && std::exchange(signalled_, false)) {
+  if (waiting_.empty()) {
+    signalled_ = false;
     std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t got = ::read(fd_, &count, sizeof count);
+    [[maybe_unused]] const ssize_t got = ::read(descriptor_->fd(), &count, sizeof count);
   }
   return waiting_.take(kBatch);
 }
@@ -123,11 +152,10 @@ void CompletionQueue::close() noexcept {
   closed_ = true;
   lost.swap(waiting_);
   dropped_ += lost.size();
-  ::close(fd_);
-  fd_ = -1;
+  descriptor_ = nullptr;
 }
 
-void CompletionQueue::abandon_in_child() noexcept { ::close(std::exchange(fd_, -1)); }
+void CompletionQueue::abandon_in_child() noexcept { ::close(fd()); }
 
 std::uint64_t CompletionQueue::dropped() const noexcept {
   const std::lock_guard lock(mutex_);

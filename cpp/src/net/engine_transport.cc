@@ -1,6 +1,7 @@
 #include "net/engine_transport.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,23 @@
 
 namespace dure::net {
 namespace {
+
+// getpid() without a system call: the kernel wipes the page in the child of a fork, however it was
+// made.
+pid_t this_process() noexcept {
+  static auto* const page = [] {
+    const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    void* const made =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const bool wiped = made != MAP_FAILED && ::madvise(made, size, MADV_WIPEONFORK) == 0;
+    return wiped ? static_cast<pid_t*>(made) : nullptr;  // never given back
+  }();
+  if (page == nullptr) return ::getpid();
+  std::atomic_ref<pid_t> kept(*page);
+  pid_t pid = kept.load(std::memory_order_relaxed);
+  if (pid == 0) kept.store(pid = ::getpid(), std::memory_order_relaxed);
+  return pid;
+}
 
 // What fork(), exit and the transport itself share: the engine, or none yet.
 struct Slot {
@@ -116,7 +134,7 @@ bool stop_slot(Slot& slot, base::Duration limit) {
   {
     const std::lock_guard lock(slot.mutex);
     slot.stopped = true;
-    if (slot.owner == ::getpid()) engine = std::exchange(slot.engine, nullptr);
+    if (slot.owner == this_process()) engine = std::exchange(slot.engine, nullptr);
   }
   return engine == nullptr || engine->stop(limit);
 }
@@ -163,7 +181,9 @@ class EngineTransport final : public Transport {
   void keep_idle(bool keep) override {
     const std::lock_guard lock(slot_->mutex);
     keep_idle_ = keep;
-    if (slot_->engine != nullptr && slot_->owner == ::getpid()) slot_->engine->keep_idle(keep);
+    if (slot_->engine != nullptr && slot_->owner == this_process()) {
+      slot_->engine->keep_idle(keep);
+    }
   }
   bool stop(base::Duration limit) override { return stop_slot(*slot_, limit); }
 
@@ -178,7 +198,7 @@ class EngineTransport final : public Transport {
 
   // REQUIRES: slot_->mutex is held.
   base::Status ensure_engine() {
-    if (slot_->engine != nullptr && slot_->owner == ::getpid()) return {};
+    if (slot_->engine != nullptr && slot_->owner == this_process()) return {};
     if (slot_->engine != nullptr) {  // forked behind our back: leave it alone, for ever
       new std::shared_ptr<IoThread>(std::move(slot_->engine));
     }
@@ -186,14 +206,14 @@ class EngineTransport final : public Transport {
     if (base::Status status = IoThread::start(engine); !status.ok()) return status;
     if (!keep_idle_) engine->keep_idle(false);
     slot_->engine = std::move(engine);
-    slot_->owner = ::getpid();
+    slot_->owner = this_process();
     return {};
   }
 
   template <typename Use>
   void with_engine(Use use) {
     const std::lock_guard lock(slot_->mutex);
-    if (slot_->engine == nullptr || slot_->owner != ::getpid()) return;
+    if (slot_->engine == nullptr || slot_->owner != this_process()) return;
     use(*slot_->engine);
   }
 

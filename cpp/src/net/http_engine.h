@@ -57,6 +57,7 @@ class HttpEngine final : public IoThread {
   void expire(HttpExchange& exchange);
   using Pool = std::vector<HttpConnection*>;  // idle connections of one origin, the warmest last
 
+  [[nodiscard]] bool may_begin_outside() const noexcept override { return exchanges_.empty(); }
   void begin(Submission& submission) override;
   bool fail(RequestId id, const base::Status& status) noexcept override;
   void go_on(RequestId id) override;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -21,6 +22,7 @@ namespace {
 constexpr std::uint64_t kWakeTag = ~std::uint64_t{0};
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kFakeTimeSlice = 2 * kMs;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kKeptRoom = 4096;  // commands
 
 base::Status stopped() {
@@ -88,6 +90,7 @@ bool IoThread::submit(Submission& submission) {
     start_request(submission);
     return true;
   }
+  if (inside != this && begin_outside(submission)) return true;
   bool wake = false;
   {
     const std::lock_guard lock(command_mutex_);
@@ -96,6 +99,21 @@ bool IoThread::submit(Submission& submission) {
     wake = std::exchange(asleep_, false);
   }
   if (wake) this->wake();
+  return true;
+}
+
+bool IoThread::begin_outside(Submission& submission) noexcept {
+  const std::unique_lock work(work_mutex_, std::try_to_lock);
+  if (!work || !may_begin_outside()) return false;
+  {
+    const std::lock_guard lock(command_mutex_);
+    if (!asleep_ || !commands_.empty() || stop_asked_ || ended_) return false;
+  }
+  const IoThread* const before = std::exchange(inside, this);
+  start_request(submission);
+  inside = before;
+  const bool sooner = !timers_.empty() && timers_.next() < sleeps_until_;
+  if (sooner || own_wait() == 0) this->wake();
   return true;
 }
 
@@ -159,6 +177,7 @@ void IoThread::run() noexcept {
   std::unique_lock work(work_mutex_);
   while (!stopping_) {
     const int timeout = may_sleep() ? timeout_ms() : 0;
+    sleeps_until_ = timers_.empty() ? base::Instant{kNever} : timers_.next();
     work.unlock();
     const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
     work.lock();

@@ -45,7 +45,9 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   static base::Status start(const std::shared_ptr<IoThread>& self);
 
   // On the thread, those of one request in order. Dropped after the end.
-  // submit() from work of run_at() on this thread begins the request at once.
+  // submit() from work of run_at() on this thread begins the request at once; so does one from
+  // another thread while this one sleeps and nothing is under way, if the engine allows it: the
+  // request's first bytes leave before any thread is woken.
   // False after the end; then, and if it throws std::bad_alloc, the submission is as it was.
   [[nodiscard]] bool submit(Submission& submission);
   // These two also where memory has run out; but of more than kMostSpare at once some are lost
@@ -72,6 +74,9 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
 
  protected:
   explicit IoThread(const base::Clock& clock);
+
+  // Nothing is under way, and the next request may begin on its caller's thread, under work_mutex_.
+  [[nodiscard]] virtual bool may_begin_outside() const noexcept { return false; }
 
   // Runs a step of a request; if memory runs out the request ends with that.
   template <typename Step>
@@ -123,6 +128,7 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   static constexpr std::size_t kMostSpare = 64;
   using Spare = std::variant<Cancel, Resume>;
 
+  [[nodiscard]] bool begin_outside(Submission& submission) noexcept;
   void push_surely(Spare command) noexcept;
   void run_work(Work& work) noexcept;
   void push(Command command);
@@ -158,6 +164,7 @@ class IoThread : public std::enable_shared_from_this<IoThread> {
   std::vector<Command> batch_ DURE_GUARDED_BY(work_mutex_);  // keeps its room between turns
   bool stopping_ DURE_GUARDED_BY(work_mutex_) = false;
   TimerHeap timers_ DURE_GUARDED_BY(work_mutex_);
+  base::Instant sleeps_until_ DURE_GUARDED_BY(work_mutex_);  // at the longest, by the timers
   std::unordered_map<WorkTimer*, std::unique_ptr<WorkTimer>> works_ DURE_GUARDED_BY(work_mutex_);
 };
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "dure/base/annotations.h"
@@ -98,7 +99,7 @@ class CompletionQueue final : public CompletionSink,
   // Readable whenever drain() has something to take (a WakeScope may put it off), and from then on
   // until a drain() that finds nothing: while the reader is at work nobody wakes it. -1 after
   // close().
-  [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] int fd() const noexcept;
 
   bool push(std::unique_ptr<Completion> done) noexcept override;
   // At most kBatch completions, oldest first. None: all were taken, and the next one wakes again.
@@ -113,14 +114,19 @@ class CompletionQueue final : public CompletionSink,
 
  private:
   friend class WakeScope;
-  explicit CompletionQueue(int fd) noexcept : fd_(fd) {}
-  void wake() noexcept DURE_REQUIRES(mutex_);
+  class Descriptor;
+  explicit CompletionQueue(std::shared_ptr<const Descriptor> descriptor) noexcept
+      : descriptor_(std::move(descriptor)) {}
+  // What the caller writes to once it has given back the mutex: a reader that is woken at once, in
+  // the writer's place, would meet it. Null: the reader is awake.
+  [[nodiscard]] std::shared_ptr<const Descriptor> to_wake() noexcept DURE_REQUIRES(mutex_);
   // True if a scope of this thread will wake the reader later.
   [[nodiscard]] bool put_off() noexcept;
   void wake_if_waiting() noexcept;
 
   mutable std::mutex mutex_;
-  int fd_;  // an eventfd; written by producers under the mutex, closed by the owner under it
+  // Let go by the owner under the mutex; closed by whoever holds it last.
+  std::shared_ptr<const Descriptor> descriptor_;
   CompletionList waiting_ DURE_GUARDED_BY(mutex_);
   bool signalled_ DURE_GUARDED_BY(mutex_) = false;  // the descriptor is readable
   std::uint64_t dropped_ DURE_GUARDED_BY(mutex_) = 0;

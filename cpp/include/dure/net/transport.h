@@ -33,7 +33,7 @@ struct Timing {
 
 enum class Flow : std::uint8_t { kGo, kPause };
 
-// Called on the I/O thread: no Python, no throw, no blocking. on_end is called exactly once and
+// On the I/O thread or inside submit(): no Python, no throw, no blocking. on_end exactly once and
 // last. Its status is ok for any complete HTTP reply, whatever the status code says; otherwise
 // kUnavailable if the fault proves that nothing was accepted, kDeadline with detail "stage",
 // kQueueFull, kCancelled, kUpstream (caps, malformed reply) or kTruncated (cut after the head).
@@ -52,8 +52,8 @@ class Handler {
 class Transport {
  public:
   virtual ~Transport() = default;
-  // Never fails: a request that cannot start ends with on_end on the I/O thread; once stop() has
-  // been called, with kUnavailable inside this call.
+  // Never fails: a request that cannot start ends with on_end, on the I/O thread or inside this
+  // call; inside it and with kUnavailable once stop() has been called.
   virtual RequestId submit(Request request, std::shared_ptr<Handler> handler) = 0;
   // Idempotent; on_end(kCancelled) follows unless the request has ended.
   virtual void cancel(RequestId id) = 0;
