@@ -28,7 +28,7 @@ struct Kept {
 };
 
 const Kept& kept() {
-  static const Kept* const all = new Kept();  // made under the GIL by init(), never concurrently
+  static const Kept* const all = new Kept();  // made under the GIL by make(), never concurrently
   return *all;
 }
 
@@ -246,7 +246,6 @@ PyType_Spec spec = {"dure._core.net.DirectWait", sizeof(WaitObject), 0,
 }  // namespace
 
 void DirectWait::init() {
-  kept();
   const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
   if (!type) throw py::error_already_set();
   wait_type = reinterpret_cast<PyTypeObject*>(type.ptr());
@@ -257,6 +256,7 @@ py::object DirectWait::make(const py::object& loop) {
   PyObject* const self = wait_type->tp_alloc(wait_type, 0);  // all zero: pending
   if (self == nullptr) throw py::error_already_set();
   of(self).loop = Py_NewRef(loop.ptr());
+  kept();  // here and not at import, which loads no asyncio
   return py::reinterpret_steal<py::object>(self);
 }
 
