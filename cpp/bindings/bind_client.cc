@@ -293,6 +293,40 @@ py::dict counters(const std::shared_ptr<Client>& self) {
   return out;
 }
 
+double seconds(base::Duration duration) { return static_cast<double>(duration.count()) / 1e9; }
+
+py::dict to_dict(const client::CallEvent& event) {
+  py::list flags;
+  for (const std::string_view flag : money::flag_names(event.flags)) flags.append(py::str(flag));
+  py::dict out;
+  out["at_us"] = event.at.us;
+  out["call_id"] = event.call_id;
+  out["attempt"] = event.attempt;
+  out["org"] = event.org;
+  out["service"] = event.service;
+  out["model"] = event.model;
+  out["key_id"] = event.key_id;
+  out["outcome"] = event.what;
+  out["http_status"] = event.http_status;
+  out["latency"] = seconds(event.latency);
+  out["first_event"] = seconds(event.first_event);
+  out["attempts"] = event.attempts;
+  out["input_tokens"] = event.input_tokens;
+  out["output_tokens"] = event.output_tokens;
+  out["cost_pico"] = event.cost;
+  out["flags"] = py::tuple(flags);
+  out["cached"] = event.cached;
+  out["coalesced"] = event.coalesced;
+  out["hedged"] = event.hedged;
+  return out;
+}
+
+py::list take_events(Client& self) {
+  py::list out;
+  for (const client::CallEvent& event : self.events().take()) out.append(to_dict(event));
+  return out;
+}
+
 void set_rate(Client& self, const std::string& name, double per_minute, double burst) {
   const auto status = value_or_throw(self.rates())->set(name, {per_minute, burst});
   if (!status.ok()) throw StatusException(status);
@@ -387,6 +421,11 @@ void bind_client_class(py::module_& room) {
       .def("join",
            [](const std::shared_ptr<Client>& self) { return std::make_unique<Membership>(self); })
       .def("counters", &counters)
+      .def(
+          "keep_events", [](Client& self, std::size_t most) { self.events().keep(most); },
+          py::arg("most"))
+      .def("take_events", &take_events)
+      .def("events_dropped", [](Client& self) { return self.events().dropped(); })
       .def("forget_answers", [](Client& self) { without_gil([&] { self.forget_answers(); }); })
       .def("set_rate", &set_rate, py::arg("name"), py::arg("per_minute"), py::arg("burst"))
       .def("read_rate", &read_rate, py::arg("name"))

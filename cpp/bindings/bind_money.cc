@@ -365,7 +365,8 @@ void bind_account(py::module_& room) {
           [](Account& account, IdTuple id, const catalog::PriceBook& book,
              const std::map<std::string, std::int64_t>& fields, bool input_contains_parts,
              const std::string& model, std::int64_t at_us, const std::string& service_tier,
-             const std::string& mode, const std::string& region, const std::string& returned_model,
+             const std::string& mode, const std::string& region, const std::string& quality,
+             const std::string& size, const std::string& returned_model,
              const std::string& request_id) {
             const money::Usage usage = money::count_units(to_usage(fields, input_contains_parts));
             const money::Cost cost = value_or_throw(money::cost(book, usage,
@@ -373,7 +374,9 @@ void bind_account(py::module_& room) {
                                                                  .at = {at_us},
                                                                  .service_tier = service_tier,
                                                                  .mode = mode,
-                                                                 .region = region}));
+                                                                 .region = region,
+                                                                 .quality = quality,
+                                                                 .size = size}));
             checked([&] {
               return account.settle(to_id(id), usage, cost,
                                     {.service_tier = service_tier,
@@ -385,8 +388,8 @@ void bind_account(py::module_& room) {
           },
           py::arg("id"), py::arg("prices"), py::arg("usage"), py::arg("input_contains_parts"),
           py::kw_only(), py::arg("model"), py::arg("at_us"), py::arg("service_tier") = "",
-          py::arg("mode") = "", py::arg("region") = "", py::arg("returned_model") = "",
-          py::arg("request_id") = "")
+          py::arg("mode") = "", py::arg("region") = "", py::arg("quality") = "",
+          py::arg("size") = "", py::arg("returned_model") = "", py::arg("request_id") = "")
       .def(
           "settle_by_rule",
           [](Account& account, IdTuple id) {

@@ -11,9 +11,11 @@ namespace {
 
 using policy::PolicyBook;
 
-// (service, allowed tiers, default model, required capabilities)
-using PolicyTuple =
-    std::tuple<std::string, std::vector<std::string>, std::string, std::vector<std::string>>;
+// (store, remote MCP, server tools, unknown parameters pass, service tiers)
+using TermsTuple = std::tuple<bool, bool, bool, bool, std::vector<std::string>>;
+// (service, allowed tiers, default model, required capabilities, terms)
+using PolicyTuple = std::tuple<std::string, std::vector<std::string>, std::string,
+                               std::vector<std::string>, TermsTuple>;
 
 base::Status no_such(const std::string& service, const std::string& field, const std::string& what,
                      const std::string& name) {
@@ -35,8 +37,13 @@ catalog::Capabilities to_capabilities(const std::string& service,
 }
 
 policy::ServicePolicy to_policy(const PolicyTuple& given) {
-  const auto& [service, tiers, default_model, capabilities] = given;
-  policy::ServicePolicy out{service, {}, default_model, to_capabilities(service, capabilities)};
+  const auto& [service, tiers, default_model, capabilities, terms] = given;
+  const auto& [store, remote_mcp, server_tools, pass_unknown, service_tiers] = terms;
+  policy::ServicePolicy out{service,
+                            {},
+                            default_model,
+                            to_capabilities(service, capabilities),
+                            {store, remote_mcp, server_tools, pass_unknown, service_tiers}};
   for (const std::string& name : tiers) {
     const auto tier = catalog::tier_named(name);
     if (!tier) throw StatusException(no_such(service, "allowed_tiers", "tier", name));
@@ -56,7 +63,10 @@ PolicyTuple to_tuple(const policy::ServicePolicy& given) {
       capabilities.emplace_back(name);
     }
   }
-  return {given.service_name, tiers, given.default_model, capabilities};
+  const policy::Terms& terms = given.terms;
+  return {given.service_name, tiers, given.default_model, capabilities,
+          TermsTuple(terms.store, terms.remote_mcp, terms.server_tools, terms.pass_unknown,
+                     terms.service_tiers)};
 }
 
 }  // namespace

@@ -88,12 +88,25 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServiceModelPolicy:
-    """What one service may use: any model of these tiers with all of these capabilities."""
+    """What one service may use: any model of these tiers with all of these capabilities.
+
+    Attributes:
+        store: Whether the provider may keep answers; if not, responses go out with `store=False`.
+        remote_mcp: Whether a request may name an MCP server for the provider to talk to.
+        server_tools: Whether the provider's own tools may be used: search, code, files.
+        service_tiers: Tiers that may be asked for beside the default one: `flex`, `priority`.
+        unknown_parameters: `refuse`, or `pass`: what the API's description lacks goes out as it is.
+    """
 
     service_name: str
     allowed_tiers: tuple[ModelTier, ...]
     default_model: str
     required_capabilities: tuple[ModelCapability, ...] = ()
+    store: bool = False
+    remote_mcp: bool = False
+    server_tools: bool = True
+    service_tiers: tuple[str, ...] = ()
+    unknown_parameters: str = "refuse"
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values."""
@@ -157,14 +170,20 @@ class _Catalog(Mapping[str, ModelConfig]):
 MODEL_CATALOG: Mapping[str, ModelConfig] = _Catalog()
 
 
-def to_policy(found: tuple[str, list[str], str, list[str]]) -> ServiceModelPolicy:
+def to_policy(found: _core.policy._Policy) -> ServiceModelPolicy:
     """Build from the core's tuple."""
-    service, tiers, default, capabilities = found
+    service, tiers, default, capabilities, terms = found
+    store, remote_mcp, server_tools, pass_unknown, service_tiers = terms
     return ServiceModelPolicy(
         service,
         tuple(ModelTier(name) for name in tiers),
         default,
         tuple(ModelCapability(name) for name in capabilities),
+        store=store,
+        remote_mcp=remote_mcp,
+        server_tools=server_tools,
+        service_tiers=tuple(service_tiers),
+        unknown_parameters="pass" if pass_unknown else "refuse",
     )
 
 
@@ -178,7 +197,8 @@ def load_policies(source: str | os.PathLike[str] | Mapping[str, object]) -> None
 
     Args:
         source: A path to JSON or (with PyYAML installed) YAML, or a dict: `{service:
-            {"allowed_tiers": [...], "default_model": "...", "required_capabilities": [...]}}`.
+            {"allowed_tiers": [...], "default_model": "...", "required_capabilities": [...]}}`,
+            and the further fields of `ServiceModelPolicy`.
 
     Raises:
         InvalidArgumentError: Unreadable, unknown tier or capability, or a default model that its
@@ -233,15 +253,14 @@ def _read_yaml(text: str) -> object:
         raise ValueError(str(error)) from None
 
 
-def _policy_tuple(service: str, entry: object) -> tuple[str, list[str], str, list[str]]:
+def _policy_tuple(service: str, entry: object) -> _core.policy._Policy:
     if isinstance(entry, ServiceModelPolicy):
         entry = entry.to_dict()
     if not isinstance(entry, Mapping):
         raise InvalidArgumentError(
             f"policy of {service}: it must be a mapping", argument="source", path=service
         )
-    known = {"service_name", "allowed_tiers", "default_model", "required_capabilities"}
-    if unknown := sorted(map(str, entry.keys() - known)):
+    if unknown := sorted(map(str, entry.keys() - ServiceModelPolicy.__dataclass_fields__.keys())):
         raise InvalidArgumentError(
             f"policy of {service}: unknown fields {unknown}",
             argument="source",
@@ -253,7 +272,28 @@ def _policy_tuple(service: str, entry: object) -> tuple[str, list[str], str, lis
     if entry.get("service_name", service) != service:
         raise _wrong_field(service, "service_name", service, entry["service_name"])
     tiers = _names(service, "allowed_tiers", entry)
-    return service, tiers, model, _names(service, "required_capabilities", entry)
+    needed = _names(service, "required_capabilities", entry)
+    return service, tiers, model, needed, _terms(service, entry)
+
+
+def _terms(service: str, entry: Mapping[str, object]) -> _core.policy._Terms:
+    unknown = entry.get("unknown_parameters", "refuse")
+    if unknown not in {"refuse", "pass"}:
+        raise _wrong_field(service, "unknown_parameters", "refuse or pass", unknown)
+    return (
+        _flag(service, "store", entry, default=False),
+        _flag(service, "remote_mcp", entry, default=False),
+        _flag(service, "server_tools", entry, default=True),
+        unknown == "pass",
+        _names(service, "service_tiers", entry),
+    )
+
+
+def _flag(service: str, name: str, entry: Mapping[str, object], *, default: bool) -> bool:
+    value = entry.get(name, default)
+    if not isinstance(value, bool):
+        raise _wrong_field(service, name, "true or false", value)
+    return value
 
 
 def _names(service: str, name: str, entry: Mapping[str, object]) -> list[str]:

@@ -55,6 +55,60 @@ Model embedder(std::string id, Tier tier, std::string description) {
                     std::move(description));
 }
 
+// Speech and images. `limits`: tokens of the prompt, and of the answer or of one image; zero where
+// the model is billed by time or characters. What OpenAI says of its images: at most 6,240 tokens
+// each up to gpt-image-1.5 (image generation guide); later sizes are billed by their usage.
+Model media_model(std::string id, Tier tier, Capability capability, Limits limits,
+                  std::string description, std::string deprecated_on = {}) {
+  const bool tokens = limits.input > 0;
+  Model model =
+      text_model(std::move(id), tier, Capabilities{capability}, limits, tokens ? "o200k_base" : "",
+                 std::move(description), {}, std::move(deprecated_on));
+  if (model.id.starts_with("eleven_") || model.id.starts_with("scribe_")) {
+    model.provider = "elevenlabs";
+  }
+  return model;
+}
+
+std::vector<Model> media_models() {
+  constexpr Limits kByUnit{0, 0, 0};
+  constexpr Limits kHeard{18'000, 16'000, 2'000};
+  constexpr Limits kDrawn{38'240, 32'000, 6'240};
+  const std::string closes = "2027-02-26";
+  return {
+      media_model("whisper-1", Tier::kMini, kAudio, kByUnit, "Speech to text, by time.", closes),
+      media_model("gpt-transcribe", Tier::kMini, kAudio, kByUnit, "Speech to text, by time."),
+      media_model("gpt-4o-transcribe", Tier::kStandard, kAudio, kHeard,
+                  "Speech to text, by tokens.", closes),
+      media_model("gpt-4o-mini-transcribe", Tier::kMini, kAudio, kHeard,
+                  "Economical speech to text, by tokens.", closes),
+      media_model("tts-1", Tier::kMini, kAudio, kByUnit, "Text to speech, by characters.",
+                  "2027-01-06"),
+      media_model("tts-1-hd", Tier::kStandard, kAudio, kByUnit,
+                  "Finer text to speech, by characters."),
+      media_model("gpt-4o-mini-tts", Tier::kMini, kAudio, {22'000, 2'000, 20'000},
+                  "Text to speech that follows instructions, by tokens.", "2027-01-06"),
+      media_model("gpt-image-1", Tier::kStandard, Capability::kImage, kDrawn, "Images, by tokens.",
+                  "2026-10-23"),
+      media_model("gpt-image-1-mini", Tier::kMini, Capability::kImage, kDrawn, "Economical images.",
+                  "2026-12-01"),
+      media_model("gpt-image-1.5", Tier::kStandard, Capability::kImage, kDrawn,
+                  "Finer images, by tokens.", "2026-12-01"),
+      media_model("gpt-image-2", Tier::kAdvanced, Capability::kImage, {48'000, 32'000, 16'000},
+                  "Images of many sizes, by tokens."),
+      media_model("eleven_v3", Tier::kStandard, kAudio, kByUnit,
+                  "ElevenLabs' expressive speech, by characters."),
+      media_model("eleven_multilingual_v2", Tier::kStandard, kAudio, kByUnit,
+                  "ElevenLabs' speech in many languages, by characters."),
+      media_model("eleven_flash_v2_5", Tier::kMini, kAudio, kByUnit,
+                  "ElevenLabs' quick speech, by characters."),
+      media_model("scribe_v1", Tier::kMini, kAudio, kByUnit,
+                  "ElevenLabs' speech to text, by time."),
+      media_model("scribe_v2", Tier::kMini, kAudio, kByUnit,
+                  "ElevenLabs' later speech to text, by time."),
+  };
+}
+
 std::vector<Model> seed_models() {
   return {
       text_model("gpt-4o-mini", Tier::kMini, kFull, {128'000, 128'000, 16'384}, "o200k_base",
@@ -166,6 +220,7 @@ const std::shared_ptr<const Catalog>& Catalog::builtin() {
   static const std::shared_ptr<const Catalog> snapshot = [] {
     std::vector<Model> models = seed_models();
     for (Model& model : further_models()) models.push_back(std::move(model));
+    for (Model& model : media_models()) models.push_back(std::move(model));
     return create(std::move(models)).value();  // the table is checked by tests
   }();
   return snapshot;

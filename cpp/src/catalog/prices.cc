@@ -28,29 +28,36 @@ struct RowData {
 };
 
 #include "catalog/price_rows.inc"
+#include "catalog/speech_rows.inc"
 
-PriceRow to_row(const RowData& data) {
+PriceRow to_row(const RowData& data, std::string_view source) {
   PriceRow row;
   row.from.us = data.from;
   row.until.us = data.until;
   row.service_tier = data.service_tier;
   row.mode = data.mode;
   row.input_over = data.input_over;
-  row.source = kPriceSource;
+  row.source = source;
   for (const RateData& rate : data.rates) {
     if (rate.pico >= 0) row.rates[static_cast<std::size_t>(rate.unit)] = Rate{rate.pico, 1};
   }
   return row;
 }
 
-std::vector<ModelPrices> shipped_prices() {
-  std::vector<ModelPrices> models;
-  for (const RowData& data : kPriceRows) {
+void add_rows(std::vector<ModelPrices>& models, std::span<const RowData> rows,
+              std::string_view source) {
+  for (const RowData& data : rows) {
     if (models.empty() || models.back().model != data.model) {
       models.push_back({std::string(data.model), {}, {}});
     }
-    models.back().rows.push_back(to_row(data));
+    models.back().rows.push_back(to_row(data, source));
   }
+}
+
+std::vector<ModelPrices> shipped_prices() {
+  std::vector<ModelPrices> models;
+  add_rows(models, kPriceRows, kPriceSource);
+  add_rows(models, kSpeechRows, kSpeechSource);
   return models;
 }
 
@@ -282,7 +289,9 @@ std::string_view PriceBook::canonical(std::string_view model) const {
 }
 
 const ModelPrices* PriceBook::prices_of(std::string_view model) const {
-  const auto found = by_name_.find(canonical(model));
+  auto found = by_name_.find(model);
+  const bool by_id = found != by_name_.end() && models_[found->second].model == model;
+  if (!by_id) found = by_name_.find(canonical(model));
   return found == by_name_.end() ? nullptr : &models_[found->second];
 }
 

@@ -91,6 +91,59 @@ std::string code_of(const ErrorBody& error) {
   return too_long ? "context_length_exceeded" : "";
 }
 
+std::string_view org_of(const CallOptions& options) {
+  constexpr std::string_view kOrg = "org:";
+  for (const std::string_view scope : options.scopes) {
+    if (scope.starts_with(kOrg)) return scope.substr(kOrg.size());
+  }
+  return {};
+}
+
+CallEvent event_of(const Record& record, const CallOptions& options, base::WallTime at) {
+  CallEvent event;
+  event.at = at;
+  event.call_id = record.call_id;
+  event.org = org_of(options);
+  event.service = options.service;
+  event.model = record.model;
+  event.key_id = record.key_id;
+  event.attempts = record.attempts;
+  event.input_tokens = record.input_tokens;
+  event.output_tokens = record.output_tokens;
+  event.cost = record.cost;
+  event.flags = record.flags;
+  event.cached = record.cached;
+  event.coalesced = record.coalesced;
+  event.hedged = record.hedged;
+  return event;
+}
+
+// Tells of a call's end beside the one who waits for it.
+class Watched final : public Observer {
+ public:
+  Watched(std::shared_ptr<Client> client, CallOptions options, std::shared_ptr<Observer> observer)
+      : client_(std::move(client)), options_(std::move(options)), observer_(std::move(observer)) {}
+  void on_head(int status, const net::HeaderLines& headers) noexcept override {
+    observer_->on_head(status, headers);
+  }
+  net::Flow on_event(std::string_view json) noexcept override { return observer_->on_event(json); }
+  void on_usage_event(std::string_view json) noexcept override { observer_->on_usage_event(json); }
+  void on_done(Outcome outcome) noexcept override {
+    CallEvent event = event_of(outcome.record, options_, client_->services().clock->wall());
+    event.what = outcome.status.ok() ? "ok" : base::code_name(outcome.status.code());
+    event.http_status = outcome.http_status;
+    event.latency = outcome.record.latency;
+    event.first_event = outcome.record.first_event;
+    client_->events().add(std::move(event));
+    observer_->on_done(std::move(outcome));
+  }
+
+ private:
+  const std::shared_ptr<Client> client_;
+  const CallOptions options_;
+  const std::shared_ptr<Observer> observer_;
+};
+
 // One call. All but cancel and resume run on the I/O thread.
 class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl> {
  public:
@@ -150,7 +203,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   [[nodiscard]] bool wait_for_key(base::Duration wait);
   [[nodiscard]] bool take_rates(std::int64_t tokens);
   [[nodiscard]] bool wait_for_rate(const flow::SharedRates::Taken& taken);
-  [[nodiscard]] std::vector<std::string> rate_names() const;
+  void name_rates();
   void give_rates_back(std::int64_t tokens, bool request);
   [[nodiscard]] std::string_view party() const;  // who shares the queue fairly with others
   void wait_in_queue(std::uint64_t place);
@@ -158,7 +211,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void release_slot(flow::FairQueue::End end);
   void tell_breaker(flow::Breaker::Result result);
   void wait_for(base::Duration wait);
-  [[nodiscard]] std::vector<std::string> all_scopes() const;
+  void name_scopes();
   [[nodiscard]] base::Status reserve(const money::Bound& bound);
   // What the peer's slot, its breaker and its balance learn from an attempt that ended.
   void learn(const Verdict& verdict);
@@ -207,6 +260,7 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   void settle_lost();
   void settle_possible();
   void note_settlement();
+  void tell_failure(const Verdict& verdict);
   [[nodiscard]] std::int64_t received_tokens() const;
   [[nodiscard]] std::string without_keys(std::string_view text) const;
   [[nodiscard]] ErrorBody without_keys(ErrorBody error) const;
@@ -242,6 +296,8 @@ class CallImpl final : public Call, public std::enable_shared_from_this<CallImpl
   base::Instant slot_since_;
   std::uint64_t place_ = 0;                  // in that queue
   std::optional<flow::Breaker::Pass> pass_;  // of the key's breaker, not told yet
+  std::vector<std::string> scopes_;          // of this attempt: the call's, model, key, provider
+  std::vector<std::string> rate_names_;      // requests and tokens of each scope, in turn
   std::int64_t rated_tokens_ = -1;           // taken from the rates; -1: nothing was
   money::Pico held_ = 0;                     // of the call's own budget
   std::uint64_t ticket_ = 0;                 // our place in the queue of a budget
@@ -362,12 +418,7 @@ void CallImpl::leave_member(std::optional<base::Duration> first) {
   member_.reset();
 }
 
-std::string_view CallImpl::party() const {
-  for (const std::string_view scope : plan_.options.scopes) {
-    if (scope.starts_with("org:")) return scope;
-  }
-  return {};
-}
+std::string_view CallImpl::party() const { return org_of(plan_.options); }
 
 bool CallImpl::take_slot() {
   if (has_slot_) return true;
@@ -549,6 +600,7 @@ void CallImpl::note_admission() {
 }
 
 bool CallImpl::admit() {
+  name_scopes();
   if (prepared_->operation == Operation::kUnmetered) return take_rates(0);
   const auto most = bound();
   if (!most) {
@@ -563,12 +615,13 @@ bool CallImpl::admit() {
   return false;
 }
 
-std::vector<std::string> CallImpl::all_scopes() const {
-  std::vector<std::string> scopes = plan_.options.scopes;
-  if (!prepared_->canonical.empty()) scopes.push_back("model:" + prepared_->canonical);
-  scopes.push_back("key:" + record_.key_id);
-  scopes.push_back("provider:" + plan_.endpoint->provider());
-  return scopes;
+void CallImpl::name_scopes() {
+  scopes_.clear();
+  scopes_.reserve(plan_.options.scopes.size() + 3);
+  for (const std::string& scope : plan_.options.scopes) scopes_.push_back(scope);
+  if (!prepared_->canonical.empty()) scopes_.push_back("model:" + prepared_->canonical);
+  scopes_.push_back("key:" + record_.key_id);
+  scopes_.push_back("provider:" + plan_.endpoint->provider());
 }
 
 // One request and so many tokens of every rate there is, or none.
@@ -580,11 +633,12 @@ bool CallImpl::take_rates(std::int64_t tokens) {
     return false;
   }
   if (!(*rates)->any()) return true;
-  const std::vector<std::string> names = rate_names();
+  name_rates();
   std::vector<flow::SharedRates::Ask> asks;
-  for (std::size_t i = 0; i < names.size(); ++i) {
+  asks.reserve(rate_names_.size());
+  for (std::size_t i = 0; i < rate_names_.size(); ++i) {
     const double n = i % 2 == 0 ? 1.0 : static_cast<double>(tokens);
-    if (n > 0) asks.push_back({names[i], n});
+    if (n > 0) asks.push_back({rate_names_[i], n});
   }
   const auto taken = (*rates)->take(asks);
   if (taken.never) {
@@ -611,14 +665,13 @@ bool CallImpl::wait_for_rate(const flow::SharedRates::Taken& taken) {
   return false;
 }
 
-// Requests and tokens of each scope, in turn.
-std::vector<std::string> CallImpl::rate_names() const {
-  std::vector<std::string> names;
-  for (const std::string& scope : all_scopes()) {
-    names.push_back(scope + " rpm");
-    names.push_back(scope + " tpm");
+void CallImpl::name_rates() {
+  rate_names_.clear();
+  rate_names_.reserve(2 * scopes_.size());
+  for (const std::string& scope : scopes_) {
+    rate_names_.push_back(scope + " rpm");
+    rate_names_.push_back(scope + " tpm");
   }
-  return names;
 }
 
 // Below zero: more were used than were taken.
@@ -626,10 +679,9 @@ void CallImpl::give_rates_back(std::int64_t tokens, bool request) {
   if (std::exchange(rated_tokens_, -1) < 0) return;
   const auto rates = client_->rates();
   if (!rates) return;
-  const std::vector<std::string> names = rate_names();
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (i % 2 == 1) (*rates)->give_back(names[i], static_cast<double>(tokens));
-    if (i % 2 == 0 && request) (*rates)->give_back(names[i], 1);
+  for (std::size_t i = 0; i < rate_names_.size(); ++i) {
+    if (i % 2 == 1) (*rates)->give_back(rate_names_[i], static_cast<double>(tokens));
+    if (i % 2 == 0 && request) (*rates)->give_back(rate_names_[i], 1);
   }
 }
 
@@ -643,9 +695,8 @@ base::Status CallImpl::reserve(const money::Bound& most) {
         .with("scope", std::string("call"))
         .with("left_units", budget_->money_left());
   }
-  const std::vector<std::string> scopes = all_scopes();
   money::ReserveRequest request;
-  request.scopes = scopes;
+  request.scopes = scopes_;
   request.bound = most;
   request.call = {
       .model = prepared_->canonical,
@@ -1005,12 +1056,22 @@ void CallImpl::failed(const Verdict& verdict, base::Status status) {
   } else {
     settle_lost();
   }
+  if (client_->events().on()) tell_failure(verdict);
   if (!goes_on) return finish(std::move(status));
   ++client_->counters().retries;
   if (verdict.resend == Resend::kAmbiguous) count_ambiguous();
   if (next) go_on_with(std::move(*next));
   other_quota_ = next && verdict.failure == Failure::kRateLimit;
   post(&CallImpl::begin, now() + wait.value_or(base::Duration{0}));
+}
+
+void CallImpl::tell_failure(const Verdict& verdict) {
+  CallEvent event = event_of(record_, plan_.options, services_.clock->wall());
+  event.attempt = attempt_;
+  event.what = name(verdict.failure);
+  event.http_status = http_status_;
+  event.latency = now() - sent_since_;
+  client_->events().add(std::move(event));
 }
 
 // The request for the model that takes over; nullopt: there is none, or nothing left to call with.
@@ -1231,6 +1292,9 @@ base::Result<flow::SharedRates*> Client::rates() {
 
 std::shared_ptr<Call> Client::start(Plan plan, std::shared_ptr<Observer> observer) {
   ++counters_.calls;
+  if (events_.on()) {
+    observer = std::make_shared<Watched>(shared_from_this(), plan.options, std::move(observer));
+  }
   if (auto shared = answers_->serve(shared_from_this(), plan, observer)) return shared;
   return start_unshared(std::move(plan), std::move(observer));
 }

@@ -275,6 +275,44 @@ bool uses_provider_side(const Value& root) {
   });
 }
 
+base::Status forbidden(std::string_view path, const std::string& what, const char* field) {
+  return wrong(path, what + " is not allowed for this service: leave it out, or set " + field +
+                         " in its policy");
+}
+
+bool is_default_tier(std::string_view tier) {
+  return tier.empty() || tier == "auto" || tier == "default" || tier == "standard" ||
+         tier == "standard_only";
+}
+
+base::Status check_tools(const Value& root, const policy::Terms& terms) {
+  for (const Value& tool : root["tools"].items()) {
+    const std::string_view type = tool["type"].string_or("function");
+    if (type == "mcp" && !terms.remote_mcp) return forbidden("tools", "a remote MCP", "remote_mcp");
+    const bool ours = type == "function" || type == "custom" || type == "mcp";
+    if (!ours && !terms.server_tools) {
+      return forbidden("tools", "the provider's tool " + std::string(type), "server_tools");
+    }
+  }
+  const bool searches = !root["web_search_options"].absent();
+  if (searches && !terms.server_tools) {
+    return forbidden("web_search_options", "the provider's search", "server_tools");
+  }
+  return {};
+}
+
+base::Status check_terms(const Value& root, const policy::Terms& terms) {
+  if (root["store"].boolean().value_or(false) && !terms.store) {
+    return forbidden("store", "store=true", "store");
+  }
+  const std::string_view tier = root["service_tier"].string_or("");
+  const auto& tiers = terms.service_tiers;
+  if (!is_default_tier(tier) && std::find(tiers.begin(), tiers.end(), tier) == tiers.end()) {
+    return forbidden("service_tier", "service_tier " + std::string(tier), "service_tiers");
+  }
+  return check_tools(root, terms);
+}
+
 base::Status understand(const Value& root, const catalog::Model& model, Prepared& out) {
   InputCount input(model);
   base::Status status;
@@ -340,6 +378,8 @@ base::Result<Prepared> prepare(std::string_view path, std::string body, const Mo
   out.model = name.string_or("");
   const auto model = models.find(out.model);
   if (!model) return base::fail(model.error());
+  const policy::Terms* const terms = models.terms();
+  if (terms != nullptr) DURE_RETURN_IF_ERROR(check_terms(*root, *terms));
   DURE_RETURN_IF_ERROR(understand(*root, **model, out));
   if (wire == Wire::kAnthropic) return for_anthropic(*root, **model, std::move(out));
   std::string named = std::move(body);
@@ -349,6 +389,10 @@ base::Result<Prepared> prepare(std::string_view path, std::string body, const Mo
     json::append_quoted(quoted, out.model);
     named = rewrite(*root, "model", quoted);
   }
+  // Responses are kept by the provider unless told otherwise.
+  const bool keeps = out.operation == Operation::kResponses && terms != nullptr && !terms->store &&
+                     (*root)["store"].missing();
+  if (keeps) named.insert(named.find('{') + 1, R"("store":false,)");
   out.stream =
       out.operation != Operation::kEmbeddings && (*root)["stream"].boolean().value_or(false);
   if (!out.stream || out.operation == Operation::kResponses) {

@@ -71,14 +71,6 @@ bool has_header(const net::Headers& headers, std::string_view name) {
   return net::HeaderView(headers).get(name).has_value();
 }
 
-// The text is moved: no copy of the key stays behind.
-std::shared_ptr<KeySlot> make_slot(std::string&& key, const base::Clock& clock,
-                                   base::Random& random) {
-  base::Secret secret(std::move(key));
-  std::string id = secret.id();
-  return std::make_shared<KeySlot>(std::move(secret), std::move(id), clock, random);
-}
-
 // `value` under `name`, unless the caller set it already.
 void add_missing(net::Headers& headers, std::string_view name, std::string value) {
   if (!has_header(headers, name)) headers.emplace_back(std::string(name), std::move(value));
@@ -87,7 +79,7 @@ void add_missing(net::Headers& headers, std::string_view name, std::string value
 }  // namespace
 
 Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& clock,
-                   base::Random& random)
+                   base::Random& random, std::shared_ptr<flow::SharedHealth> health)
     : base_url_(std::move(config.base_url)),
       host_(std::move(host)),
       provider_(provider_of(config.wire, host_)),
@@ -99,14 +91,14 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
       common_(std::move(config.default_headers)),
       clock_(clock),
       random_(random),
+      health_(std::move(health)),
       pool_(clock),
       queue_(clock) {
   while (base_url_.ends_with('/')) base_url_.pop_back();
   config.key_rules.resize(std::max<std::size_t>(1, config.keys.size()));
   if (config.keys.empty()) config.keys.emplace_back();
   for (std::size_t i = 0; i < config.keys.size(); ++i) {
-    slots_.push_back(make_slot(std::move(config.keys[i]), clock, random));
-    pool_.add(std::move(config.key_rules[i]));
+    add_slot(std::move(config.keys[i]), config.key_rules[i]);
   }
   add_missing(common_, "User-Agent", "dure/" + std::string(base::version()));
   add_missing(common_, "Content-Type", "application/json");
@@ -117,6 +109,24 @@ Endpoint::Endpoint(EndpointConfig config, std::string host, const base::Clock& c
   if (wire_ == Wire::kAnthropic) add_missing(common_, "anthropic-version", "2023-06-01");
   authorized_ = has_header(common_, "Authorization");
   identity_ = identity_of(config.also);
+}
+
+std::shared_ptr<flow::KeyHealth> Endpoint::health_of(const std::string& what) const {
+  return health_ == nullptr ? nullptr : health_->cell(base_url_ + ' ' + what);
+}
+
+// The text is moved: no copy of the key stays behind.
+std::shared_ptr<KeySlot> Endpoint::make_slot(std::string&& key) const {
+  base::Secret secret(std::move(key));
+  std::string id = secret.id();
+  auto health = health_of("key " + id);
+  return std::make_shared<KeySlot>(std::move(secret), std::move(id), clock_, random_,
+                                   std::move(health));
+}
+
+void Endpoint::add_slot(std::string&& key, const flow::KeyRule& rule) {
+  slots_.push_back(make_slot(std::move(key)));
+  pool_.add(rule, health_of("key " + slots_.back()->id), health_of("quota " + rule.quota));
 }
 
 // Never shown: a header may be as secret as a key.
@@ -142,12 +152,13 @@ std::string Endpoint::identity_of(const std::vector<std::string>& also) const {
   return base::hex(all.finish());
 }
 
-base::Result<std::shared_ptr<Endpoint>> Endpoint::create(EndpointConfig config,
-                                                         const base::Clock& clock,
-                                                         base::Random& random) {
+base::Result<std::shared_ptr<Endpoint>> Endpoint::create(
+    EndpointConfig config, const base::Clock& clock, base::Random& random,
+    std::shared_ptr<flow::SharedHealth> health) {
   std::string host = host_of(config.base_url);
   DURE_RETURN_IF_ERROR(check(config, host));
-  return std::shared_ptr<Endpoint>(new Endpoint(std::move(config), std::move(host), clock, random));
+  return std::shared_ptr<Endpoint>(
+      new Endpoint(std::move(config), std::move(host), clock, random, std::move(health)));
 }
 
 net::Headers Endpoint::headers(const KeySlot& key) const {
@@ -224,7 +235,7 @@ base::Result<std::string> Endpoint::add_key(std::string key, const flow::KeyRule
   for (const auto& member : members_) {
     if (auto added = member->add_key(key, rule); !added) return added;
   }
-  auto slot = make_slot(std::move(key), clock_, random_);
+  auto slot = make_slot(std::move(key));
   std::string id = slot->id;
   const std::lock_guard lock(keys_mutex_);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -234,7 +245,7 @@ base::Result<std::string> Endpoint::add_key(std::string key, const flow::KeyRule
     return id;
   }
   slots_.push_back(std::move(slot));
-  pool_.add(rule);
+  pool_.add(rule, health_of("key " + id), health_of("quota " + rule.quota));
   return id;
 }
 
@@ -301,8 +312,14 @@ base::Result<std::shared_ptr<Endpoint>> Client::one_endpoint(const EndpointConfi
   }
   const std::string digest = base::hex(name.finish());
   const std::lock_guard lock(mutex_);
+  if (health_ == nullptr) {
+    auto opened =
+        flow::SharedHealth::open(base::system_files(), services_.account->folder() + "/health");
+    if (!opened) return base::fail(std::move(opened.error()));
+    health_ = std::move(*opened);
+  }
   if (auto known = endpoints_[digest].lock()) return known;
-  auto made = Endpoint::create(config, *services_.clock, *services_.random);
+  auto made = Endpoint::create(config, *services_.clock, *services_.random, health_);
   if (!made) {
     endpoints_.erase(digest);
     return made;

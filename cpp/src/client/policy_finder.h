@@ -25,6 +25,11 @@ class PolicyFinder final : public ModelFinder {
     }
     return policies_->catalog().find(name);
   }
+  [[nodiscard]] const policy::Terms* terms() const override {
+    if (service_.empty()) return nullptr;
+    const auto policy = policies_->find(service_);
+    return policy ? &(*policy)->terms : nullptr;
+  }
 
  private:
   std::string_view service_;

@@ -24,18 +24,23 @@ KeyPool::KeyPool(std::size_t keys, const base::Clock& clock) : clock_(clock) {
   for (std::size_t i = 0; i < keys; ++i) add();
 }
 
-std::size_t KeyPool::quota_of(const std::string& name) {
+std::size_t KeyPool::quota_of(const std::string& name, std::shared_ptr<KeyHealth> health) {
   for (std::size_t i = 0; i < quotas_.size(); ++i) {
     if (!name.empty() && quotas_[i].name == name) return i;
   }
-  quotas_.push_back({.name = name});
+  quotas_.push_back({.name = name, .health = std::move(health)});
   return quotas_.size() - 1;
 }
 
-std::size_t KeyPool::add(KeyRule rule) {
+std::size_t KeyPool::add(KeyRule rule, std::shared_ptr<KeyHealth> health,
+                         std::shared_ptr<KeyHealth> quota) {
   const std::lock_guard lock(mutex_);
   Entry entry;
-  entry.quota = quota_of(rule.quota);
+  entry.health = health != nullptr ? std::move(health) : std::make_shared<KeyHealth>();
+  entry.loaded = clock_.now();
+  if (rule.quota.empty()) quota = entry.health;
+  if (quota == nullptr) quota = std::make_shared<KeyHealth>();
+  entry.quota = quota_of(rule.quota, std::move(quota));
   entry.weight = rule.weight;
   entry.next = now_;  // not the turns of the time before it came
   entries_.push_back(entry);
@@ -47,7 +52,7 @@ std::optional<KeyPool::Choice> KeyPool::take(const std::vector<std::size_t>& but
   const base::Instant now = clock_.now();
   const auto rank = [&](const Entry& entry) {
     const Quota& quota = quotas_[entry.quota];
-    return std::tuple(std::max(quota.awake_at, now), quarters_used(quota.left(now)), entry.next);
+    return std::tuple(std::max(quota.awake_at(), now), quarters_used(quota.left(now)), entry.next);
   };
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -59,7 +64,7 @@ std::optional<KeyPool::Choice> KeyPool::take(const std::vector<std::size_t>& but
   now_ = std::max(now_, chosen.next);
   chosen.next = now_ + 1 / chosen.weight;
   ++chosen.taken;
-  return Choice{*best, std::max(quotas_[chosen.quota].awake_at - now, base::Duration::zero())};
+  return Choice{*best, std::max(quotas_[chosen.quota].awake_at() - now, base::Duration::zero())};
 }
 
 bool KeyPool::another_awake(std::size_t key) const {
@@ -67,18 +72,21 @@ bool KeyPool::another_awake(std::size_t key) const {
   const base::Instant now = clock_.now();
   const std::size_t quota = entries_[key].quota;
   // A key that was parked says nothing of the others on its quota.
-  const bool refused = entries_[key].parked;
+  const bool refused = entries_[key].parked();
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     if (i == key || (entries_[i].quota == quota && !refused)) continue;
-    if (entries_[i].usable() && quotas_[entries_[i].quota].awake_at <= now) return true;
+    if (entries_[i].usable() && quotas_[entries_[i].quota].awake_at() <= now) return true;
   }
   return false;
 }
 
 void KeyPool::sleep(std::size_t key, base::Duration hint) {
   const std::lock_guard lock(mutex_);
-  Quota& quota = quotas_[entries_[key].quota];
-  quota.awake_at = std::max(quota.awake_at, clock_.now() + hint);
+  std::atomic<std::int64_t>& awake_at = quotas_[entries_[key].quota].health->awake_at;
+  const std::int64_t until = (clock_.now() + hint).ns;
+  std::int64_t seen = awake_at.load();
+  while (seen < until && !awake_at.compare_exchange_weak(seen, until)) {
+  }
 }
 
 void KeyPool::note_left(std::size_t key, double share) {
@@ -90,7 +98,8 @@ void KeyPool::note_left(std::size_t key, double share) {
 
 void KeyPool::park(std::size_t key) {
   const std::lock_guard lock(mutex_);
-  entries_[key].parked = true;
+  const Entry& entry = entries_[key];
+  entry.health->parked_at = std::max(clock_.now().ns, entry.loaded.ns + 1);
 }
 
 void KeyPool::retire(std::size_t key) {
@@ -101,9 +110,10 @@ void KeyPool::retire(std::size_t key) {
 void KeyPool::revive(std::size_t key) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[key];
-  entry.parked = entry.retired = false;
+  entry.retired = false;
+  entry.health->parked_at = 0;
   entry.next = std::max(entry.next, now_);
-  quotas_[entry.quota].awake_at = {};
+  quotas_[entry.quota].health->awake_at = 0;
 }
 
 std::size_t KeyPool::usable() const {
@@ -118,9 +128,9 @@ KeyPool::State KeyPool::state(std::size_t key) const {
   const Quota& quota = quotas_[entry.quota];
   const base::Instant now = clock_.now();
   return {.rule = {quota.name, entry.weight},
-          .parked = entry.parked,
+          .parked = entry.parked(),
           .retired = entry.retired,
-          .asleep = std::max(quota.awake_at - now, base::Duration::zero()),
+          .asleep = std::max(quota.awake_at() - now, base::Duration::zero()),
           .left = quota.left(now),
           .taken = entry.taken};
 }

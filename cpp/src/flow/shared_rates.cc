@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <new>
 
 #include "dure/base/hash.h"
+#include "flow/shared_file.h"
 
 namespace dure::flow {
 namespace {
@@ -19,12 +19,16 @@ std::uint64_t name_hash(std::string_view name) {
   return hash == 0 ? 1 : hash;
 }
 
+// The nearest whole number; far from the ends of the type.
+std::int64_t nearest(double value) {
+  return static_cast<std::int64_t>(value < 0 ? value - 0.5 : value + 0.5);
+}
+
 }  // namespace
 
 // In shared memory: lock-free words only.
 struct SharedRates::Header {
-  std::atomic<std::uint64_t> magic;
-  std::atomic<std::uint64_t> boot;
+  SharedFileHead head;
   std::atomic<std::uint64_t> used;  // a rate was set
   std::uint64_t unused[5];
 };
@@ -49,15 +53,15 @@ struct SharedRates::Bucket {
     bits.store(word, std::memory_order_relaxed);
   }
   [[nodiscard]] base::Duration wait(double n, std::int64_t now) const {
-    const auto cost = static_cast<std::int64_t>(std::llround(n * real(interval)));
-    const auto most = static_cast<std::int64_t>(std::llround(real(room)));
+    const auto cost = nearest(n * real(interval));
+    const auto most = nearest(real(room));
     const std::int64_t next = std::max(full_at.load(std::memory_order_relaxed), now) + cost;
     return base::Duration(std::max<std::int64_t>(0, next - now - most));
   }
   // Takes `n`, or nothing and says how long to wait.
   [[nodiscard]] base::Duration take(double n, std::int64_t now) {
-    const auto cost = static_cast<std::int64_t>(std::llround(n * real(interval)));
-    const auto most = static_cast<std::int64_t>(std::llround(real(room)));
+    const auto cost = nearest(n * real(interval));
+    const auto most = nearest(real(room));
     std::int64_t seen = full_at.load(std::memory_order_relaxed);
     while (true) {
       const std::int64_t next = std::max(seen, now) + cost;
@@ -66,8 +70,7 @@ struct SharedRates::Bucket {
     }
   }
   void give_back(double n) {
-    full_at.fetch_sub(static_cast<std::int64_t>(std::llround(n * real(interval))),
-                      std::memory_order_relaxed);
+    full_at.fetch_sub(nearest(n * real(interval)), std::memory_order_relaxed);
   }
 };
 
@@ -81,27 +84,10 @@ SharedRates::~SharedRates() = default;
 base::Result<std::unique_ptr<SharedRates>> SharedRates::open(base::Files& files,
                                                              const std::string& path,
                                                              const base::Clock& clock) {
-  const std::size_t size = sizeof(Header) + kBuckets * sizeof(Bucket);
-  auto memory = files.map_shared(path, size);
+  auto memory =
+      open_shared_file(files, path, {kMagic, sizeof(Header) + kBuckets * sizeof(Bucket), "rates"});
   if (!memory) return base::fail(std::move(memory.error()));
-  auto lock = files.open_lock(path);
-  if (!lock) return base::fail(std::move(lock.error()));
-  DURE_RETURN_IF_ERROR((*lock)->acquire());
-  std::unique_ptr<SharedRates> rates(new SharedRates(std::move(*memory), clock));
-  Header& head = rates->header();
-  const std::uint64_t magic = head.magic.load();
-  if (magic != 0 && magic != kMagic) {
-    return base::fail(base::Status(base::Code::kCorrupt,
-                                   path + " is no file of rates: delete it, rates begin anew")
-                          .with("path", path));
-  }
-  if (magic == 0 || head.boot.load() != files.boot()) {
-    std::fill_n(rates->memory_->data(), size, std::byte{0});
-    head.boot = files.boot();
-    head.magic = kMagic;
-  }
-  (*lock)->release();
-  return rates;
+  return std::unique_ptr<SharedRates>(new SharedRates(std::move(*memory), clock));
 }
 
 SharedRates::Header& SharedRates::header() const noexcept {

@@ -92,6 +92,13 @@ std::string format_dollars(base::int128 pico) {
 }
 
 base::Result<Pico> multiply(std::int64_t quantity, catalog::Rate rate, Rounding rounding) {
+  if (rate.per == 1) {  // most are: nothing to round
+    Pico exact = 0;
+    if (__builtin_mul_overflow(quantity, rate.pico, &exact)) {
+      return base::fail(base::invalid_argument("usage", "a cost beyond 9.2 million dollars"));
+    }
+    return exact;
+  }
   const base::int128 product = static_cast<base::int128>(quantity) * rate.pico;
   base::int128 whole = product / rate.per;
   const base::int128 twice = (product % rate.per) * 2;

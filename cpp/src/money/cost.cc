@@ -61,7 +61,7 @@ struct Dearest {
         const auto pico = multiply(count, *rate, Rounding::kUp);
         if (!pico) return base::fail(pico.error());
         highest = std::max(highest, *pico);
-        fractional = fractional || rate->pico % rate->per != 0;
+        fractional = fractional || (rate->per != 1 && rate->pico % rate->per != 0);
       }
     }
     if (!fractional) return highest;

@@ -18,6 +18,13 @@ std::string names(catalog::Capabilities set) {
   return text;
 }
 
+// A model for images or speech alone, or a wish for one.
+bool draws_or_speaks(catalog::Capabilities set) {
+  using catalog::Capability;
+  return !set.has(Capability::kChat) &&
+         (set.has(Capability::kImage) || set.has(Capability::kAudio));
+}
+
 std::string why_not(const ServicePolicy& policy, const catalog::Model& model,
                     const Request& request) {
   if (!policy.allowed_tiers.has(model.tier)) {
@@ -28,6 +35,10 @@ std::string why_not(const ServicePolicy& policy, const catalog::Model& model,
   if (!missing_for_service.empty()) return "lacks " + names(missing_for_service);
   const catalog::Capabilities missing = model.capabilities.lacks(request.needs);
   if (!missing.empty()) return "lacks " + names(missing);
+  if (draws_or_speaks(model.capabilities) && !draws_or_speaks(needed) &&
+      !draws_or_speaks(request.needs)) {
+    return "does not answer in text";
+  }
   if (!model.deprecated_on.empty() &&
       base::to_iso8601(request.at).substr(0, 10) >= model.deprecated_on) {
     return "retired on " + model.deprecated_on;

@@ -14,15 +14,18 @@ std::vector<ServicePolicy> builtin_policies() {
       {"StrategyBuilder",
        {Tier::kMini, Tier::kStandard},
        "gpt-4o-mini",
-       {Capability::kChat, Capability::kAnalysis}},
+       {Capability::kChat, Capability::kAnalysis},
+       {}},
       {"NarrativeReport",
        {Tier::kStandard, Tier::kAdvanced},
        "gpt-4o",
-       {Capability::kChat, Capability::kAnalysis}},
+       {Capability::kChat, Capability::kAnalysis},
+       {}},
       {"ChatOpsAdvanced",
        {Tier::kStandard, Tier::kAdvanced, Tier::kPremium},
        "gpt-4o",
-       {Capability::kChat, Capability::kFunctionCalling}},
+       {Capability::kChat, Capability::kFunctionCalling},
+       {}},
   };
 }
 

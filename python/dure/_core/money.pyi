@@ -121,6 +121,8 @@ class Account:
         service_tier: str = "",
         mode: str = "",
         region: str = "",
+        quality: str = "",
+        size: str = "",
         returned_model: str = "",
         request_id: str = "",
     ) -> tuple[int, list[tuple[str, int, int, int, int]], str, int]: ...

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dure.calls import Cache, Call, Timeout
     from dure.calls.answers import ParsedChatCompletion
     from dure.calls.checks import Check
+    from dure.calls.events import CallEvents
     from dure.calls.keys import Key, Keys
     from dure.calls.rates import Rates
     from dure.calls.schemas import Schema
@@ -169,7 +170,7 @@ class Completions(Resource):
             DeadlineError: time ran out.
             TruncatedStreamError: the stream broke off (while iterating).
         """
-        body = chat_body(messages, model, parameters)
+        body = chat_body(messages, model, parameters, dure)
         if not stream:
             return ChatCompletion(
                 self._call(
@@ -260,10 +261,13 @@ class Completions(Resource):
 
 
 def chat_body(
-    messages: Iterable[Any], model: str | None, parameters: dict[str, object]
+    messages: Iterable[Any],
+    model: str | None,
+    parameters: dict[str, object],
+    call: Call | None = None,
 ) -> dict[str, Any]:
     """Return the body of a chat request."""
-    check_names(parameters, "chat.completions", OF_CALL)
+    check_names(parameters, "chat.completions", OF_CALL, call=call)
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["messages"] = messages if isinstance(messages, list) else list(messages)
     body.update(parameters)
@@ -301,7 +305,7 @@ class Embeddings(Resource):
             UpstreamError: a row is missing, doubled, of another length or not finite; and as
                 `chat.completions.create`.
         """
-        body = embeddings_body(input, model, encoding_format, parameters)
+        body = embeddings_body(input, model, encoding_format, parameters, dure)
         reply = self._call(
             "/embeddings",
             body,
@@ -321,9 +325,10 @@ def embeddings_body(
     model: str | None,
     encoding_format: str | None,
     parameters: dict[str, object],
+    call: Call | None = None,
 ) -> dict[str, Any]:
     """Return the body of an embeddings request; ours asks for base64."""
-    check_names(parameters, "embeddings", OF_CALL)
+    check_names(parameters, "embeddings", OF_CALL, call=call)
     body: dict[str, Any] = {} if model is None else {"model": model}
     body["input"] = given if isinstance(given, str) else list(given)
     body["encoding_format"] = encoding_format or "base64"
@@ -550,6 +555,17 @@ class Client(Resource, Closing):
         self._view.native()
         return Keys(self._view.endpoint)
 
+    @property
+    def events(self) -> CallEvents:
+        """One event for each call that ended and each attempt that failed, once `keep` was called.
+
+        Raises:
+            UnavailableError: this client is closed.
+        """
+        from dure.calls.events import CallEvents
+
+        return CallEvents(self._view.native())
+
     def clear_cache(self) -> None:
         """Forget the answers that were kept: in memory, in the data folder, in its remote cache.
 
@@ -599,7 +615,7 @@ class Client(Resource, Closing):
             "timeout": timeout,
             "extra_headers": extra_headers,
             "extra_query": extra_query,
-            "model": given.get("model"),
+            **{name: value for name, value in given.items() if name not in OF_CALL},
         }
         sent = Group(self._view)._send(Request(None, options), "POST", path, given)
         answer: RawReply = billed(RawReply, sent)

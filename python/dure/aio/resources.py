@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dure.aio import _bridge as bridge
 from dure.aio.streams import AsyncStream
 from dure.aio.wrappers import AsyncWrapped
+from dure.calls import Call
 from dure.calls.answers import (
     Answer,
     BinaryAnswer,
@@ -17,6 +19,7 @@ from dure.calls.answers import (
     TextAnswer,
 )
 from dure.calls.fixed_price import FixedPrice, unpriced, without_price
+from dure.calls.media_price import MediaPrice, is_media
 from dure.calls.multipart import multipart
 from dure.calls.parameters import OF_CALL, check_names
 from dure.calls.paths import is_free, is_metered
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from dure._core import client as core
-    from dure.calls import Call, Timeout
+    from dure.calls import Timeout
+    from dure.calls.batch_files import BatchResults, BatchRun, Requests
 
 __all__ = [
     "AsyncAudio",
@@ -96,13 +100,32 @@ class Group(AsyncWrapped):
         outside = call is not None and not call.metered
         if outside or is_metered(method, path) or is_free(method, path):
             return await bridge.call(native, *arguments), None
-        model = request.parameters.get("model")
-        if call is None or call.price is None:
-            raise unpriced(method, path, model)
-        named = FixedPrice(native.account, call, model, view.endpoint.key_ids)
+        named, arguments = self._priced(request, path, body, arguments)
         await bridge.held(named)
-        with named as price:
-            return await bridge.call(native, *arguments), price.pico
+        with named:
+            reply = await bridge.call(native, *arguments)
+            named.heard(reply)
+        return reply, named.pico
+
+    def _priced(
+        self, request: Request, path: str, body: object, arguments: tuple[Any, ...]
+    ) -> tuple[FixedPrice, tuple[Any, ...]]:
+        """Return the hold of a call that the core does not price, and what it goes out with.
+
+        Raises:
+            UnknownPriceError: nobody named a price, and the book has none.
+        """
+        view, call = self._view, request.call
+        account, keys = view.core.account, view.endpoint.key_ids
+        if call is not None and call.price is not None:
+            return FixedPrice(account, call, request.parameters.get("model"), keys), arguments
+        if not is_media(path):
+            raise unpriced("POST", path, request.parameters.get("model"))
+        call = call or Call(max_attempts=view.max_retries + 1)
+        named = MediaPrice(
+            account, call, path, request.parameters, body, prices=view.prices, key_ids=keys
+        )
+        return named, (*arguments[:-1], view.options(without_price(call), request.timeout))
 
     async def _json(
         self, request: Request, method: str, path: str, *, bare: bool = False
@@ -235,7 +258,7 @@ class AsyncResponses(Group):
 
 
 class AsyncImages(Group):
-    """Images: `dure.Call(price=)` names what one call costs."""
+    """Images, held at their most and settled by their usage; `dure.Call(price=)` names another."""
 
     async def generate(self, **parameters: Any) -> Answer:  # noqa: ANN401
         """Draw from a prompt."""
@@ -381,6 +404,78 @@ class AsyncBatches(Group):
     async def cancel(self, batch_id: str, **options: Any) -> Answer:  # noqa: ANN401
         """Stop a batch."""
         return await self._json(Request(None, options), "POST", at("batches", batch_id, "cancel"))
+
+    async def submit(
+        self,
+        requests: Requests,
+        *,
+        endpoint: str = "/v1/chat/completions",
+        **options: Any,  # noqa: ANN401 - as `create`
+    ) -> BatchRun:
+        """Start batches over any number of requests: at most 50,000 or 200 MB in each file.
+
+        Each file is uploaded, held line by line and started as by `create`. If one cannot be, the
+        batches that run already are stopped.
+
+        Args:
+            requests: Bodies by an id of yours, or pairs of both.
+            endpoint: Whose requests they are.
+            **options: As `create`: `dure`, `metadata`, `completion_window`.
+
+        Raises:
+            InvalidArgumentError: an id stands twice, or a request is none.
+            DureError: as `create`.
+        """
+        from dure.calls.batch_files import BatchRun, files_of
+
+        batch_ids: list[str] = []
+        custom_ids: list[str] = []
+        window = options.pop("completion_window", "24h")
+        free = {name: options[name] for name in ("timeout",) if name in options}
+        try:
+            for content, ids in files_of(requests, endpoint):
+                upload = {"file": ("requests.jsonl", content), "purpose": "batch", **free}
+                sent = await self._form(Request("files", upload), "/files", "file")
+                batch = await self.create(
+                    input_file_id=Answer(sent[0]).id,
+                    endpoint=endpoint,
+                    completion_window=window,
+                    **options,
+                )
+                batch_ids.append(batch.id)
+                custom_ids += ids
+        except BaseException:
+            for batch_id in batch_ids:
+                await self._stop(batch_id)
+            raise
+        return BatchRun(tuple(batch_ids), tuple(custom_ids))
+
+    async def collect(self, run: BatchRun) -> BatchResults:
+        """Return what has come of each request, and settle the batches that have ended.
+
+        Raises:
+            UpstreamError: a file has a line that belongs to no request, or two of one.
+        """
+        from dure.calls.batch_files import reconcile
+        from dure.calls.batches import ENDED, read_lines
+
+        lines: list[dict[str, Any]] = []
+        ended = True
+        for batch_id in run.batch_ids:
+            batch = await self.retrieve(batch_id)
+            ended = ended and batch.status in ENDED
+            if batch.status not in ENDED:
+                continue
+            for file in (batch.output_file_id, batch.error_file_id):
+                if file:
+                    lines += read_lines(await self._text(file), "output")
+        return reconcile(run, lines, ended=ended)
+
+    async def _stop(self, batch_id: str) -> None:
+        from dure.errors import DureError
+
+        with suppress(DureError):  # it is told why the others were not started
+            await self.cancel(batch_id)
 
     async def _settle(self, batch: Mapping[str, Any]) -> None:
         from dure.calls import batches

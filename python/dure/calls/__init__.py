@@ -24,6 +24,7 @@ PRIORITIES = ("interactive", "batch")
 RESENDS = ("all", "proven")
 FALLBACKS = ("general", "context_window", "content_policy")
 SCOPES = ("org", "team", "user", "service", "execution", "conversation")
+FLAGS = (True, False, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,13 +186,17 @@ class Call:
             raise InvalidArgumentError(f"priority must be one of {PRIORITIES}", argument="priority")
         if self.resend not in RESENDS:
             raise InvalidArgumentError(f"resend must be one of {RESENDS}", argument="resend")
-        pico_of_dollars(self.max_cost, argument="max_cost")
-        pico_of_dollars(self.price, argument="price")
-        self.fallback_lists()
-        Cache.of(self.cache)
-        for name in ("hedge", "coalesce"):
-            if getattr(self, name) not in (True, False, None):
-                raise InvalidArgumentError(f"{name} must be True or False", argument=name)
+        if self.max_cost is not None:
+            pico_of_dollars(self.max_cost, argument="max_cost")
+        if self.price is not None:
+            pico_of_dollars(self.price, argument="price")
+        if self.fallbacks != ():
+            self.fallback_lists()
+        if self.cache is not None:
+            Cache.of(self.cache)
+        if self.hedge not in FLAGS or self.coalesce not in FLAGS:
+            name = "coalesce" if self.hedge in FLAGS else "hedge"
+            raise InvalidArgumentError(f"{name} must be True or False", argument=name)
 
     def fallback_lists(self) -> tuple[list[str], list[str], list[str]]:
         """Return the models that take over: in general, for long prompts, for filtered ones.
@@ -200,6 +205,8 @@ class Call:
             InvalidArgumentError: they are no lists of names, or a list is none of the three.
         """
         given = self.fallbacks
+        if given == ():
+            return [], [], []
         lists = given if isinstance(given, Mapping) else {FALLBACKS[0]: given}
         for name, models in lists.items():
             if name not in FALLBACKS:
@@ -228,10 +235,10 @@ def pico_of_dollars(dollars: str | int | Decimal | None, *, argument: str) -> in
     Raises:
         InvalidArgumentError: a float, no number, negative, or finer than a pico-dollar.
     """
-    from decimal import Decimal, InvalidOperation
-
     if dollars is None:
         return None
+    from decimal import Decimal, InvalidOperation
+
     if isinstance(dollars, (bool, float)):
         raise InvalidArgumentError(
             f"{argument} is money: give text, int or Decimal, never float", argument=argument

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from dure.calls import Call
     from dure.calls.settings import View
 
-__all__ = ["ENDED", "METADATA", "BatchLine", "hold", "not_made", "open_lines", "settle"]
+__all__ = [
+    "ENDED",
+    "METADATA",
+    "BatchLine",
+    "hold",
+    "not_made",
+    "open_lines",
+    "read_lines",
+    "settle",
+]
 
 METADATA = "dure_batch"  # of the batch: the name under which its lines are held
 ENDED = frozenset(("completed", "expired", "cancelled", "failed"))
@@ -49,7 +58,12 @@ def _digest(custom_id: object) -> str:
     return sha256(str(custom_id).encode()).hexdigest()[:32]
 
 
-def _read(text: str, what: str) -> list[dict[str, Any]]:
+def read_lines(text: str, what: str) -> list[dict[str, Any]]:
+    """Return the objects of a JSONL file.
+
+    Raises:
+        InvalidArgumentError: a line is none, or has no `custom_id`.
+    """
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -84,7 +98,7 @@ def hold(view: View, call: Call | None, endpoint: str, text: str) -> str:
     name = _MARK + secrets.token_hex(8)
     held: dict[str, HoldId] = {}
     try:
-        for line in _read(text, "input"):
+        for line in read_lines(text, "input"):
             digest = _digest(line["custom_id"])
             if digest in held:
                 raise InvalidArgumentError(
@@ -152,7 +166,9 @@ def settle(view: View, name: str, *texts: str) -> int:
     A line without an answer was not carried out: the provider bills nothing for it.
     """
     account = view.core.account
-    answers = {_digest(line["custom_id"]): line for text in texts for line in _read(text, "output")}
+    answers = {
+        _digest(line["custom_id"]): line for text in texts for line in read_lines(text, "output")
+    }
     lines = open_lines(account, name)
     for line in lines:
         with suppress(NotFoundError):  # another process settled it meanwhile

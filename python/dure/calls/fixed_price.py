@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dure import _core
+from dure._dollars import to_dollars
 from dure.calls import pico_of_dollars
 from dure.errors import (
     BudgetExceededError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from dure._core import client as core
     from dure._core.money import Account
     from dure.calls import Call
 
@@ -66,9 +68,16 @@ class FixedPrice:
     """
 
     def __init__(
-        self, account: Account, call: Call, model: str | None, key_ids: Sequence[str] = ()
+        self,
+        account: Account,
+        call: Call,
+        model: str | None,
+        key_ids: Sequence[str] = (),
+        *,
+        pico: int | None = None,
     ) -> None:
-        pico = pico_of_dollars(call.price, argument="price")
+        if pico is None:
+            pico = pico_of_dollars(call.price, argument="price")
         assert pico is not None
         self.pico = pico
         self._account = account
@@ -88,7 +97,7 @@ class FixedPrice:
         most = pico_of_dollars(call.max_cost, argument="max_cost")
         if most is not None and pico > most:
             raise BudgetExceededError(
-                f"the call costs ${call.price}, its max_cost is ${call.max_cost}",
+                f"the call costs ${to_dollars(pico):f}, its max_cost is ${call.max_cost}",
                 scope="call",
                 left_units=most,
             )
@@ -159,11 +168,17 @@ class FixedPrice:
         account, hold = self._account, self._hold
         assert hold is not None
         if error is None:
-            account.settle(hold, pico=self.pico, input_tokens=0, output_tokens=0)
+            self._settle(account, hold)
         elif was_refused(error) or not was_sent(error):
             account.settle(hold, pico=0, input_tokens=0, output_tokens=0)
         else:
             account.settle_possible_spend(hold)
+
+    def heard(self, reply: core.Reply) -> None:
+        """Take the answer, inside the block: its price is known without it."""
+
+    def _settle(self, account: Account, hold: tuple[int, int]) -> None:
+        account.settle(hold, pico=self.pico, input_tokens=0, output_tokens=0)
 
 
 def canonical(model: str) -> str:

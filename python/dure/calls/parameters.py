@@ -6,12 +6,15 @@ newest methods. Values are the provider's business.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dure.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from dure.calls import Call
 
 __all__ = ["OF_BATCH", "OF_CALL", "PARAMETERS", "check_names", "split_body"]
 
@@ -223,7 +226,12 @@ OF_BATCH = frozenset(("dure", "timeout", "extra_body"))
 
 
 def check_names(
-    given: Iterable[str], to: str, ours: frozenset[str] = frozenset(), *, path: str | None = None
+    given: Iterable[str],
+    to: str,
+    ours: frozenset[str] = frozenset(),
+    *,
+    path: str | None = None,
+    call: Call | None = None,
 ) -> None:
     """Check that `to` has every given parameter.
 
@@ -232,14 +240,31 @@ def check_names(
         to: A key of `PARAMETERS`.
         ours: Arguments that are allowed beside the API's; none for a body off the wire.
         path: Where the names stand, if not in the call itself.
+        call: Whose service's policy may let unknown names pass; `given` may have it as `dure`.
 
     Raises:
         InvalidArgumentError: a name is unknown; `.argument` is the name.
     """
     api = PARAMETERS[to]
     for name in given:
-        if name not in api and name not in ours:
+        if name not in api and name not in ours and not passes_unknown(call or given):
             raise unknown(str(name), to, api | ours, path)
+
+
+def passes_unknown(given: object) -> bool:
+    """Whether the policy of the service that a call names lets unknown parameters pass."""
+    from dure import _core
+    from dure.errors import NotFoundError
+
+    call = given.get("dure") if isinstance(given, Mapping) else given
+    service = getattr(call, "service", None)
+    if not service:
+        return False
+    try:
+        terms = _core.policy.find(service)[4]
+    except NotFoundError:
+        return False
+    return terms[3]
 
 
 def split_body(body: dict[str, Any], to: str) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class View:
 
     __slots__ = (
         "_closed",
+        "_known",
         "_lock",
         "_membership",
         "_plain",
@@ -118,6 +119,8 @@ class View:
         self.wire = wire
         self.cache = cache
         self._plain = self._options(None, timeout)
+        # Of the call before, as its caller gave it: callers give one `Call` many times.
+        self._known: tuple[Call | None, core.Options] = (None, self._plain)
         self._membership = native.join()
         self._closed = False
         self._lock = threading.Lock()
@@ -250,9 +253,15 @@ class View:
         self, call: Call | None = None, timeout: float | Timeout | None = None
     ) -> core.Options:
         """Return the native limits of one call."""
-        if call is None and timeout is None:
+        if timeout is not None:
+            return self._options(call, timeout_of(timeout))
+        if call is None:
             return self._plain
-        return self._options(call, self.timeout if timeout is None else timeout_of(timeout))
+        known, options = self._known
+        if known is not call or type(call.fallbacks) is not tuple:  # a list may change
+            options = self._options(call, self.timeout)
+            self._known = (call, options)
+        return options
 
     def _options(self, call: Call | None, timeout: Timeout) -> core.Options:
         total = timeout.total or 0.0

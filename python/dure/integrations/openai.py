@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import dure.aio
 from dure.calls import Call, Timeout
 from dure.calls.fixed_price import FixedPrice, unpriced, without_price
+from dure.calls.media_price import MediaPrice, fields_of_form, is_media
 from dure.calls.paths import is_free, is_metered
 from dure.errors import (
     DeadlineError,
@@ -63,7 +64,10 @@ class _Plan:
         self.body = body or None
         self.headers = _headers(request)
         self.metered = call is None or call.metered
-        self.model, streamed = _asks(request, body)
+        self.fields = _asks(request, body)
+        model = self.fields.get("model")
+        self.model = model if isinstance(model, str) else None
+        streamed = self.fields.get("stream") is True
         known = is_metered(self.method, self.path)
         self.streamed = streamed and known and self.metered
         self.fixed = call is not None and call.price is not None and self.method == "POST"
@@ -71,8 +75,11 @@ class _Plan:
             raise InvalidArgumentError(
                 f"{self.path} is priced by its usage: leave price= out", argument="price"
             )
+        self.media = False
         if not known and self.metered and not self.fixed and not is_free(self.method, self.path):
-            raise unpriced(self.method, self.path, self.model)
+            if not is_media(self.path):
+                raise unpriced(self.method, self.path, self.model)
+            self.fixed = self.media = True
         self.timeout = _timeout(request, view.timeout)
 
     def arguments(self) -> tuple[Any, ...]:
@@ -90,15 +97,20 @@ class _Plan:
 
     def price(self) -> FixedPrice:
         """Return the hold of a call with a price of its own."""
-        assert self.call is not None
         view = self.view
+        if self.media:
+            return MediaPrice(
+                view.native().account, self._named(), self.path, self.fields, self.body,
+                prices=view.prices, key_ids=view.endpoint.key_ids,
+            )  # fmt: skip
+        assert self.call is not None
         return FixedPrice(view.native().account, self.call, self.model, view.endpoint.key_ids)
 
     def _limits(self) -> Call | None:
-        if not self.fixed:
-            return self.call
-        assert self.call is not None
-        return without_price(self.call)
+        return without_price(self._named()) if self.fixed else self.call
+
+    def _named(self) -> Call:
+        return self.call or Call(max_attempts=self.view.max_retries + 1)
 
 
 def _below(request: httpx2.Request, base_url: str) -> str:
@@ -121,18 +133,18 @@ def _headers(request: httpx2.Request) -> list[tuple[str, str]]:
     ]
 
 
-def _asks(request: httpx2.Request, body: bytes) -> tuple[str | None, bool]:
-    """Return the model that a JSON body names and whether it asks for a stream."""
-    if not request.headers.get("content-type", "").startswith("application/json"):
-        return None, False
+def _asks(request: httpx2.Request, body: bytes) -> dict[str, Any]:
+    """Return the parameters of a JSON body or a form."""
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("multipart/form-data"):
+        return fields_of_form(body)
+    if not kind.startswith("application/json"):
+        return {}
     try:
         fields = json.loads(body)
     except ValueError:
-        return None, False
-    if not isinstance(fields, dict):
-        return None, False
-    model = fields.get("model")
-    return (model if isinstance(model, str) else None), fields.get("stream") is True
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _timeout(request: httpx2.Request, ours: Timeout) -> Timeout:
@@ -298,6 +310,7 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
             await _bridge.held(price)
             with price:
                 reply = await _acall(plan)
+                price.heard(reply)
             return _response(request, reply, price.pico)
         except DureError as error:
             return _failure(request, error)
@@ -345,6 +358,7 @@ class Transport(httpx2.BaseTransport):
             _bridge.held(price)
             with price:
                 reply = _call(plan)
+                price.heard(reply)
             return _response(request, reply, price.pico)
         except DureError as error:
             return _failure(request, error)

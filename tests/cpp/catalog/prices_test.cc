@@ -29,14 +29,31 @@ TEST(Catalog, EveryModelIsWhole) {
     EXPECT_FALSE(model.description.empty()) << model.id;
     EXPECT_FALSE(model.source.empty()) << model.id;
     EXPECT_FALSE(model.capabilities.empty()) << model.id;
-    EXPECT_GT(model.max_input_tokens, 0) << model.id;
-    EXPECT_GE(model.context_window, model.max_input_tokens) << model.id;
-    EXPECT_EQ(model.max_output_tokens == 0, model.capabilities.has(Capability::kEmbedding));
     const auto row =
         PriceBook::builtin()->find({.model = model.id, .at = {1'795'000'000'000'000}}, 1);
     ASSERT_TRUE(row.has_value()) << model.id;
-    EXPECT_TRUE((*row)->rate(Unit::kInput).has_value()) << model.id;
+    const bool by_tokens = (*row)->rate(Unit::kInput).has_value();
+    const bool by_unit = (*row)->rate(Unit::kCharacter) || (*row)->rate(Unit::kMillisecond);
+    EXPECT_NE(by_tokens, by_unit) << model.id;
+    EXPECT_EQ(by_tokens, model.max_input_tokens > 0) << model.id;
+    EXPECT_GE(model.context_window, model.max_input_tokens) << model.id;
+    EXPECT_EQ(model.max_output_tokens == 0,
+              by_unit || model.capabilities.has(Capability::kEmbedding))
+        << model.id;
   }
+}
+
+TEST(Catalog, SpeechIsPricedByTimeAndCharacters) {
+  const PriceBook& book = *PriceBook::builtin();
+  const auto rate = [&](const char* model, Unit unit) {
+    return (*book.find({.model = model, .at = {1'795'000'000'000'000}}, 0).value())
+        .rate(unit)
+        ->pico;
+  };
+  EXPECT_EQ(rate("whisper-1", Unit::kMillisecond) * 60'000, 6'000'000'000);  // $0.006 a minute
+  EXPECT_EQ(rate("tts-1", Unit::kCharacter) * 1'000'000, 15'000'000'000'000);
+  EXPECT_EQ(rate("elevenlabs/eleven_multilingual_v2", Unit::kCharacter), 80'000'000);
+  EXPECT_EQ(Catalog::builtin()->find("scribe_v2").value()->provider, "elevenlabs");
 }
 
 TEST(Catalog, TheSeedsPricesArePinned) {

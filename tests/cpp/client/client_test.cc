@@ -329,6 +329,57 @@ TEST_F(ClientTest, KeysRotateAndParkOnRefusal) {
   EXPECT_EQ(net::HeaderView(net_->requests().at(2).headers).get("authorization"), "Bearer sk-b");
 }
 
+TEST_F(ClientTest, WhatOneWorkerLearnsOfAKeyTheOthersKnow) {
+  const EndpointConfig both{.base_url = "http://127.0.0.1/v1", .keys = {"sk-a", "sk-b"}};
+  const auto worker = Client::create({.transport = net_,
+                                      .account = account_,
+                                      .prices = catalog::PriceBook::builtin(),
+                                      .clock = &clock_,
+                                      .random = &random_});
+  const auto theirs = worker->endpoint(both).value();
+  endpoint_ = client_->endpoint(both).value();
+  clock_.advance(1s);
+  net_->reply(refusal(401));
+  net_->reply(ok());
+  ASSERT_TRUE(start(kChat)->outcome);
+  EXPECT_EQ(theirs->keys().usable(), 1U);
+  EXPECT_FALSE(theirs->may_be_asked() && theirs->keys().take()->key == 0);
+}
+
+TEST_F(ClientTest, EventsTellEachFailedAttemptAndTheEndOfEachCall) {
+  net_->reply(ok());
+  ASSERT_TRUE(start(kChat)->outcome);
+  EXPECT_TRUE(client_->events().take().empty()) << "nobody asked for any";
+  client_->events().keep(3);
+  net_->reply(refusal(503));
+  net_->reply(ok());
+  CallOptions options;
+  options.scopes = {"org:acme", "user:7"};
+  options.service = "StrategyBuilder";
+  const auto heard = start(kChat, options);
+  while (!heard->outcome) pass(until_next());
+  auto told = client_->events().take();
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].attempt, 1);
+  EXPECT_EQ(told[0].what, "overloaded");
+  EXPECT_EQ(told[0].http_status, 503);
+  EXPECT_EQ(told[1].attempt, 0);
+  EXPECT_EQ(told[1].what, "ok");
+  EXPECT_EQ(told[1].attempts, 2);
+  EXPECT_EQ(told[1].org, "acme");
+  EXPECT_EQ(told[1].service, "StrategyBuilder");
+  EXPECT_EQ(told[1].model, "gpt-4o-mini");
+  EXPECT_EQ(told[1].cost, kAnswerCost);
+  EXPECT_EQ(told[1].call_id, heard->record().call_id);
+  EXPECT_GT(told[1].latency, 0s);
+  for (int i = 0; i < 5; ++i) {
+    net_->reply(ok());
+    ASSERT_TRUE(start(kChat)->outcome);
+  }
+  EXPECT_EQ(client_->events().take().size(), 3U) << "nobody takes them: the oldest go";
+  EXPECT_EQ(client_->events().dropped(), 2U);
+}
+
 TEST_F(ClientTest, TotalOutageStaysWithinTheRetryBudget) {
   CallOptions many;
   many.max_attempts = 10;

@@ -25,6 +25,51 @@ std::string path_of(const base::Status& status) {
   return path != nullptr ? std::get<std::string>(*path) : "";
 }
 
+class OfService final : public ModelFinder {
+ public:
+  explicit OfService(policy::Terms terms) : terms_(std::move(terms)) {}
+  [[nodiscard]] base::Result<const catalog::Model*> find(std::string_view name) const override {
+    return catalog::Catalog::builtin()->find(name);
+  }
+  [[nodiscard]] const policy::Terms* terms() const override { return &terms_; }
+
+ private:
+  policy::Terms terms_;
+};
+
+TEST(Prepare, TermsOfAServiceAreKept) {
+  const auto ask = [](const std::string& more, policy::Terms terms = {}) {
+    const std::string body = R"({"model":"gpt-4o","input":"hi","max_output_tokens":8)" + more + "}";
+    return prepare("/responses", body, OfService(std::move(terms)));
+  };
+  struct Case {
+    const char* more;
+    const char* path;
+    policy::Terms allows;
+  };
+  const Case cases[] = {
+      {R"(,"store":true)", "store", {.store = true}},
+      {R"(,"service_tier":"priority")", "service_tier", {.service_tiers = {"priority"}}},
+      {R"(,"tools":[{"type":"mcp","server_url":"https://x"}])", "tools", {.remote_mcp = true}},
+  };
+  for (const Case& one : cases) {
+    const auto refused = ask(one.more);
+    ASSERT_FALSE(refused) << one.more;
+    EXPECT_EQ(refused.error().code(), base::Code::kInvalidArgument);
+    EXPECT_EQ(path_of(refused.error()), one.path);
+    EXPECT_TRUE(ask(one.more, one.allows)) << one.more;
+  }
+  const char* search = R"(,"tools":[{"type":"web_search"}])";
+  EXPECT_TRUE(ask(search));
+  EXPECT_EQ(path_of(ask(search, {.server_tools = false}).error()), "tools");
+  EXPECT_TRUE(ask(R"(,"service_tier":"default")"));
+  // The provider keeps what is not told otherwise.
+  EXPECT_NE(ask("")->body.find(R"("store":false)"), std::string::npos);
+  EXPECT_EQ(ask("", {.store = true})->body.find("store"), std::string::npos);
+  const std::string free = R"({"model":"gpt-4o","input":"hi","store":true})";
+  EXPECT_EQ(prepare("/responses", free, Builtin{})->body, free) << "no service, no terms";
+}
+
 TEST(Prepare, CountsAsTheCookbookDoes) {
   // "hi" is 1 token, "user" 1; 3 per message, 3 for the reply.
   const auto one = chat(R"({"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]})");

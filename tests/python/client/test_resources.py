@@ -113,7 +113,7 @@ def test_an_unknown_price_is_refused_and_a_named_one_is_held(
 ) -> None:
     before = len(server.log())
     with pytest.raises(dure.errors.UnknownPriceError, match="price="):
-        client.images.generate(model="gpt-image-1", prompt="a hand")
+        client.images.generate(model="dall-e-3", prompt="a hand")
     assert len(server.log()) == before
     client.budgets.set("org:acme", limit="0.05", window="day")
     named = dure.Call(org="acme", price="0.04")
@@ -131,7 +131,7 @@ def test_an_unknown_price_is_refused_and_a_named_one_is_held(
 def test_a_raw_post_is_never_free_unawares(
     client: dure.Client, server: upstream.Upstream, tmp_path: Path
 ) -> None:
-    image = {"model": "gpt-image-1", "prompt": "a hand"}
+    image = {"model": "dall-e-3", "prompt": "a hand"}
     before = len(server.log())
     for path in ("/images/generations", "images/generations/", "/nobody/knows"):
         with pytest.raises(dure.errors.UnknownPriceError, match="price="):

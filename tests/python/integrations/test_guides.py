@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dure
 import pytest
+from dure._core import policy
 
 from tests.redis_server import redis_server
 
@@ -50,6 +51,7 @@ def test_traffic_and_stages(
             continue
         exec(compile(code, f"{page}.md", "exec"), {})
         assert capsys.readouterr().out
+    policy.reset()
     report = dure.verify_ledger(environment)
     assert report.ok
     assert report.open_holds == 0

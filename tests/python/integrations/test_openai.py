@@ -143,7 +143,7 @@ def test_local_refusals_are_openais_too(server: upstream.Upstream, tmp_path: Pat
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="gpt-none", messages=HI)
     with pytest.raises(openai.BadRequestError, match="no price is known"):
-        client.images.generate(model="gpt-image-1", prompt="a hand")
+        client.images.generate(model="dall-e-3", prompt="a hand")
     assert len(server.log()) == before
 
 

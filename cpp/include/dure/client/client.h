@@ -32,11 +32,13 @@
 #include "dure/base/secret.h"
 #include "dure/catalog/prices.h"
 #include "dure/client/dialect.h"
+#include "dure/client/events.h"
 #include "dure/flow/backoff.h"
 #include "dure/flow/balancer.h"
 #include "dure/flow/breaker.h"
 #include "dure/flow/cache.h"
 #include "dure/flow/fair_queue.h"
+#include "dure/flow/health.h"
 #include "dure/flow/hedge.h"
 #include "dure/flow/key_pool.h"
 #include "dure/flow/retry_budget.h"
@@ -67,8 +69,11 @@ struct EndpointConfig {
 
 // A key with what was learned about it. A call keeps the one that it goes out with.
 struct KeySlot {
-  KeySlot(base::Secret key, std::string key_id, const base::Clock& clock, base::Random& random)
-      : secret(std::move(key)), id(std::move(key_id)), breaker(clock, random) {}
+  KeySlot(base::Secret key, std::string key_id, const base::Clock& clock, base::Random& random,
+          std::shared_ptr<flow::KeyHealth> health = nullptr)
+      : secret(std::move(key)),
+        id(std::move(key_id)),
+        breaker(clock, random, {}, std::move(health)) {}
   const base::Secret secret;  // empty: none is sent, or it was removed
   const std::string id;
   flow::Breaker breaker;
@@ -80,10 +85,11 @@ class Endpoint {
  public:
   // Fails with kInvalidArgument: no http(s) URL, user info or query in it, a header, key or query
   // with a line break, no key although the host is not this machine.
-  // `clock` and `random` outlive the endpoint.
-  [[nodiscard]] static base::Result<std::shared_ptr<Endpoint>> create(EndpointConfig config,
-                                                                      const base::Clock& clock,
-                                                                      base::Random& random);
+  // `clock` and `random` outlive the endpoint. `health`: what the host's processes know of its
+  // keys; nullptr: each for itself.
+  [[nodiscard]] static base::Result<std::shared_ptr<Endpoint>> create(
+      EndpointConfig config, const base::Clock& clock, base::Random& random,
+      std::shared_ptr<flow::SharedHealth> health = nullptr);
 
   [[nodiscard]] const std::string& base_url() const noexcept { return base_url_; }
   [[nodiscard]] const std::string& host() const noexcept { return host_; }
@@ -136,7 +142,12 @@ class Endpoint {
 
  private:
   friend class Client;
-  Endpoint(EndpointConfig config, std::string host, const base::Clock& clock, base::Random& random);
+  Endpoint(EndpointConfig config, std::string host, const base::Clock& clock, base::Random& random,
+           std::shared_ptr<flow::SharedHealth> health);
+  // The cell of `what` at this address; nullptr: nothing is shared.
+  [[nodiscard]] std::shared_ptr<flow::KeyHealth> health_of(const std::string& what) const;
+  [[nodiscard]] std::shared_ptr<KeySlot> make_slot(std::string&& key) const;
+  void add_slot(std::string&& key, const flow::KeyRule& rule) DURE_REQUIRES(keys_mutex_);
   [[nodiscard]] std::string identity_of(const std::vector<std::string>& also) const;
 
   std::string base_url_;
@@ -152,6 +163,7 @@ class Endpoint {
   std::string identity_;
   const base::Clock& clock_;
   base::Random& random_;
+  const std::shared_ptr<flow::SharedHealth> health_;
   mutable std::mutex keys_mutex_;
   // At least one; the only one may be empty. Positions are those of pool_.
   std::vector<std::shared_ptr<KeySlot>> slots_ DURE_GUARDED_BY(keys_mutex_);
@@ -345,6 +357,7 @@ class Client : public std::enable_shared_from_this<Client> {
 
   [[nodiscard]] const Services& services() const noexcept { return services_; }
   [[nodiscard]] Counters& counters() noexcept { return counters_; }
+  [[nodiscard]] CallEvents& events() noexcept { return events_; }
 
  private:
   explicit Client(Services services);
@@ -352,11 +365,13 @@ class Client : public std::enable_shared_from_this<Client> {
 
   const Services services_;
   Counters counters_;
+  CallEvents events_;
   const std::shared_ptr<Answers> answers_;
   const std::shared_ptr<Gatherings> gatherings_;
   std::atomic<flow::SharedRates*> rates_{nullptr};
   std::unique_ptr<flow::SharedRates> rates_kept_ DURE_GUARDED_BY(mutex_);
   std::mutex mutex_;
+  std::shared_ptr<flow::SharedHealth> health_ DURE_GUARDED_BY(mutex_);
   std::unordered_map<std::string, std::weak_ptr<Endpoint>> endpoints_ DURE_GUARDED_BY(mutex_);
   std::size_t users_ DURE_GUARDED_BY(mutex_) = 0;
 };

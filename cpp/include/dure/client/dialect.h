@@ -20,6 +20,7 @@
 #include "dure/catalog/model.h"
 #include "dure/client/usage.h"
 #include "dure/money/cost.h"
+#include "dure/policy/service_policy.h"
 
 namespace dure::json {
 class Value;
@@ -58,11 +59,15 @@ struct Prepared {
 // Understands the JSON object `body` for `path` ("/chat/completions", "/embeddings", "/responses",
 // whatever query follows; else unmetered). `find_model` resolves and checks the model (policy,
 // catalogue); an empty name asks for the service's default. Fails with kInvalidArgument (detail
-// "path": where in the body), or as `find_model` does.
+// "path": where in the body), also for what the service's terms do not allow, or as `find_model`
+// does.
 class ModelFinder {
  public:
   virtual ~ModelFinder() = default;
   [[nodiscard]] virtual base::Result<const catalog::Model*> find(std::string_view name) const = 0;
+  // What the caller's service may ask for beside an answer; nullptr: anything. Valid while the
+  // finder is, after find has found a model.
+  [[nodiscard]] virtual const policy::Terms* terms() const { return nullptr; }
 };
 [[nodiscard]] base::Result<Prepared> prepare(std::string_view path, std::string body,
                                              const ModelFinder& models, Wire wire = Wire::kOpenAi);

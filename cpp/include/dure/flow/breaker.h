@@ -7,19 +7,20 @@
 //
 // Closed: all pass. Open after at least half of at least 20 results within 10 seconds failed; the
 // time it stays open doubles with each probe that fails, and is lengthened by chance so that many
-// processes do not probe together. Half open: one probe passes, all others wait for its result.
+// processes do not probe together. Half open: one probe passes, all others wait for its result; a
+// probe whose process died is over after `open_at_most`.
 //
-// Thread-safe. Takes a short lock, never blocks otherwise.
+// Thread-safe. On a shared cell one breaker for all processes of the host. Takes no lock.
 #ifndef DURE_FLOW_BREAKER_H_
 #define DURE_FLOW_BREAKER_H_
 
-#include <array>
 #include <cstdint>
-#include <mutex>
+#include <memory>
+#include <utility>
 
-#include "dure/base/annotations.h"
 #include "dure/base/clock.h"
 #include "dure/base/random.h"
+#include "dure/flow/health.h"
 
 namespace dure::flow {
 
@@ -37,9 +38,13 @@ class Breaker {
   // kUnknown: nothing was learned (a cancel, a local refusal); a probe goes to the next who asks.
   enum class Result : std::uint8_t { kWorked, kFailed, kUnknown };
 
-  // `clock` and `random` outlive the breaker.
-  Breaker(const base::Clock& clock, base::Random& random, BreakerRules rules = {})
-      : clock_(clock), random_(random), rules_(rules) {}
+  // `clock` and `random` outlive the breaker. `health`: where it is kept; nullptr: here alone.
+  Breaker(const base::Clock& clock, base::Random& random, BreakerRules rules = {},
+          std::shared_ptr<KeyHealth> health = nullptr)
+      : clock_(clock),
+        random_(random),
+        rules_(rules),
+        health_(health != nullptr ? std::move(health) : std::make_shared<KeyHealth>()) {}
 
   struct Pass {
     bool go = true;
@@ -51,25 +56,15 @@ class Breaker {
   [[nodiscard]] State state() const;
 
  private:
-  static constexpr std::size_t kSlices = 10;
-  struct Slice {
-    std::int64_t number = -1;  // which slice of time it counts
-    std::int32_t results = 0;
-    std::int32_t failures = 0;
-  };
-  void count(base::Instant now, bool failed) DURE_REQUIRES(mutex_);
-  [[nodiscard]] bool too_many(base::Instant now) const DURE_REQUIRES(mutex_);
-  void open(base::Instant now) DURE_REQUIRES(mutex_);
+  void count(base::Instant now, bool failed);
+  [[nodiscard]] bool too_many(base::Instant now) const;
+  // When it is to be asked again after it opened for one time more.
+  [[nodiscard]] std::int64_t next_until(base::Instant now);
 
   const base::Clock& clock_;
   base::Random& random_;
   const BreakerRules rules_;
-  mutable std::mutex mutex_;
-  State state_ DURE_GUARDED_BY(mutex_) = State::kClosed;
-  bool probing_ DURE_GUARDED_BY(mutex_) = false;
-  int opened_ DURE_GUARDED_BY(mutex_) = 0;  // times in a row
-  base::Instant until_ DURE_GUARDED_BY(mutex_);
-  std::array<Slice, kSlices> slices_ DURE_GUARDED_BY(mutex_);
+  const std::shared_ptr<KeyHealth> health_;
 };
 
 }  // namespace dure::flow

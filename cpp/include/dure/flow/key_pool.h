@@ -4,7 +4,8 @@
 // to slow down; among those awake, quotas with more left go first, then turns by weight. A key that
 // was refused is parked until it is replaced; one that is drained or removed is chosen no more.
 // Knows no secrets: it hands out positions, which stay for ever; the caller holds what they stand
-// for.
+// for. On shared cells what one process of the host learns of a key or a quota holds for all: a key
+// that another parked is parked here too, unless it was loaded later.
 //
 // Thread-safe.
 #ifndef DURE_FLOW_KEY_POOL_H_
@@ -12,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,6 +21,7 @@
 
 #include "dure/base/annotations.h"
 #include "dure/base/clock.h"
+#include "dure/flow/health.h"
 
 namespace dure::flow {
 
@@ -34,8 +37,10 @@ class KeyPool {
   // `keys` of them, each with a quota of its own.
   KeyPool(std::size_t keys, const base::Clock& clock);
 
-  // Returns its position.
-  std::size_t add(KeyRule rule = {});
+  // Returns its position. `health`: of the key; `quota`: of the quota that it names (the key's own
+  // where it names none); nullptr: known here alone.
+  std::size_t add(KeyRule rule = {}, std::shared_ptr<KeyHealth> health = nullptr,
+                  std::shared_ptr<KeyHealth> quota = nullptr);
 
   struct Choice {
     std::size_t key = 0;
@@ -71,21 +76,25 @@ class KeyPool {
  private:
   struct Quota {
     std::string name;
-    base::Instant awake_at{};
+    std::shared_ptr<KeyHealth> health;
     double noted = 1;
     base::Instant noted_at{};
     [[nodiscard]] double left(base::Instant now) const;
+    [[nodiscard]] base::Instant awake_at() const { return {health->awake_at.load()}; }
   };
   struct Entry {
     std::size_t quota = 0;
     double weight = 1;
     double next = 0;  // when its turn comes, in shares of a turn
     std::uint64_t taken = 0;
-    bool parked = false;
+    std::shared_ptr<KeyHealth> health;
+    base::Instant loaded{};  // what was learned before is of no account
     bool retired = false;
-    [[nodiscard]] bool usable() const { return !parked && !retired; }
+    [[nodiscard]] bool parked() const { return health->parked_at.load() > loaded.ns; }
+    [[nodiscard]] bool usable() const { return !retired && !parked(); }
   };
-  [[nodiscard]] std::size_t quota_of(const std::string& name) DURE_REQUIRES(mutex_);
+  [[nodiscard]] std::size_t quota_of(const std::string& name, std::shared_ptr<KeyHealth> health)
+      DURE_REQUIRES(mutex_);
 
   const base::Clock& clock_;
   mutable std::mutex mutex_;

@@ -14,11 +14,21 @@
 
 namespace dure::policy {
 
+// What a service may ask a provider to do beside answering.
+struct Terms {
+  bool store = false;         // keep the answer; false: responses go out with store=false
+  bool remote_mcp = false;    // talk to a server that the request names
+  bool server_tools = true;   // use tools of its own: search, code, files
+  bool pass_unknown = false;  // take parameters that we do not know
+  std::vector<std::string> service_tiers = {};  // beside default: flex, priority, ...
+};
+
 struct ServicePolicy {
   std::string service_name;
   catalog::Tiers allowed_tiers;
   std::string default_model;
   catalog::Capabilities required_capabilities;
+  Terms terms = {};
 
   [[nodiscard]] bool allows(const catalog::Model& model) const noexcept {
     return allowed_tiers.has(model.tier) && model.capabilities.contains(required_capabilities);
