@@ -184,6 +184,34 @@ std::size_t count(const Handle& handle, py::handle value) {
   return (*handle).count(Utf8Text(code_units(mended, "text")).view());
 }
 
+// NativeEncoding.count as pybind11 binds it; kept for ever.
+PyObject* general_count = nullptr;
+
+// The same without the layers of a general call, which take longer than a short text: `self` is
+// what the method's descriptor has checked. Whatever is not plain goes to the general one.
+PyObject* count_directly(PyObject* self, PyObject* text) noexcept {
+  const auto* instance = reinterpret_cast<py::detail::instance*>(self);
+  const void* handle = instance->simple_layout ? instance->simple_value_holder[0] : nullptr;
+  if (handle != nullptr && PyUnicode_Check(text) && PyUnicode_IS_COMPACT_ASCII(text)) {
+    const auto size = static_cast<std::size_t>(PyUnicode_GET_LENGTH(text));
+    if (size <= kKeepGil) {
+      try {
+        const std::string_view ascii(static_cast<const char*>(PyUnicode_DATA(text)), size);
+        return PyLong_FromSize_t((**static_cast<const Handle*>(handle)).count(ascii));
+      } catch (...) {  // no memory: the general one says so
+      }
+    }
+  }
+  return PyObject_CallFunctionObjArgs(general_count, self, text, nullptr);
+}
+
+void count_quickly(py::class_<Handle>& encoding) {
+  static PyMethodDef method{"count", &count_directly, METH_O, "The number of ids of a text."};
+  general_count = py::object(encoding.attr("count")).release().ptr();
+  auto* const type = reinterpret_cast<PyTypeObject*>(encoding.ptr());
+  encoding.attr("count") = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &method));
+}
+
 constexpr std::size_t kLookEvery = 65'536;  // objects made or read between looks at signals
 
 // The strs of a list, held so that another thread may change the list meanwhile.
@@ -552,8 +580,8 @@ py::str feed(tokenize::StreamDecoder& decoder, py::handle tokens) {
 }
 
 void bind_encoding(py::module_& room) {
-  py::class_<Handle>(room, "NativeEncoding", "One encoding: text to ids and back.")
-      .def(py::init(&known), py::arg("name"))
+  py::class_<Handle> encoding(room, "NativeEncoding", "One encoding: text to ids and back.");
+  encoding.def(py::init(&known), py::arg("name"))
       .def(py::init(&custom), py::arg("name"), py::arg("pat_str"), py::arg("mergeable_ranks"),
            py::arg("special_tokens"))
       .def_property_readonly("max_token_value",
@@ -621,6 +649,7 @@ void bind_encoding(py::module_& room) {
       .def("decode", &decode, py::arg("tokens"), py::arg("errors"))
       .def("decode_single_token_bytes", &token_bytes, py::arg("token"))
       .def("token_byte_values", &sorted_tokens);
+  count_quickly(encoding);
 }
 
 }  // namespace

@@ -2,19 +2,19 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings.h"
+#include "later_rooms.h"
 #include "status.h"
 
 PYBIND11_MODULE(_core, core) {
+  using namespace dure::bindings;  // NOLINT(google-build-using-namespace): one function
   core.doc() = "The C++ core of dure. Private: import names from dure instead.";
-  dure::bindings::register_status_translator();
-  dure::bindings::bind_base(core);
-  dure::bindings::bind_tokenize(core);
-  dure::bindings::bind_index(core);
-  dure::bindings::bind_chunk(core);
-  dure::bindings::bind_catalog(core);
-  dure::bindings::bind_policy(core);
-  dure::bindings::bind_money(core);
-  dure::bindings::bind_net(core);
-  dure::bindings::bind_flow(core);
-  dure::bindings::bind_client(core);
+  register_status_translator();
+  bind_base(core);
+  bind_tokenize(core);
+  bind_net(core);  // what ends and what forks must know of it from the start
+  static constexpr LaterRoom kLater[] = {{"index", bind_index},     {"chunk", bind_chunk},
+                                         {"catalog", bind_catalog}, {"policy", bind_policy},
+                                         {"money", bind_money},     {"flow", bind_flow},
+                                         {"client", bind_client}};
+  bind_on_first_use(core, kLater);
 }

@@ -1,5 +1,6 @@
 #include "py_ids.h"
 
+#include <algorithm>
 #include <limits>
 #include <string>
 
@@ -10,34 +11,67 @@ namespace {
 
 using tokenize::Rank;
 
-constexpr std::size_t kLookEvery = 1'048'576;  // ints between looks at signals
-constexpr std::size_t kShared = 65'536;        // the ids of 92 % of most texts, and more
+constexpr std::size_t kLookEvery = 65'536;  // ints between looks at signals
 
-// One int object for each low id, made when the id first appears; kept for ever. Of the rare ids
-// kept ones would cost more memory than time.
-PyObject* shared_int(Rank id) {
-  static auto& ints = *new std::vector<PyObject*>(kShared, nullptr);
-  if (id >= kShared) {
-    PyObject* value = PyLong_FromUnsignedLong(id);
-    if (value == nullptr) throw py::error_already_set();
-    return value;
-  }
-  PyObject*& value = ints[id];
-  if (value == nullptr) {
-    value = PyLong_FromUnsignedLong(id);
-    if (value == nullptr) throw py::error_already_set();
-  }
-  Py_INCREF(value);
+PyObject* new_int(Rank id) {
+  PyObject* const value = PyLong_FromUnsignedLong(id);
+  if (value == nullptr) throw py::error_already_set();
   return value;
 }
+
+// Ints that all lists share, made when their id first appears; kept for ever. Each of the low ids
+// has its own, which are 92 % and more of the ids of most texts. Of the others one for each slot is
+// kept, the last that was asked for: a text in one language has few thousands of them, and to keep
+// all would take more memory than the rest of the time is worth.
+class SharedInts {
+ public:
+  // A new reference.
+  PyObject* get(Rank id) {
+    if (id >= kLow) [[unlikely]]
+      return get_high(id);
+    PyObject*& value = low_.get()[id];
+    if (value == nullptr) [[unlikely]]
+      value = new_int(id);
+    Py_INCREF(value);
+    return value;
+  }
+
+ private:
+  static constexpr std::size_t kLow = 65'536;
+  static constexpr unsigned kSlotBits = 14;
+
+  PyObject* get_high(Rank id) {
+    const std::size_t slot = (id * 0x9E3779B1U) >> (32U - kSlotBits);
+    PyObject*& value = high_.get()[slot];
+    if (ids_.get()[slot] != id) {
+      PyObject* const fresh = new_int(id);
+      Py_XSETREF(value, fresh);
+      ids_.get()[slot] = id;
+    }
+    Py_INCREF(value);
+    return value;
+  }
+
+  template <typename T>
+  static std::unique_ptr<T[]> zeros(std::size_t count) {
+    return std::make_unique<T[]>(count);
+  }
+  std::unique_ptr<PyObject*[]> low_ = zeros<PyObject*>(kLow);
+  std::unique_ptr<PyObject*[]> high_ = zeros<PyObject*>(std::size_t{1} << kSlotBits);
+  std::unique_ptr<Rank[]> ids_ = zeros<Rank>(std::size_t{1} << kSlotBits);  // 0: the slot is free
+};
 
 }  // namespace
 
 py::list id_list(std::span<const Rank> ids) {
+  static auto& ints = *new SharedInts;
   py::list list(ids.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (i % kLookEvery == kLookEvery - 1) check_signals();
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), shared_int(ids[i]));
+  for (std::size_t begin = 0; begin < ids.size(); begin += kLookEvery) {
+    if (begin != 0) check_signals();
+    const std::size_t end = std::min(ids.size(), begin + kLookEvery);
+    for (std::size_t i = begin; i < end; ++i) {
+      PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), ints.get(ids[i]));
+    }
   }
   return list;
 }

@@ -108,7 +108,8 @@ std::vector<std::size_t> Counter::split_tail() {
 std::size_t Counter::tokens(const std::vector<std::size_t>& ends, std::size_t first,
                             std::size_t last) {
   Count sink;
-  Walk<Count> walker(encoding_.vocab(), tail_, sink);
+  using Words = Walk<Count, kFewPieces>;  // what is appended is short
+  Words walker(encoding_.vocab(), tail_, sink);
   std::size_t total = 0;
   for (std::size_t at = first == 0 ? 0 : ends[first - 1]; first < last; at = ends[first - 1]) {
     const std::string_view piece = std::string_view(tail_).substr(at, ends[first] - at);
@@ -119,7 +120,7 @@ std::size_t Counter::tokens(const std::vector<std::size_t>& ends, std::size_t fi
       continue;
     }
     std::size_t next = first + 1;
-    while (next < last && next - first < Walk<Count>::kBatch && !long_at(ends[next - 1])) ++next;
+    while (next < last && next - first < Words::kBatch && !long_at(ends[next - 1])) ++next;
     walker.pieces(at, std::span(ends).subspan(first, next - first));
     first = next;
   }

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -96,27 +97,49 @@ inline void copy_token(char* to, const char* from, std::size_t count) noexcept {
   }
 }
 
-// Joins the ranks from `begin` on; false if the bits are damaged. `tokens` has room for them: its
-// bytes for `room` and kCopy more.
-bool join_tokens(std::string_view bits, std::size_t begin, std::size_t room, Tokens& tokens) {
+// Reads the pairs of the ranks from `begin` on; false if there are too few bits.
+bool read_pairs(std::string_view bits, std::size_t begin, TokenPairs& pairs) {
   if (bits.size() < kPad) return false;
   const std::size_t bit_count = 8 * (bits.size() - kPad);
-  const std::size_t end = tokens.pairs.size();
-  TokenPair* const pairs = tokens.pairs.data();
-  std::uint32_t* const offsets = tokens.offsets.data();
-  char* const bytes = tokens.bytes.data();
   std::size_t bit = 0;
-  std::size_t at = offsets[begin];
-  for (std::size_t rank = begin; rank < end; ++rank) {
+  for (std::size_t rank = begin; rank < pairs.size(); ++rank) {
     const auto width = static_cast<unsigned>(std::bit_width(rank));
     if (bit + 2 * std::size_t{width} > bit_count) return false;
     std::uint64_t word = 0;  // 2 * width + 7 bits: ranks have 28 bits at most
     std::memcpy(&word, bits.data() + bit / 8, sizeof(word));
     word >>= bit % 8;
     const Rank mask = (Rank{1} << width) - 1;
-    const TokenPair pair{static_cast<Rank>(word) & mask, static_cast<Rank>(word >> width) & mask};
+    pairs.data()[rank] = {static_cast<Rank>(word) & mask, static_cast<Rank>(word >> width) & mask};
     bit += 2 * std::size_t{width};
-    pairs[rank] = pair;
+  }
+  return true;
+}
+
+// Joins the tokens of the ranks from `begin` on, whose pairs are there; false if these are damaged.
+// `tokens` has room for them: its bytes for `room` and kCopy more.
+bool join_tokens(std::size_t begin, std::size_t room, Tokens& tokens) {
+  const std::size_t end = tokens.pairs.size();
+  const TokenPair* const pairs = tokens.pairs.data();
+  std::uint32_t* const offsets = tokens.offsets.data();
+  char* const bytes = tokens.bytes.data();
+  std::size_t at = offsets[begin];
+  // The parts lie anywhere: first their places are fetched, then what stands there.
+  constexpr std::size_t kPlaces = 32;
+  constexpr std::size_t kParts = 16;
+  const auto fetch = [&](std::size_t rank) {
+    if (rank + kPlaces < end) {
+      __builtin_prefetch(offsets + std::min<std::size_t>(pairs[rank + kPlaces].left, rank));
+      __builtin_prefetch(offsets + std::min<std::size_t>(pairs[rank + kPlaces].right, rank));
+    }
+    if (rank + kParts < end) {
+      const TokenPair pair = pairs[rank + kParts];
+      __builtin_prefetch(bytes + offsets[std::min<std::size_t>(pair.left, rank)]);
+      __builtin_prefetch(bytes + offsets[std::min<std::size_t>(pair.right, rank)]);
+    }
+  };
+  for (std::size_t rank = begin; rank < end; ++rank) {
+    fetch(rank);
+    const TokenPair pair = pairs[rank];
     if (pair.left < rank && pair.right < rank) {
       const std::size_t left = offsets[pair.left + 1] - offsets[pair.left];
       const std::size_t right = offsets[pair.right + 1] - offsets[pair.right];
@@ -153,7 +176,7 @@ base::Status read_section(std::size_t index, Tokens& tokens) {
     }
     begin = kSingles;
   }
-  if (!join_tokens(bits, begin, room, tokens)) return damaged();
+  if (!read_pairs(bits, begin, tokens.pairs) || !join_tokens(begin, room, tokens)) return damaged();
   tokens.bytes.resize(room);
   return {};
 }

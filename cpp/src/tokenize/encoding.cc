@@ -144,6 +144,7 @@ Encoding::Encoding(EncodingSpec spec) : spec_(std::move(spec)) {
 void Encoding::encode_ordinary(std::string_view text, std::vector<Rank>& out) const {
   Append sink(out, text.size());
   walk(vocab(), grammar(), text, sink, [] { return false; });
+  sink.finish();
 }
 
 void Encoding::encode(std::string_view text, const SpecialFilter& allowed,
@@ -165,7 +166,7 @@ std::size_t Encoding::count(std::string_view text) const {
 
 std::optional<std::size_t> Encoding::count_up_to(std::string_view text, std::size_t limit) const {
   Count sink;
-  const std::size_t batch = std::min(limit, Walk<Count>::kBatch - 1) + 1;  // a piece has a token
+  const std::size_t batch = std::min(limit, kManyPieces - 1) + 1;  // a piece has a token
   walk(vocab(), grammar(), text, sink, [&] { return sink.total() > limit; }, batch);
   if (sink.total() > limit) return std::nullopt;
   return sink.total();
@@ -184,7 +185,7 @@ void Encoding::encode_piece(std::string_view piece, std::vector<Rank>& out) cons
 std::size_t Encoding::count_piece(std::string_view piece) const {
   if (piece.empty()) return 0;
   Count sink;
-  Walk<Count> walker(vocab(), piece, sink);
+  Walk<Count, 1> walker(vocab(), piece, sink);
   walker.pieces(0, std::array{piece.size()});
   return sink.total();
 }

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -109,6 +110,21 @@ unsigned ascii_run(At at) noexcept {
 #endif
 }
 
+// The last of the equal characters, of `length` bytes each, that follow each other from `at` on.
+inline At last_repeat(At at, std::size_t length, At end) noexcept {
+  constexpr std::size_t kStep = 64;
+  const auto left = static_cast<std::size_t>(end - at);
+  if (left < 2 * length || at[length - 1] != at[2 * length - 1]) [[likely]]
+    return at;
+  const At last = end - length;  // no repeat begins behind it
+  const At first = at;
+  while (static_cast<std::size_t>(last - at) >= kStep && std::memcmp(at, at + length, kStep) == 0) {
+    at += kStep;
+  }
+  while (at < last && *at == at[length]) ++at;
+  return first + static_cast<std::size_t>(at - first) / length * length;
+}
+
 // The end of the run of characters of `Set` from `at`.
 template <unsigned Set>
 At skip(At at, At end) noexcept {
@@ -121,7 +137,7 @@ At skip(At at, At end) noexcept {
     }
     const Char next = char_at(at, end);
     if ((next.set & Set) == 0) break;
-    at += next.length;
+    at = last_repeat(at, next.length, end) + next.length;
   }
   return at;
 }

@@ -53,31 +53,48 @@ std::size_t split(Grammar grammar, std::string_view text, std::size_t start,
   return splitter().split(grammar, text, start, ends.data(), ends.size());
 }
 
-// Within a run of letters or of ASCII symbols a piece goes on as one that starts there would. In
-// o200k the case counts: after a small letter; while there was none and the letter is caseless, so
-// that capitals at the end are cut off behind it or later; or while all were capitals.
+namespace {
+
+// Is there a character of `set` at `at` that no later byte can change?
+bool whole_in(unsigned set, rules::At at, rules::At end) noexcept {
+  if (at >= end) return false;
+  if (*at < 0x80) return (rules::kAsciiSets[*at] & set) != 0;
+  const text::CodePoint point = text::decode(at, end);
+  return point.value != text::kInvalid && (rules::bit(text::class_of(point.value)) & set) != 0;
+}
+
+}  // namespace
+
+// Within a run of letters or of symbols a piece goes on as one that starts there would. In o200k
+// the case counts: after a small letter; while there was none and the letter is caseless or a mark,
+// so that capitals at the end are cut off behind it or later; or while all were capitals.
 std::size_t resume_point(Grammar grammar, std::string_view text, std::size_t start) noexcept {
   using namespace rules;
+  const bool cased = grammar == Grammar::kO200k;
+  const unsigned symbols = cased ? kSymbol : kOther;
   const auto* begin = reinterpret_cast<At>(text.data());
   const At end = begin + text.size();
-  At found = begin + start;
-  const bool quote = grammar != Grammar::kO200k && *found == '\'';
-  if (quote && contraction<true>(found + 1, end) != 0) return start;  // a piece that is complete
-  bool head = true;                                                   // no small letter so far
-  bool capitals = true;                                               // nothing else so far
-  bool words = false;                                                 // a letter so far
+  const At first = begin + start;
+  At found = first;
+  if (!cased && *first == '\'' && contraction<true>(first + 1, end) != 0) return start;  // complete
+  bool head = true;      // no small letter so far
+  bool capitals = true;  // nothing else so far
+  bool words = false;    // a letter so far, or a mark that opens a word
   unsigned before = 0;
-  for (At at = found; at < end;) {
+  At last = first;  // the character before
+  for (At at = first; at < end;) {
     const Char next = char_at(at, end);
+    const bool mark = cased && (next.set & kMark) != 0;
     const bool word = (next.set & kLetter) != 0;
-    const bool mark = grammar == Grammar::kO200k && (next.set & kMark) != 0;
     // What ends a run: newlines and slashes behind symbols, a contraction behind a word.
     if (before != 0 && (next.set & kSpace) != 0) break;
-    if (words ? !word && !mark : mark) break;
-    words = words || word;
+    if (words && !word && !mark) break;
+    if (mark && !words && last != first) break;
+    words = words || word || mark;
     if (mark) {
       capitals = false;
-    } else if (grammar != Grammar::kO200k) {
+      if (head) found = at;
+    } else if (!cased) {
       if (word && (before & kLetter) != 0) found = at;
     } else if (word) {
       const bool lower = (next.set & bit(CharClass::kLower)) != 0;
@@ -85,11 +102,19 @@ std::size_t resume_point(Grammar grammar, std::string_view text, std::size_t sta
       capitals = capitals && (next.set & bit(CharClass::kUpper)) != 0;
       if (lower || capitals || (head && (next.set & kCaseless) != 0)) found = at;
     }
-    const bool symbols = *at < 0x80 && (next.set & kSymbol) != 0 && (before & kSymbol) != 0;
-    if (symbols && at + 1 < end && at[1] < 0x80 && (char_at(at + 1, end).set & kSymbol) != 0) {
+    if ((before & symbols) != 0 && whole_in(symbols, at, end) &&
+        whole_in(symbols, at + next.length, end)) {
       found = at;
     }
+    if (next.set == before) {  // so more of the same changes nothing but the place
+      const At repeat = last_repeat(at, next.length, end);
+      if (repeat > at) {
+        if (found == at) found = repeat - next.length;
+        at = repeat - next.length;
+      }
+    }
     before = next.set;
+    last = at;
     at += next.length;
   }
   return static_cast<std::size_t>(found - begin);

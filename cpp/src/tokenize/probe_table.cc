@@ -28,15 +28,18 @@ bool ProbeTable::fill() {
   long_.assign(std::bit_ceil((count - short_count) * 2 + 2), LongSlot{});
   long_shift_ = 64U - static_cast<unsigned>(std::countr_zero(long_.size()));
 
-  constexpr std::size_t kAhead = 16;  // keys whose bucket is being fetched
-  std::array<ShortKey, kAhead> keys;
-  std::array<Rank, kAhead> ranks{};
-  std::size_t pending = 0;
-  const auto flush = [&] {
-    bool fresh = true;
-    for (std::size_t i = 0; i < pending; ++i) fresh &= insert_short(keys[i], ranks[i]);
-    pending = 0;
-    return fresh;
+  constexpr std::size_t kAhead = 32;  // keys whose bucket is being fetched
+  struct Waiting {
+    ShortKey key;
+    std::uint64_t hash;
+    Rank rank;
+  };
+  std::array<Waiting, kAhead> ring;
+  std::size_t put = 0;
+  std::size_t taken = 0;
+  const auto insert_next = [&] {
+    const Waiting& next = ring[taken++ % kAhead];
+    return insert_short(next.key, next.hash, next.rank);
   };
   const char* end = bytes_.data() + bytes_.size();
   for (Rank rank = 0; rank < count; ++rank) {
@@ -46,16 +49,20 @@ bool ProbeTable::fill() {
       if (!insert_long(bytes, rank)) return false;
       continue;
     }
-    keys[pending] = short_key(bytes.data(), bytes.size(), end);
-    ranks[pending] = rank;
-    prefetch(hash_of(keys[pending]));
-    if (++pending == kAhead && !flush()) return false;
+    if (put - taken == kAhead && !insert_next()) return false;
+    const ShortKey key = short_key(bytes.data(), bytes.size(), end);
+    const std::uint64_t hash = hash_of(key);
+    __builtin_prefetch(home(hash), 1);
+    ring[put++ % kAhead] = {key, hash, rank};
   }
-  return flush();
+  while (taken < put) {
+    if (!insert_next()) return false;
+  }
+  return true;
 }
 
-bool ProbeTable::insert_short(const ShortKey& key, Rank rank) noexcept {
-  for (Bucket* bucket = buckets_ + (hash_of(key) >> shift_);;) {
+bool ProbeTable::insert_short(const ShortKey& key, std::uint64_t hash, Rank rank) noexcept {
+  for (Bucket* bucket = buckets_ + (hash >> shift_);;) {
     for (std::size_t i = 0; i < kSlots; ++i) {
       if (bucket->keys[i].high == 0) {
         bucket->keys[i] = key;

@@ -157,7 +157,7 @@ class ProbeTable {
   ProbeTable(std::string_view bytes, std::span<const std::uint32_t> offsets) noexcept
       : bytes_(bytes), offsets_(offsets) {}
   bool fill();
-  bool insert_short(const ShortKey& key, Rank rank) noexcept;
+  bool insert_short(const ShortKey& key, std::uint64_t hash, Rank rank) noexcept;
   bool insert_long(std::string_view token, Rank rank) noexcept;
   [[nodiscard]] std::string_view token(Rank rank) const noexcept {
     return bytes_.substr(offsets_[rank], offsets_[rank + 1] - offsets_[rank]);

@@ -169,6 +169,7 @@ bool encode_units(const Encoding& encoding, const text::CodeUnits& units, std::v
     encoding.encode_ordinary(units.as_ascii(), out);
     return true;
   }
+  out.reserve(out.size() + units.size);  // more than most texts give; what is not touched is free
   return in_windows(units, window, [&](std::string_view text, bool last) {
     const std::size_t cut = last ? text.size() : cut_near_end(encoding.grammar(), text);
     encoding.encode_ordinary(text.substr(0, cut), out);

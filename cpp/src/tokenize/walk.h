@@ -27,51 +27,64 @@ namespace dure::tokenize {
 // that does not only count has cached() too.
 class Append {
  public:
-  // `bytes` of text are to come: room is made for what they most likely give.
-  Append(std::vector<Rank>& out, std::size_t bytes) : out_(out), size_(out.size()) {
-    out_.resize(size_ + bytes / 4 + kSlack);
+  // `bytes` of text are to come. Room is made for more than they most likely give: what is not
+  // touched costs no page, and a row that grows later is copied.
+  Append(std::vector<Rank>& out, std::size_t bytes) : out_(out) {
+    constexpr std::size_t kLongText = std::size_t{1} << 18U;
+    const std::size_t wanted = out_.size() + (bytes < kLongText ? bytes / 4 : bytes / 2);
+    if (wanted > out_.capacity()) out_.reserve(std::max(wanted, 2 * out_.size()));
   }
-  ~Append() { out_.resize(size_); }
-  Append(const Append&) = delete;
-  Append& operator=(const Append&) = delete;
+  // Hands over what is left; what was handed over before stays if this is not called.
+  void finish() { flush(); }
 
   static constexpr bool kCounts = false;
   static constexpr std::size_t kPadding = 16;  // ranks behind those of hits() that may be read
   // `count` pieces that are one token each.
   void hits(const Rank* ranks, std::size_t count) {
-    if (out_.size() - size_ < std::max(count, kSlack)) grow(count);
-    Rank* const to = out_.data() + size_;
+    if (count > kSlack) return copy(ranks, count);
+    std::memcpy(room(), ranks, kSlack * sizeof(Rank));
     size_ += count;
-    std::memcpy(to, ranks, (count <= kSlack ? kSlack : count) * sizeof(Rank));
   }
   bool cached(const MergeCache& cache, const ShortKey& key, std::uint64_t hash,
               std::uint32_t serial) {
-    if (out_.size() - size_ < kSlack) grow(0);
-    const std::size_t count = cache.find(key, hash, serial, out_.data() + size_);
+    const std::size_t count = cache.find(key, hash, serial, room());
     size_ += count;
     return count != 0;
   }
   // One piece of `count` tokens.
   void many(const Rank* ids, std::size_t count) {
-    if (out_.size() - size_ < count) grow(count);
-    Rank* to = out_.data() + size_;
+    if (count > kSlack) return copy(ids, count);
+    Rank* to = room();
     size_ += count;
-    if (count > kSlack) {
-      std::memcpy(to, ids, count * sizeof(Rank));
-      return;
-    }
     for (; count != 0; --count) *to++ = *ids++;
   }
 
  private:
   static constexpr std::size_t kSlack = 16;  // ids that are written without a look at the room
   static_assert(kSlack >= MergeCache::kMostIds && kSlack <= kPadding);
-  [[gnu::noinline]] void grow(std::size_t count) {
-    out_.resize(out_.size() + out_.size() / 2 + count + kSlack);
+  static constexpr std::size_t kBlock = 2048;
+
+  Rank* room() {
+    if (size_ > kBlock) flush();
+    return block_.data() + size_;
+  }
+  [[gnu::noinline]] void copy(const Rank* ids, std::size_t count) {
+    if (size_ + count > kBlock) flush();
+    if (count > kBlock) {
+      out_.insert(out_.end(), ids, ids + count);
+      return;
+    }
+    std::memcpy(block_.data() + size_, ids, count * sizeof(Rank));
+    size_ += count;
+  }
+  [[gnu::noinline]] void flush() {
+    out_.insert(out_.end(), block_.data(), block_.data() + size_);
+    size_ = 0;
   }
 
   std::vector<Rank>& out_;
-  std::size_t size_;  // ids in out_; behind them is room
+  std::size_t size_ = 0;                     // ids in block_
+  std::array<Rank, kBlock + kSlack> block_;  // that are not in out_ yet
 };
 
 // Tells how many.
@@ -87,11 +100,15 @@ class Count {
   std::size_t total_ = 0;
 };
 
-template <typename Sink>
+// Most pieces that are handed over together: among so many are enough that must be merged.
+inline constexpr std::size_t kManyPieces = 2048;
+// The same for short texts, which would wait longer for room on the stack than for words.
+inline constexpr std::size_t kFewPieces = 128;
+
+template <typename Sink, std::size_t Batch = kManyPieces>
 class Walk {
  public:
-  // Most pieces that are handed over together: among so many are enough that must be merged.
-  static constexpr std::size_t kBatch = 2048;
+  static constexpr std::size_t kBatch = Batch;
 
   Walk(const Vocab& vocab, std::string_view text, Sink& sink)
       : vocab_(vocab),
@@ -131,11 +148,11 @@ class Walk {
 
  private:
   // Pieces whose lines of the vocabulary are fetched together: more would crowd the L1 cache.
-  static constexpr std::size_t kLines = 128;
+  static constexpr std::size_t kLines = std::min<std::size_t>(128, Batch);
   // New words before they are merged: with fewer under way each would wait for memory alone.
   static constexpr std::size_t kEnough = 64;
-  static constexpr std::size_t kMostFresh = kEnough - 1 + kLines;
-  static constexpr std::size_t kMostMisses = 640;
+  static constexpr std::size_t kMostFresh = std::min(kEnough - 1 + kLines, Batch);
+  static constexpr std::size_t kMostMisses = std::min(5 * kLines, Batch);
 
   // A piece that is no token.
   struct Missed {
@@ -313,26 +330,38 @@ class Walk {
   };
   std::array<LongPiece, kLines> long_;  // those of them that have no ShortKey
   std::size_t long_count_ = 0;
-  std::array<Rank, kBatch + Sink::kPadding> ranks_;
+  std::array<Rank, Batch + Sink::kPadding> ranks_;
   std::array<Missed, kMostMisses> missed_;
   std::uint32_t fresh_ = 0;  // pieces in group_
   std::array<ShortPiece, kMostFresh> group_;
   std::vector<Rank> scratch_;  // ids of a piece too long for the cache
 };
 
-// All pieces of `text` to the sink, at most `batch` at a time; stops after a batch that makes
-// `enough()` true. REQUIRES: 1 <= batch <= Walk<Sink>::kBatch.
-template <typename Sink, typename Enough>
-void walk(const Vocab& vocab, Grammar grammar, std::string_view text, Sink& sink, Enough enough,
-          std::size_t batch = Walk<Sink>::kBatch) {
-  Walk<Sink> walker(vocab, text, sink);
-  std::array<std::size_t, Walk<Sink>::kBatch> ends;
+// All pieces of `text` to the sink, at most `most` of them at a time; stops after a batch that
+// makes `enough()` true. REQUIRES: 1 <= most <= Batch.
+template <std::size_t Batch, typename Sink, typename Enough>
+[[gnu::noinline]] void walk_in_batches(const Vocab& vocab, Grammar grammar, std::string_view text,
+                                       Sink& sink, Enough enough, std::size_t most) {
+  Walk<Sink, Batch> walker(vocab, text, sink);
+  std::array<std::size_t, Batch> ends;
   base::CancelTick<64> tick;
   for (std::size_t at = 0; at < text.size() && !enough();) {
     tick();
-    const std::size_t count = split(grammar, text, at, std::span(ends).first(batch));
+    const std::size_t count = split(grammar, text, at, std::span(ends).first(most));
     walker.pieces(at, std::span(ends.data(), count));
     at = ends[count - 1];
+  }
+}
+
+// The same; REQUIRES: 1 <= most <= kManyPieces.
+template <typename Sink, typename Enough>
+void walk(const Vocab& vocab, Grammar grammar, std::string_view text, Sink& sink, Enough enough,
+          std::size_t most = kManyPieces) {
+  constexpr std::size_t kShortText = 4 * kFewPieces;
+  if (text.size() <= kShortText) {
+    walk_in_batches<kFewPieces>(vocab, grammar, text, sink, enough, std::min(most, kFewPieces));
+  } else {
+    walk_in_batches<kManyPieces>(vocab, grammar, text, sink, enough, most);
   }
 }
 

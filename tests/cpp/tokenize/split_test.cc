@@ -141,6 +141,20 @@ TEST(Split, RunsAcrossTheEdgeOfABlock) {
   }
 }
 
+// The end of a text is known: each character, and each two, as the last of texts of every length.
+TEST(Split, EveryEndOfAText) {
+  std::mt19937 chance(15);
+  for (const std::string& before : characters()) {
+    for (const std::string& after : characters()) {
+      const std::size_t length = chance() % 70;
+      const std::string start = random_text(chance, length, 4).substr(0, length);
+      expect_equal(start + before + after);
+      expect_equal(start + "w" + before + before + after);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(Split, ContractionsAtEveryPlaceOfABlock) {
   for (const std::string_view tail : {"'s", "'S", "'ll", "'Ve", "'rE", "'re's", "''s", "'sX",
                                       "'lL\xED\x95\x9C", "'\xC5\xBF", "'l", "'", "'x", "'d\n"}) {
@@ -184,6 +198,44 @@ TEST(Split, ResumesAsFromTheStart) {
     }
   }
   EXPECT_GT(moved, 1'000U);
+}
+
+// The same in what is mostly marks and symbols, of which a piece may be made without end.
+TEST(Split, ResumesInMarksAndSymbols) {
+  std::mt19937 chance(14);
+  const std::vector<std::string> kinds{"\xCC\x81",
+                                       "\xE0\xB8\xB1",
+                                       "\xF0\x9F\x99\x82",
+                                       "\xE2\x80\x94",
+                                       "!",
+                                       "/",
+                                       "'",
+                                       "s",
+                                       "a",
+                                       "B",
+                                       "\xE4\xB8\x80",
+                                       " ",
+                                       "\n",
+                                       "7",
+                                       "\xC5\xBF"};
+  std::array<std::size_t, kGrammars.size()> moved{};
+  for (int round = 0; round < 60'000; ++round) {
+    const std::size_t few = 1 + chance() % 3;
+    std::string whole;
+    while (whole.size() < 2 + chance() % 40) {
+      whole += kinds[chance() % 5 == 0 ? chance() % kinds.size() : chance() % few + round % 5];
+    }
+    const std::string_view text = std::string_view(whole).substr(0, 1 + chance() % whole.size());
+    for (const Grammar grammar : kGrammars) {
+      std::size_t start = 0;
+      while (piece_end(grammar, text, start) < text.size()) start = piece_end(grammar, text, start);
+      const std::size_t resume = resume_point(grammar, text, start);
+      moved[static_cast<std::size_t>(grammar)] += resume > start ? 1 : 0;
+      ASSERT_EQ(piece_end(grammar, whole, resume), piece_end(grammar, whole, start))
+          << "grammar " << static_cast<int>(grammar) << ": '" << text << "' of '" << whole << "'";
+    }
+  }
+  for (const std::size_t count : moved) EXPECT_GT(count, 5'000U);
 }
 
 // Every code point of the basic plane between others.

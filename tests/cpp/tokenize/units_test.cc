@@ -119,7 +119,9 @@ TEST(Units, EndlessWordsAreCountedAsTheyCome) {
     for (const std::u32string& letters :
          {std::u32string(U"\uD55C"), std::u32string(U"\uD55C\uAD6D\uC5B4\uC758"),
           std::u32string(U"\u0416\u0414"), std::u32string(U"\u0436\u0434\u0430"),
-          std::u32string(U"\u4E00\u3042\u0E01\u0E31"), std::u32string(U"\u00E9")}) {
+          std::u32string(U"\u4E00\u3042\u0E01\u0E31"), std::u32string(U"\u00E9"),
+          std::u32string(U"\u0301"), std::u32string(U"\u0301\u0E31"),
+          std::u32string(U"\u2500\u2026!-")}) {
       std::u32string points(1, letters[0]);
       while (points.size() < 60'000) points += letters[chance() % letters.size()];
       points += U" \u00E9nd";
