@@ -27,7 +27,7 @@ _GRAMMARS = {
     ".c": ("tree_sitter_c", "language"),
     **dict.fromkeys([".h", ".cc", ".cpp", ".cxx", ".hpp", ".hh"], _CPP),
 }
-_LONGEST = 8_000_000  # bytes
+LONGEST = 8_000_000  # bytes
 _DEEPEST = 4  # definitions within definitions that are looked into
 # How good a cut is, as the core's outline numbers it.
 _ITEM, _PARAGRAPH, _BLOCK = 7, 8, 9
@@ -44,7 +44,7 @@ def cuts(text: str, name: str) -> list[tuple[int, int]]:
     grammar = _GRAMMARS.get(PurePath(name).suffix.lower())
     parser = _parser(*grammar) if grammar is not None else None
     source = text.encode("utf-8", "surrogatepass")
-    if parser is None or len(source) > _LONGEST:
+    if parser is None or len(source) > LONGEST:
         return []
     found: dict[int, int] = {}
     for at, level in _starts(parser.parse(source).root_node, 0):

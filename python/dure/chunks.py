@@ -482,8 +482,8 @@ class Chunker:
         """Cut a UTF-8 file as `chunk` cuts its text, without holding it in memory.
 
         The file is read in windows of 8 MB, of 2 MB in the modes that know a structure; a window
-        grows where one chunk does not fit into it. Code is cut by indentation. The tables read
-        the texts that they are asked for from the open file.
+        grows where one chunk does not fit into it. Code is cut as a Document is whose source has
+        this name. The tables read the texts that they are asked for from the open file.
 
         Args:
             path: The file; offsets are those of the whole file, a byte order mark included.
@@ -500,9 +500,29 @@ class Chunker:
             raise InvalidArgumentError(
                 f"batch_chunks={batch} has to be at least 1", argument="batch_chunks"
             )
-        return self._batches(RegularFile(os.fspath(path)), batch)
+        source = RegularFile(os.fspath(path))
+        return self._batches(source, batch, self._cuts_of_file(source, os.fspath(path)))
 
-    def _batches(self, source: RegularFile, batch: int) -> Iterator[Chunks]:
+    def _cuts_of_file(self, source: RegularFile, path: str) -> list[tuple[int, int]]:
+        """Return what the syntax tree says; empty where a file has none or is too long for it."""
+        from dure import _grammars
+
+        if self._mode != "code" or len(source) > _grammars.LONGEST:
+            return []
+        try:
+            return _grammars.cuts(source.read(0, len(source)).decode(), path)
+        except UnicodeDecodeError:  # the core says where
+            return []
+
+    def _batches(
+        self, source: RegularFile, batch: int, cuts: list[tuple[int, int]]
+    ) -> Iterator[Chunks]:
+        if cuts:  # of a text that is not too long to be seen whole
+            columns = self._native.chunk(source.read(0, len(source)), (), cuts)
+            for first in range(0, len(columns), batch):
+                rows = columns.rows(first, min(first + batch, len(columns)))
+                yield Chunks(rows, source, self)
+            return
         reader = _core.chunk.Reader(self._native, source.read, len(source), batch)
         while len(columns := reader.next()):
             yield Chunks(columns, source, self)

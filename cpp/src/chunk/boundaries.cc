@@ -154,7 +154,6 @@ std::size_t Boundaries::pick_separator(const Window& window) const {
 
 // A blank line ends just before `at`, and something stands at `at`.
 bool Boundaries::starts_paragraph(std::size_t at) const {
-  if (!outline_.has_paragraphs) return false;
   if (at < text_.size() && (text_[at] == '\n' || text_[at] == '\r')) return false;
   std::size_t back = at - 1;  // the line feed
   const std::size_t limit = back > kLongestBlank ? back - kLongestBlank : 0;
@@ -166,19 +165,30 @@ bool Boundaries::starts_paragraph(std::size_t at) const {
   return false;
 }
 
+// Paragraphs first; near ones come before those beyond, so that these need not be looked for.
 std::size_t Boundaries::pick_line(const Window& window) const {
-  Best best(text_, options_.stable);
-  bool paragraph = false;
-  for (std::size_t at = window.wide; at < window.high;) {
-    const void* feed = std::memchr(text_.data() + at, '\n', window.high - at);
-    if (feed == nullptr) break;
-    at = static_cast<std::size_t>(static_cast<const char*>(feed) - text_.data()) + 1;
-    const bool starts = starts_paragraph(at);
-    if (!starts && (paragraph || at <= window.low)) continue;
-    paragraph = starts;
-    best.offer(at, rank_of(starts ? kParagraph : kLine, at <= window.near));
+  if (outline_.has_paragraphs) {
+    if (const std::size_t at = pick_paragraph(window.wide, window.near); at != 0) return at;
+    if (const std::size_t at = pick_paragraph(window.near, window.high); at != 0) return at;
   }
+  Best best(text_, options_.stable);
+  for (std::size_t at = window.low; (at = after_feed(at, window.high)) != 0;) best.offer(at);
   return best.at();
+}
+
+// Of those in (low, high].
+std::size_t Boundaries::pick_paragraph(std::size_t low, std::size_t high) const {
+  Best best(text_, options_.stable);
+  for (std::size_t at = low; (at = after_feed(at, high)) != 0;)
+    if (starts_paragraph(at)) best.offer(at);
+  return best.at();
+}
+
+// Past the first line feed in [at, high); 0 without one.
+std::size_t Boundaries::after_feed(std::size_t at, std::size_t high) const {
+  const void* feed = at < high ? std::memchr(text_.data() + at, '\n', high - at) : nullptr;
+  if (feed == nullptr) return 0;
+  return static_cast<std::size_t>(static_cast<const char*>(feed) - text_.data()) + 1;
 }
 
 // Text inside a string of JSON or of a program has its line ends as "\\n".

@@ -46,6 +46,8 @@ class Boundaries {
   [[nodiscard]] static int rank_of(int level, bool near);
   [[nodiscard]] std::size_t pick_separator(const Window& window) const;
   [[nodiscard]] std::size_t pick_line(const Window& window) const;
+  [[nodiscard]] std::size_t pick_paragraph(std::size_t low, std::size_t high) const;
+  [[nodiscard]] std::size_t after_feed(std::size_t at, std::size_t high) const;
   [[nodiscard]] std::size_t pick_escaped_line(const Window& window) const;
   [[nodiscard]] std::size_t look_back(std::size_t low, std::size_t least, std::size_t end) const;
   [[nodiscard]] std::size_t pick_sentence(const Window& window) const;

@@ -2,10 +2,31 @@
 
 #include <type_traits>
 #include <unordered_map>
+#include <utility>
 
 #include "dure/base/cancel.h"
 
 namespace dure::chunk {
+namespace {
+
+// What a column's values count from: they move with it when rows are put behind others.
+enum class Origin { kNone, kBytes, kChars, kPrefixes };
+
+// The same column of each of `tables` to `visit`, one column after the other.
+template <typename Visit, typename... Tables>
+void for_each_column(const Visit& visit, Tables&... tables) {
+  visit(Origin::kBytes, tables.byte_start...);
+  visit(Origin::kBytes, tables.byte_end...);
+  visit(Origin::kBytes, tables.body_start...);
+  visit(Origin::kChars, tables.char_start...);
+  visit(Origin::kChars, tables.char_end...);
+  visit(Origin::kNone, tables.token_count...);
+  visit(Origin::kNone, tables.page...);
+  visit(Origin::kNone, tables.hash64...);
+  visit(Origin::kPrefixes, tables.prefix...);
+}
+
+}  // namespace
 
 std::string_view Chunks::span(std::string_view source, std::size_t i) const noexcept {
   const auto start = static_cast<std::size_t>(byte_start[i] - origin);
@@ -33,37 +54,36 @@ base::Result<std::vector<std::int64_t>> count_tokens(const Chunks& chunks, std::
 }
 
 void append(Chunks& chunks, Chunks more, std::int64_t byte_offset, std::int64_t char_offset) {
-  const auto extend = [](auto& to, const auto& from, auto offset) {
-    for (const auto value : from) to.push_back(value + offset);
+  const auto offset_of = [&](Origin origin) -> std::int64_t {
+    switch (origin) {
+      case Origin::kBytes:
+        return byte_offset;
+      case Origin::kChars:
+        return char_offset;
+      case Origin::kPrefixes:
+        return static_cast<std::int64_t>(chunks.prefixes.size());
+      case Origin::kNone:
+        break;
+    }
+    return 0;
   };
-  extend(chunks.byte_start, more.byte_start, byte_offset);
-  extend(chunks.byte_end, more.byte_end, byte_offset);
-  extend(chunks.body_start, more.body_start, byte_offset);
-  extend(chunks.char_start, more.char_start, char_offset);
-  extend(chunks.char_end, more.char_end, char_offset);
-  extend(chunks.token_count, more.token_count, std::int64_t{0});
-  extend(chunks.page, more.page, std::int64_t{0});
-  extend(chunks.hash64, more.hash64, std::uint64_t{0});
-  extend(chunks.prefix, more.prefix, static_cast<std::uint32_t>(chunks.prefixes.size()));
+  const auto extend = [&](Origin origin, auto& to, const auto& from) {
+    using Value = typename std::decay_t<decltype(to)>::value_type;
+    const auto offset = static_cast<Value>(offset_of(origin));
+    for (const Value value : from) to.push_back(value + offset);
+  };
+  for_each_column(extend, chunks, std::as_const(more));
   for (Prefix& prefix : more.prefixes) chunks.prefixes.push_back(std::move(prefix));
 }
 
 Chunks rows(const Chunks& chunks, std::size_t first, std::size_t last) {
   Chunks out;
-  const auto copy = [first, last](const auto& from, auto& to) {
+  const auto copy = [first, last](Origin /*origin*/, const auto& from, auto& to) {
     using Offset = typename std::decay_t<decltype(from)>::difference_type;
     if (from.empty()) return;
     to.assign(from.begin() + static_cast<Offset>(first), from.begin() + static_cast<Offset>(last));
   };
-  copy(chunks.byte_start, out.byte_start);
-  copy(chunks.byte_end, out.byte_end);
-  copy(chunks.char_start, out.char_start);
-  copy(chunks.char_end, out.char_end);
-  copy(chunks.body_start, out.body_start);
-  copy(chunks.token_count, out.token_count);
-  copy(chunks.page, out.page);
-  copy(chunks.hash64, out.hash64);
-  copy(chunks.prefix, out.prefix);
+  for_each_column(copy, chunks, out);
   if (first < last) out.origin = out.byte_start.front();
   out.prefixes.emplace_back();
   std::unordered_map<std::uint32_t, std::uint32_t> kept;
@@ -80,20 +100,12 @@ Chunks select(const Chunks& chunks, const std::vector<std::size_t>& indexes) {
   Chunks out;
   out.prefixes = chunks.prefixes;
   out.origin = chunks.origin;
-  const auto copy = [&indexes](const auto& from, auto& to) {
+  const auto copy = [&indexes](Origin /*origin*/, const auto& from, auto& to) {
     if (from.empty()) return;
     to.reserve(indexes.size());
     for (const std::size_t i : indexes) to.push_back(from[i]);
   };
-  copy(chunks.byte_start, out.byte_start);
-  copy(chunks.byte_end, out.byte_end);
-  copy(chunks.char_start, out.char_start);
-  copy(chunks.char_end, out.char_end);
-  copy(chunks.body_start, out.body_start);
-  copy(chunks.token_count, out.token_count);
-  copy(chunks.page, out.page);
-  copy(chunks.hash64, out.hash64);
-  copy(chunks.prefix, out.prefix);
+  for_each_column(copy, chunks, out);
   return out;
 }
 

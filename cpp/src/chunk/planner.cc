@@ -36,6 +36,22 @@ std::vector<std::size_t> parents_of(const std::vector<Heading>& headings) {
   return parents;
 }
 
+// The headings of `prefix` as they are embedded.
+std::string path_text(const Prefix& prefix) {
+  constexpr std::string_view kBetween = " > ";
+  constexpr std::string_view kShortened = "… > ";
+  std::size_t bytes = kShortened.size() + 2;
+  for (const std::string& title : prefix.heading_path) bytes += title.size() + kBetween.size();
+  std::string text;
+  text.reserve(bytes);
+  if (prefix.shortened) text += kShortened;
+  for (const std::string& title : prefix.heading_path) {
+    if (&title != &prefix.heading_path.front()) text += kBetween;
+    text += title;
+  }
+  return text += "\n\n";
+}
+
 }  // namespace
 
 Planner::Planner(const Options& options, Mode mode, std::string_view text, const Outline& outline,
@@ -108,7 +124,7 @@ base::Status Planner::too_large(std::size_t body) {
 
 base::Result<Planner::Piece> Planner::fill(Piece piece) {
   const std::string_view prefix = out_.prefixes[piece.prefix].text;
-  const auto extra = cost(prefix, piece.span);
+  const auto extra = ruler_->cost(prefix, piece.span);
   if (!extra) return base::fail(extra.error());
   if (*extra >= options_.max) return piece;
   auto high = ruler_->reach(piece.span, options_.max - *extra);
@@ -117,9 +133,8 @@ base::Result<Planner::Piece> Planner::fill(Piece piece) {
     *high = std::min(text_.size(), piece.body + text::decode_at(text_, piece.body).length);
   }
   std::size_t limit = *high;
-  if (options_.trim)
-    limit = std::min(skip_space(limit),
-                     text::char_start(text_, std::min(text_.size(), limit + kLongestSpace)));
+  if (options_.trim) limit = skip_space(limit);
+  if (limit - *high > kLongestSpace) limit = text::char_start(text_, *high + kLongestSpace);
   limit = std::min(limit, next_page(piece.body));
   furthest_ = std::max(furthest_, limit);
   for (std::size_t tries = 0; limit > piece.body; ++tries) {
@@ -274,6 +289,7 @@ base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repe
     // A title that no share can hold is not even copied: it would be, for each heading below it.
     const std::size_t most = share * (options_.count ? kMostCounted : kMostUnitBytes);
     std::size_t bytes = 0;
+    out.heading_path.reserve(6);
     for (std::size_t at = number % 2 == 0 ? innermost : parents_[innermost]; at != kNone;
          at = parents_[at]) {
       if (headings[at].title.empty()) continue;
@@ -285,11 +301,8 @@ base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repe
     std::reverse(out.heading_path.begin(), out.heading_path.end());
   }
   while (!out.heading_path.empty()) {
-    out.text = out.shortened ? "… > " : "";
-    for (const std::string& title : out.heading_path)
-      out.text += (&title == &out.heading_path.front() ? "" : " > ") + title;
-    out.text += "\n\n";
-    const auto size = ruler_->size_with(out.text, 0, 0);
+    out.text = path_text(out);
+    const auto size = ruler_->prefix_size(out.text);
     if (!size) return base::fail(size.error());
     if (*size <= share) break;
     out.heading_path.erase(out.heading_path.begin());
@@ -297,21 +310,11 @@ base::Result<Prefix> Planner::make_prefix(std::size_t number, const Repeat* repe
     out.text.clear();
   }
   if (repeat != nullptr) {
-    const auto size = ruler_->size_with(repeat->header, 0, 0);
+    const auto size = ruler_->prefix_size(repeat->header);
     if (!size) return base::fail(size.error());
     if (*size <= options_.max / (out.text.empty() ? 2 : 3)) out.text += repeat->header;
   }
   return out;
-}
-
-base::Result<std::size_t> Planner::cost(std::string_view prefix, std::size_t body) {
-  if (prefix.empty()) return std::size_t{0};
-  const std::size_t end = body + text::decode_at(text_, body).length;
-  const auto with = ruler_->size_with(prefix, body, end);
-  if (!with) return with;
-  const auto alone = ruler_->size(body, end);
-  if (!alone) return alone;
-  return *with > *alone ? *with - *alone : 0;
 }
 
 void Planner::append(const Piece& piece) {
@@ -327,8 +330,8 @@ void Planner::append(const Piece& piece) {
   out_.prefix.push_back(piece.prefix);
   const std::string_view span = text_.substr(piece.span, piece.stop - piece.span);
   const std::string& prefix = out_.prefixes[piece.prefix].text;
-  out_.hash64.push_back(prefix.empty() ? base::hash64(span)
-                                       : base::hash64(std::string(prefix).append(span)));
+  if (!prefix.empty()) joined_.assign(prefix).append(span);
+  out_.hash64.push_back(base::hash64(prefix.empty() ? span : joined_));
 }
 
 // Long runs are remembered, so that asking about one again and again stays linear.

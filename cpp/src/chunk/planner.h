@@ -78,8 +78,6 @@ class Planner {
   [[nodiscard]] std::size_t most_bytes() const;
   [[nodiscard]] base::Result<std::uint32_t> prefix_at(std::size_t position);
   [[nodiscard]] base::Result<Prefix> make_prefix(std::size_t heading, const Repeat* repeat);
-  // The size that `prefix` adds to the body that starts at `body`.
-  [[nodiscard]] base::Result<std::size_t> cost(std::string_view prefix, std::size_t body);
   void append(const Piece& piece);
 
   [[nodiscard]] std::size_t skip_space(std::size_t at);
@@ -104,6 +102,7 @@ class Planner {
   std::size_t furthest_ = 0;  // where the window of the last cut ended
   bool undecided_ = false;    // whether an atom fits depends on what lies beyond the text
   std::map<std::pair<std::size_t, std::size_t>, std::uint32_t> prefix_of_;
+  std::string joined_;                               // what is hashed: kept for its room
   std::vector<std::size_t> parents_;                 // of outline_.headings
   Run skipped_{};                                    // space, looked at last from its start ...
   Run trimmed_{};                                    // ... and from its end

@@ -19,6 +19,10 @@ class ByteRuler final : public Ruler {
                                       std::size_t end) override {
     return prefix.size() + end - start;
   }
+  base::Result<std::size_t> prefix_size(std::string_view prefix) override { return prefix.size(); }
+  base::Result<std::size_t> cost(std::string_view prefix, std::size_t /*start*/) override {
+    return prefix.size();
+  }
   base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
     if (budget >= text_.size() - start) return text_.size();
     return std::max(start, text::char_start(text_, start + budget));
@@ -44,6 +48,12 @@ class CharRuler final : public Ruler {
                                       std::size_t end) override {
     return text::count_code_points(prefix) + offsets_.to_char(end) - offsets_.to_char(start);
   }
+  base::Result<std::size_t> prefix_size(std::string_view prefix) override {
+    return text::count_code_points(prefix);
+  }
+  base::Result<std::size_t> cost(std::string_view prefix, std::size_t /*start*/) override {
+    return text::count_code_points(prefix);
+  }
   base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
     if (budget >= text_.size() - start) return text_.size();
     return offsets_.to_byte(std::min(offsets_.size(), offsets_.to_char(start) + budget));
@@ -58,6 +68,17 @@ class CharRuler final : public Ruler {
   const text::CharOffsets& offsets_;
 };
 
+// By what the first character counts with `prefix` and without. REQUIRES: start < text.size().
+base::Result<std::size_t> cost_of_first(Ruler& ruler, std::string_view text,
+                                        std::string_view prefix, std::size_t start) {
+  const std::size_t end = start + text::decode_at(text, start).length;
+  const auto with = ruler.size_with(prefix, start, end);
+  if (!with) return with;
+  const auto alone = ruler.size(start, end);
+  if (!alone) return alone;
+  return *with > *alone ? *with - *alone : 0;
+}
+
 // Tokens by running sums: one encoding pass, then a look-up and the pieces at the edges.
 class TokenRuler final : public Ruler {
  public:
@@ -70,19 +91,26 @@ class TokenRuler final : public Ruler {
     return counts_.count(start, end);
   }
 
-  // A body that starts with anything but a space or "/" starts a piece after a newline, so the two
-  // parts count alone; the newlines at the end of `prefix` count as they do before a word.
   base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
                                       std::size_t end) override {
     if (prefix.empty()) return size(start, end);
-    const bool separate = prefix.back() == '\n' && start < end && text_[start] != '/' &&
-                          text::space_length(text_, start) == 0;
-    if (!separate) return encoding_.count(std::string(prefix).append(text_, start, end - start));
+    if (start == end || !parts(prefix, start))
+      return encoding_.count(std::string(prefix).append(text_, start, end - start));
+    return *prefix_size(prefix) + *size(start, end);
+  }
+
+  base::Result<std::size_t> prefix_size(std::string_view prefix) override {
     if (prefix != last_prefix_) {
       last_prefix_ = prefix;
       last_size_ = encoding_.count(last_prefix_ + "a") - 1;
     }
-    return last_size_ + *size(start, end);
+    return last_size_;
+  }
+
+  base::Result<std::size_t> cost(std::string_view prefix, std::size_t start) override {
+    if (prefix.empty()) return std::size_t{0};
+    if (parts(prefix, start)) return prefix_size(prefix);
+    return cost_of_first(*this, text_, prefix, start);
   }
 
   base::Result<std::size_t> reach(std::size_t start, std::size_t budget) override {
@@ -124,6 +152,12 @@ class TokenRuler final : public Ruler {
   void forget_before(std::size_t position) override { counts_.forget_before(position); }
 
  private:
+  // Whether prefix and span count alone: a body that starts with anything but a space or "/" starts
+  // a piece after a newline; the newlines at the end of `prefix` count as they do before a word.
+  [[nodiscard]] bool parts(std::string_view prefix, std::size_t start) const {
+    return prefix.back() == '\n' && start < text_.size() && text_[start] != '/' &&
+           text::space_length(text_, start) == 0;
+  }
   // Goes on from `start` inside one long piece that ends at `end`, to within a tenth of the budget:
   // a few guesses by the tokens that a byte took so far.
   std::size_t extend(std::size_t start, std::size_t end, std::size_t budget) {
@@ -169,6 +203,11 @@ class CallbackRuler final : public Ruler {
                                       std::size_t end) override {
     if (prefix.empty()) return size(start, end);
     return count_(std::string(prefix).append(text_, start, end - start));
+  }
+  base::Result<std::size_t> prefix_size(std::string_view prefix) override { return count_(prefix); }
+  base::Result<std::size_t> cost(std::string_view prefix, std::size_t start) override {
+    if (prefix.empty()) return std::size_t{0};
+    return cost_of_first(*this, text_, prefix, start);
   }
   // Guesses by the bytes that a unit took so far, gallops, then halves, to within a sixteenth. What
   // was asked of other spans has no say: an edit elsewhere moves nothing here.

@@ -22,6 +22,10 @@ class Ruler {
   // Exact size of `prefix` followed by text[start, end), as one string.
   virtual base::Result<std::size_t> size_with(std::string_view prefix, std::size_t start,
                                               std::size_t end) = 0;
+  // Size of `prefix`, where a word follows it.
+  virtual base::Result<std::size_t> prefix_size(std::string_view prefix) = 0;
+  // What `prefix` adds to a span that starts at `start`, by its first character.
+  virtual base::Result<std::size_t> cost(std::string_view prefix, std::size_t start) = 0;
   // A code point boundary e >= start, about as far as `budget` reaches: size(start, e) <= budget.
   virtual base::Result<std::size_t> reach(std::size_t start, std::size_t budget) = 0;
   // A code point boundary b <= end: size(b, end) is about `budget`, or less; not before what was

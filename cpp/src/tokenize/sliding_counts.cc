@@ -6,6 +6,7 @@
 #include "dure/base/cancel.h"
 #include "dure/text/unicode_class.h"
 #include "dure/text/utf8.h"
+#include "tokenize/count_one.h"
 #include "tokenize/walk.h"
 
 namespace dure::tokenize {
@@ -32,9 +33,9 @@ class RunningSums {
   std::size_t total_ = 0;
 };
 
-constexpr std::size_t kBatch = 384;  // pieces that are read ahead
-static_assert(kBatch <= Walk<RunningSums>::kBatch);
-constexpr std::size_t kKept = 1024;     // pieces behind the reader before they are dropped
+constexpr std::size_t kBatch = Walk<RunningSums>::kBatch;  // pieces that are read ahead
+constexpr std::size_t kKept = 2048;     // pieces behind the reader before they are dropped
+constexpr std::size_t kFew = 96;        // bytes whose pieces are counted one by one
 constexpr std::size_t kLookAhead = 16;  // bytes after a piece that may have a say in its end
 
 // Where the white space that ends text[from:] begins; text.size() if there is none.
@@ -52,12 +53,28 @@ std::size_t trailing_space(std::string_view text, std::size_t from) noexcept {
 
 struct SlidingCounts::State {
   State(const Encoding& of, std::string_view whole)
-      : encoding(of), text(whole), walker(of.vocab(), whole, sink) {}
+      : encoding(of),
+        text(whole),
+        walker(of.vocab(), whole, sink),
+        cache(MergeCache::of_thread()) {}
+
+  // Tokens of span[at:), few of which there mostly are: what a cut left of a piece.
+  std::size_t count_rest(std::string_view span, std::size_t at) {
+    if (span.size() - at > kFew) return encoding.count(span.substr(at));
+    std::size_t tokens = 0;
+    while (at < span.size()) {
+      const std::size_t next = piece_end(encoding.grammar(), span, at);
+      tokens += count_one(encoding.vocab(), cache, span, at, next);
+      at = next;
+    }
+    return tokens;
+  }
 
   const Encoding& encoding;
   std::string_view text;
   RunningSums sink;
   Walk<RunningSums> walker;
+  MergeCache& cache;
   std::vector<std::size_t> ends{0};  // the first `size` of them; behind them is room
   std::vector<std::size_t> sums{0};
   std::size_t size = 1;
@@ -126,7 +143,7 @@ std::size_t SlidingCounts::count(std::size_t start, std::size_t end) {
     tokens += s.sums[last] - s.sums[joint.piece];
     at = s.ends[last];
   }
-  return at == end ? tokens : tokens + s.encoding.count(span.substr(at));
+  return at == end ? tokens : tokens + s.count_rest(span, at);
 }
 
 std::size_t SlidingCounts::count_first(std::size_t start) {
@@ -146,7 +163,7 @@ SlidingCounts::Joint SlidingCounts::join(std::size_t start, std::size_t end) con
   Joint joint{start, start, first_beyond(start) - 1, 0};
   while (s.ends[joint.piece] != joint.at && joint.at < end) {
     const std::size_t next = piece_end(s.encoding.grammar(), span, joint.at);
-    joint.tokens += s.encoding.count_piece(span.substr(joint.at, next - joint.at));
+    joint.tokens += count_one(s.encoding.vocab(), s.cache, span, joint.at, next);
     joint.at = next;
     while (joint.piece + 1 < s.size && s.ends[joint.piece + 1] <= next) ++joint.piece;
   }

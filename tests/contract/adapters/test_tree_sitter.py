@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from dure import Chunker, Document
 from dure._grammars import cuts
+from dure.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytest.importorskip("tree_sitter")
 
@@ -86,3 +92,27 @@ def test_broken_and_long_code_is_cut_all_the_same() -> None:
     for source in ("def f(:\n" * 3000, "((((" * 20_000, "class A:\n" + "    x = 1\n" * 50_000):
         document = Document(source, metadata={"source": "x.py", "mode": "code"})
         assert Chunker(max_chars=500).chunk(document).verify(source) == []
+
+
+@pytest.mark.parametrize("batch", [3, 65536])
+def test_a_file_of_code_is_cut_as_its_document_is(tmp_path: Path, batch: int) -> None:
+    text = "".join(f"{PYTHON}\nname_{i} = '값 {i}'\n" for i in range(30))
+    path = tmp_path / "x.py"
+    path.write_text(text, encoding="utf-8")
+    chunker = Chunker(max_chars=120, mode="code", overlap=20)
+    whole = chunker.chunk(Document(text, metadata={"source": "x.py"}))
+    assert whole.byte_start.tolist() != chunker.chunk(text).byte_start.tolist()
+    batches = list(chunker.chunk_file(path, batch_chunks=batch))
+    assert [len(one) for one in batches[:-1]] == [batch] * (len(batches) - 1)
+    for column in ("byte_start", "byte_end", "char_start", "char_end", "hash64"):
+        found = [value for one in batches for value in getattr(one, column).tolist()]
+        assert found == getattr(whole, column).tolist()
+    assert [one for batch in batches for one in batch.text] == list(whole.text)
+
+
+def test_a_file_of_code_that_is_no_utf8_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_bytes(PYTHON.encode() + b"\xff")
+    with pytest.raises(InvalidArgumentError) as bad:
+        list(Chunker(max_chars=120, mode="code").chunk_file(path))
+    assert bad.value.position == len(PYTHON.encode())  # type: ignore[attr-defined]
