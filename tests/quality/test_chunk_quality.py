@@ -87,11 +87,12 @@ def test_precision_and_recall_at_800_characters() -> None:
 
 def test_an_inserted_sentence_changes_two_chunks() -> None:
     place = data("chunk_eval")
-    for name in ("state_of_the_union", "pubmed"):
+    for name in ("state_of_the_union", "pubmed", "chatlogs"):
         text = (place / f"{name}.md").read_text(encoding="utf-8")[:200_000]
         changed = changed_by_insertion(text, 200)
-        assert statistics.mean(changed) <= 2.0
-        assert changed[-1] <= 10
+        assert statistics.mean(changed) <= 2.0, name
+        assert changed[int(0.99 * len(changed))] <= 6, name
+        assert changed[-1] <= 8, name
 
 
 def test_korean_sentences_are_found() -> None:
