@@ -36,6 +36,11 @@ std::size_t plain_length(std::string_view text, std::size_t at) {
   return lead < 0xED || next < 0x9E ? 3 : 0;
 }
 
+// Whether a word and a grapheme start at `at`, after a space.
+bool starts_plainly(std::string_view text, std::size_t at) {
+  return at < text.size() && text[at] != ' ' && plain_length(text, at) != 0;
+}
+
 // Of the 16 bytes before `at`, zeros before the text: quick, for where cuts are many.
 std::uint64_t near_hash(std::string_view text, std::size_t at) {
   std::array<std::uint64_t, 2> words{};
@@ -263,6 +268,11 @@ std::size_t Boundaries::pick_word(const Window& window) const {
   for (std::size_t at = window.low;;) {
     at = text::find_byte(kMayBeSpace, text_, at, window.high);
     if (at == window.high) return best.at();
+    if (text_[at] == ' ' && starts_plainly(text_, at + 1)) {  // most do
+      best.offer(++at);
+      if (at >= window.high) return best.at();
+      continue;
+    }
     const std::size_t next = past_space(at, window.high);
     if (next == at) {
       ++at;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kWindow = 0.45;  // of the cap: a cut nearer to the start makes too small a chunk
 constexpr double kWide = 0.33;  // the same for paragraphs: what belongs together is worth less text
-constexpr double kNear = 0.8;    // paragraphs up to here come before those beyond
+constexpr double kNear = 0.8;   // paragraphs up to here come before those beyond
 constexpr std::size_t kBeyond = 4096;              // bytes after a cut that may have a say in it
 constexpr std::size_t kLongestSpace = 64U * 1024;  // bytes of space that are looked at as one
 constexpr text::ByteSet kNoAsciiSpace = [] {
