@@ -265,9 +265,9 @@ async def dure_http_map_raw(url: str, concurrency: int, total: int) -> dict[str,
         replies: list[Any] = await client.map_raw(
             target, [body] * total, concurrency, headers=headers
         )
-        contents = {reply.content for reply in replies}
+        contents = [reply.content for reply in replies]
         spent = cpu_us() - start
-        answers = {json.loads(content)["usage"]["prompt_tokens"] for content in contents}
+        answers = {json.loads(content)["usage"]["prompt_tokens"] for content in set(contents)}
         return {"cpu_us": spent / total, "answers": sorted(answers)}
 
 

@@ -260,6 +260,14 @@ py::object DirectWait::make(const py::object& loop) {
   return py::reinterpret_steal<py::object>(self);
 }
 
+py::object DirectWait::resolved(py::object result) {
+  PyObject* const self = wait_type->tp_alloc(wait_type, 0);
+  if (self == nullptr) throw py::error_already_set();
+  of(self).value = result.release().ptr();
+  of(self).state = State::kResult;
+  return py::reinterpret_steal<py::object>(self);
+}
+
 bool DirectWait::is(const py::object& object) { return Py_TYPE(object.ptr()) == wait_type; }
 
 bool DirectWait::done(const py::object& wait) { return of(wait.ptr()).state != State::kPending; }

@@ -23,6 +23,8 @@ class DirectWait {
   // Makes the type; once, by the module.
   static void init();
   [[nodiscard]] static py::object make(const py::object& loop);
+  // One that is resolved already: whoever awaits it goes on at once.
+  [[nodiscard]] static py::object resolved(py::object result);
   [[nodiscard]] static bool is(const py::object& object);
   // Resolved or cancelled. REQUIRES, as all below: is(wait).
   [[nodiscard]] static bool done(const py::object& wait);

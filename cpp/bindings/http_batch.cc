@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gil.h"
+#include "held.h"
 #include "status.h"
 
 namespace dure::bindings {
@@ -169,11 +170,32 @@ void HttpBatch::cancel() {
   for (const net::RequestId id : ids) transport_->cancel(id);
 }
 
-void bind_http_batch(py::module_& room) {
-  py::class_<HttpBatch, std::shared_ptr<HttpBatch>>(room, "HttpBatch", "Many requests under way.")
-      .def("wait", &HttpBatch::wait)
-      .def("take", &HttpBatch::take)
-      .def("cancel", [](HttpBatch& self) { without_gil([&] { self.cancel(); }); });
+namespace {
+
+PyObject* call_wait(PyObject* self, PyObject*) {
+  return as_python([self] { return Held<HttpBatch>::of(self).wait(); });
 }
+PyObject* call_take(PyObject* self, PyObject*) {
+  return as_python([self] { return Held<HttpBatch>::of(self).take(); });
+}
+PyObject* call_cancel(PyObject* self, PyObject*) {
+  return as_python([self] {
+    without_gil([&] { Held<HttpBatch>::of(self).cancel(); });
+    return py::none();
+  });
+}
+
+PyMethodDef methods[] = {{"wait", &call_wait, METH_NOARGS, nullptr},
+                         {"take", &call_take, METH_NOARGS, nullptr},
+                         {"cancel", &call_cancel, METH_NOARGS, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
+PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(&Held<HttpBatch>::dealloc)},
+                       {Py_tp_methods, methods},
+                       {Py_tp_doc, const_cast<char*>("Many requests under way.")},
+                       {0, nullptr}};
+
+}  // namespace
+
+void bind_http_batch(py::module_& room) { Held<HttpBatch>::bind(room, "HttpBatch", slots); }
 
 }  // namespace dure::bindings

@@ -6,9 +6,11 @@
 #include <limits>
 #include <span>
 
+#include "direct_wait.h"
 #include "dure/net/egress.h"
 #include "dure/net/http_transport.h"
 #include "gil.h"
+#include "held.h"
 #include "http_batch.h"
 #include "http_reply.h"
 #include "http_upload.h"
@@ -75,13 +77,13 @@ class ReplyHandler final : public net::Handler {
   std::unique_ptr<ReplyDone> done_ = std::make_unique<ReplyDone>();
 };
 
-// Gives a stream's reader what there is by then.
-class TakeDone final : public PyCompletion {
+// Gives a stream's reader the next piece.
+class PieceDone final : public PyCompletion {
  public:
-  explicit TakeDone(std::weak_ptr<HttpStream> stream) : stream_(std::move(stream)) {}
+  explicit PieceDone(std::weak_ptr<HttpStream> stream) : stream_(std::move(stream)) {}
   py::object make_result() override {
     const auto stream = stream_.lock();
-    return stream != nullptr ? stream->take() : py::none();
+    return stream != nullptr ? stream->arrived() : py::none();
   }
 
  private:
@@ -138,23 +140,25 @@ class HttpCore {
   // The bound function behind `HttpCore.request`: called once a request, so of the C API.
   [[nodiscard]] py::object request_function() const;
 
-  std::unique_ptr<HttpUpload> upload(std::string method, std::string url, net::Headers headers,
-                                     std::uint64_t size, const Timeouts& timeouts) {
+  py::object upload(std::string method, std::string url, net::Headers headers, std::uint64_t size,
+                    const Timeouts& timeouts) {
     auto pipe = std::make_shared<BodyPipe>(size);
     const auto handler = std::make_shared<ReplyHandler>();
     net::Request request =
         make_request(std::move(method), std::move(url), std::move(headers), {}, timeouts);
     request.guarded = guarded_;
     request.source = pipe;
+    const auto upload = std::make_shared<HttpUpload>(transport_, std::move(pipe));
+    py::object handed_out = Held<HttpUpload>::wrap(upload);
     auto [future, waiter] = LoopBridge::current().make_future();
     handler->serve(std::move(waiter));  // from here on somebody waits: nothing may fail
-    const net::RequestId id = transport_->submit(std::move(request), handler);
-    return std::make_unique<HttpUpload>(transport_, std::move(pipe), id, std::move(future));
+    upload->begun(transport_->submit(std::move(request), handler), std::move(future));
+    return handed_out;
   }
 
-  std::shared_ptr<HttpBatch> batch(std::string method, std::string url, net::Headers headers,
-                                   const std::vector<py::bytes>& bodies, const Timeouts& timeouts,
-                                   std::size_t limit) {
+  py::object batch(std::string method, std::string url, net::Headers headers,
+                   const std::vector<py::bytes>& bodies, const Timeouts& timeouts,
+                   std::size_t limit) {
     (void)LoopBridge::current();  // before anything is sent: there must be one to wait in
     std::vector<std::string> copies(bodies.begin(), bodies.end());
     net::Request like =
@@ -163,8 +167,9 @@ class HttpCore {
     const std::shared_ptr<HttpBatch> batch(
         new HttpBatch(transport_, std::move(like), std::move(copies), limit),
         NoGilDelete());  // it may be the last to hold the transport
+    py::object handed_out = Held<HttpBatch>::wrap(batch);
     without_gil([&] { batch->start(); });
-    return batch;
+    return handed_out;
   }
 
   py::object request_sync(std::string method, std::string url, net::Headers headers,
@@ -179,8 +184,8 @@ class HttpCore {
     return wait.get([&] { transport_->cancel(id); });
   }
 
-  std::shared_ptr<HttpStream> stream(std::string method, std::string url, net::Headers headers,
-                                     const py::bytes& body, const Timeouts& timeouts, bool events) {
+  py::object stream(std::string method, std::string url, net::Headers headers,
+                    const py::bytes& body, const Timeouts& timeouts, bool events) {
     (void)LoopBridge::current();  // before anything is sent: there must be one to wait in
     auto stream = std::make_shared<HttpStream>(transport_, events);
     net::Request request = make_request(std::move(method), std::move(url), std::move(headers),
@@ -188,8 +193,9 @@ class HttpCore {
     request.guarded = guarded_;
     request.stream = true;
     request.caps.body = std::numeric_limits<std::uint64_t>::max();  // its reader holds a piece only
+    py::object handed_out = Held<HttpStream>::wrap(stream);
     stream->set_id(transport_->submit(std::move(request), stream));
-    return stream;
+    return handed_out;
   }
 
   void cancel(net::RequestId id) { transport_->cancel(id); }
@@ -311,6 +317,22 @@ py::object HttpCore::request_function() const {
 
 }  // namespace
 
+namespace {
+
+// Leaked: it lives as long as the process.
+PyTypeObject* event_type() {
+  static const auto* const type =
+      new py::object(py::module_::import("dure.aio._http").attr("HttpEvent"));
+  return reinterpret_cast<PyTypeObject*>(type->ptr());
+}
+
+py::str usual_type() {
+  static const auto* const text = new py::str("message");
+  return *text;
+}
+
+}  // namespace
+
 HttpStream::HttpStream(std::weak_ptr<net::Transport> transport, bool events)
     : transport_(std::move(transport)), events_(events) {
   if (!events_) return;
@@ -345,7 +367,7 @@ void HttpStream::on_head(int status, net::HeaderView headers) noexcept {
     try {
       headers_ = headers.lines();
     } catch (...) {
-      failure_ = {base::Code::kOutOfMemory, "no memory for the head"};
+      failure_ = {base::Code::kOutOfMemory, "no memory"};
     }
     status_ = status;
     head_new_ = true;
@@ -365,7 +387,7 @@ net::Flow HttpStream::on_body(std::span<const std::byte> part) noexcept {
         add({{}, std::string(reinterpret_cast<const char*>(part.data()), part.size()), {}});
       }
     } catch (...) {
-      failure_ = {base::Code::kOutOfMemory, "no memory for the stream"};
+      failure_ = {base::Code::kOutOfMemory, "no memory"};
     }
     if (!failure_.ok()) {
       if (const auto transport = transport_.lock()) transport->cancel(id_);
@@ -387,37 +409,52 @@ void HttpStream::on_end(base::Status status, const net::Timing&) noexcept {
 
 py::object HttpStream::take() {
   mark_.require_own();
-  std::deque<Piece> pieces;
-  base::Status failure;
-  bool ended = false;
+  if (at_ < taken_.size()) return to_python(taken_[at_++]);
+  taken_.clear();
+  at_ = 0;
   bool resume = false;
+  base::Status failure;
   {
     const std::lock_guard lock(mutex_);
-    pieces.swap(pieces_);
+    if (pieces_.empty() && !ended_) return {};
+    if (pieces_.empty()) failure = failure_;
+    pieces_.swap(taken_);
     buffered_ = 0;
-    ended = ended_;
-    failure = failure_;
     resume = std::exchange(paused_, false);
   }
   if (resume) {
     if (const auto transport = transport_.lock()) transport->resume(id_);
   }
-  if (pieces.empty() && ended) {
-    if (!failure.ok()) throw StatusException(std::move(failure));
-    return py::none();
-  }
-  py::list list(pieces.size());
-  for (std::size_t at = 0; at < pieces.size(); ++at) {
-    const Piece& piece = pieces[at];
-    list[at] = events_ ? py::object(py::make_tuple(piece.type, piece.data, piece.id))
-                       : py::object(py::bytes(piece.data));
-  }
-  return list;
+  if (!taken_.empty()) return to_python(taken_[at_++]);
+  if (!failure.ok()) throw StatusException(std::move(failure));
+  PyErr_SetNone(PyExc_StopAsyncIteration);
+  throw py::error_already_set();
+}
+
+py::object HttpStream::to_python(const Piece& piece) const {
+  if (!events_) return py::bytes(piece.data);
+  PyObject* const event = event_type()->tp_alloc(event_type(), 3);  // as tuple.__new__ does
+  if (event == nullptr) throw py::error_already_set();
+  const auto made = py::reinterpret_steal<py::object>(event);
+  const bool usual = piece.type == "message";
+  PyTuple_SET_ITEM(event, 0, (usual ? usual_type() : py::str(piece.type)).release().ptr());
+  PyTuple_SET_ITEM(event, 1, py::str(piece.data).release().ptr());
+  PyTuple_SET_ITEM(event, 2, py::str(piece.id).release().ptr());
+  return made;
 }
 
 py::object HttpStream::wait() { return wait_for(std::make_unique<WakeDone>()); }
 
-py::object HttpStream::next() { return wait_for(std::make_unique<TakeDone>(weak_from_this())); }
+py::object HttpStream::next() {
+  if (py::object piece = take()) return DirectWait::resolved(std::move(piece));
+  return wait_for(std::make_unique<PieceDone>(weak_from_this()));
+}
+
+py::object HttpStream::arrived() {
+  py::object piece = take();
+  if (piece) return piece;
+  throw StatusException({base::Code::kInternal, "a stream's reader was woken for nothing"});
+}
 
 py::object HttpStream::wait_for(std::unique_ptr<PyCompletion> done) {
   mark_.require_own();
@@ -452,16 +489,49 @@ void HttpStream::cancel() {
   if (const auto transport = transport_.lock()) transport->cancel(id_);
 }
 
+namespace {
+
+PyObject* itself(PyObject* self) { return Py_NewRef(self); }
+PyObject* call_next(PyObject* self) {
+  return as_python([self] { return Held<HttpStream>::of(self).next(); });
+}
+PyObject* call_wait(PyObject* self, PyObject*) {
+  return as_python([self] { return Held<HttpStream>::of(self).wait(); });
+}
+PyObject* call_head(PyObject* self, PyObject*) {
+  return as_python([self] { return Held<HttpStream>::of(self).head(); });
+}
+PyObject* call_cancel(PyObject* self, PyObject*) {
+  return as_python([self] {
+    Held<HttpStream>::of(self).cancel();
+    return py::none();
+  });
+}
+
+PyMethodDef stream_methods[] = {{"wait", &call_wait, METH_NOARGS, nullptr},
+                                {"head", &call_head, METH_NOARGS, nullptr},
+                                {"cancel", &call_cancel, METH_NOARGS, nullptr},
+                                {nullptr, nullptr, 0, nullptr}};
+
+PyType_Slot stream_slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(&Held<HttpStream>::dealloc)},
+    {Py_am_aiter, reinterpret_cast<void*>(&itself)},
+    {Py_am_anext, reinterpret_cast<void*>(&call_next)},
+    {Py_tp_methods, stream_methods},
+    {Py_tp_doc, const_cast<char*>("A streamed HTTP reply, and the iterator of its pieces.")},
+    {0, nullptr}};
+
+void bind_http_stream(py::module_& room) {
+  Held<HttpStream>::bind(room, "HttpStream", stream_slots);
+}
+
+}  // namespace
+
 void bind_http_core(py::module_& room) {
   bind_http_reply(room);
+  bind_http_stream(room);
   bind_http_batch(room);
   bind_http_upload(room);
-  py::class_<HttpStream, std::shared_ptr<HttpStream>>(room, "HttpStream", "A streamed HTTP reply.")
-      .def("take", &HttpStream::take)
-      .def("wait", &HttpStream::wait)
-      .def("next", &HttpStream::next)
-      .def("head", &HttpStream::head)
-      .def("cancel", &HttpStream::cancel);
   py::class_<HttpCore, std::shared_ptr<HttpCore>>(room, "HttpCore", "One native transport.")
       .def(py::init([](std::string ca, std::string certificate, std::string key,
                        std::string unix_socket, const std::optional<std::string>& proxy,

@@ -6,12 +6,12 @@
 #include <pybind11/pybind11.h>
 
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "dure/base/annotations.h"
 #include "dure/net/sse.h"
@@ -24,7 +24,7 @@ namespace py = pybind11;
 
 // The pieces of a streamed reply between the I/O thread, which fills, and one reader, who takes.
 // Above the high-water mark the server is held back. In the child of a fork it is the parent's:
-// take(), wait(), next() and head() throw kUnavailable at once. Thread-safe.
+// next(), wait() and head() throw kUnavailable at once. Thread-safe, but for those three.
 class HttpStream final : public net::Handler, public std::enable_shared_from_this<HttpStream> {
  public:
   HttpStream(std::weak_ptr<net::Transport> transport, bool events);
@@ -33,14 +33,15 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   net::Flow on_body(std::span<const std::byte> part) noexcept override;
   void on_end(base::Status status, const net::Timing& timing) noexcept override;
 
-  // Under the GIL. What has come since the last call, never waiting: a list, or None at the end of
-  // the stream. Throws the stream's failure once all that came before it has been taken.
-  py::object take();
-  // Awaited: until take() or head() has something new to say.
-  py::object wait();
-  // Awaited: what take() says then; an empty list if it was the head that came.
+  // These under the GIL. An awaitable of the next piece: bytes, or an HttpEvent. Throws, or raises
+  // where it is awaited: StopAsyncIteration at the end, the stream's failure once all that came
+  // before it has been taken. REQUIRES: head() has given the head.
   py::object next();
-  // (status, headers), or None while the head has not come. Throws like take().
+  // The next piece, if one is there by then, or as next(). For next().
+  py::object arrived();
+  // Awaited: until head() has something new to say.
+  py::object wait();
+  // (status, headers), or None while the head has not come. Throws the stream's failure.
   py::object head();
   void set_id(net::RequestId id) { id_ = id; }
   void cancel();
@@ -49,6 +50,9 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   struct Piece {
     std::string type, data, id;
   };
+  // Null: nothing is there. Throws as next().
+  py::object take();
+  py::object to_python(const Piece& piece) const;
   [[nodiscard]] bool has_news() const DURE_REQUIRES(mutex_);
   void add(Piece piece) DURE_REQUIRES(mutex_);
   void wake() noexcept;
@@ -60,7 +64,7 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   std::atomic<net::RequestId> id_{0};  // set right after submit, read by the I/O thread
   std::mutex mutex_;
   std::optional<net::SseParser> parser_ DURE_GUARDED_BY(mutex_);
-  std::deque<Piece> pieces_ DURE_GUARDED_BY(mutex_);
+  std::vector<Piece> pieces_ DURE_GUARDED_BY(mutex_);
   std::size_t buffered_ DURE_GUARDED_BY(mutex_) = 0;
   bool paused_ DURE_GUARDED_BY(mutex_) = false;
   bool head_new_ DURE_GUARDED_BY(mutex_) = false;
@@ -70,6 +74,8 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   net::HeaderLines headers_ DURE_GUARDED_BY(mutex_);
   Waiter waiter_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<PyCompletion> wake_ DURE_GUARDED_BY(mutex_);  // made beforehand, for waiter_
+  std::vector<Piece> taken_;  // by the reader, who has gone through some; under the GIL
+  std::size_t at_ = 0;        // of those
 };
 
 void bind_http_core(py::module_& room);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gil.h"
+#include "held.h"
 
 namespace dure::bindings {
 
@@ -73,13 +74,42 @@ py::object HttpUpload::feed(const py::bytes& part) {
   return future;
 }
 
-void bind_http_upload(py::module_& room) {
-  py::class_<HttpUpload, std::unique_ptr<HttpUpload>>(
-      room, "HttpUpload", "A request whose body is handed over in parts.")
-      .def("feed", &HttpUpload::feed, py::arg("part"))
-      .def("cancel", &HttpUpload::cancel)
-      .def_property_readonly("future", &HttpUpload::future)
-      .def_property_readonly("buffered", &HttpUpload::buffered);
+namespace {
+
+PyObject* call_feed(PyObject* self, PyObject* part) {
+  return as_python([self, part] {
+    if (!PyBytes_Check(part)) throw py::type_error("a part must be bytes");
+    return Held<HttpUpload>::of(self).feed(py::reinterpret_borrow<py::bytes>(part));
+  });
 }
+PyObject* call_cancel(PyObject* self, PyObject*) {
+  return as_python([self] {
+    Held<HttpUpload>::of(self).cancel();
+    return py::none();
+  });
+}
+PyObject* get_future(PyObject* self, void*) {
+  return Py_NewRef(Held<HttpUpload>::of(self).future().ptr());
+}
+PyObject* get_buffered(PyObject* self, void*) {
+  return PyLong_FromSize_t(Held<HttpUpload>::of(self).buffered());
+}
+
+PyMethodDef methods[] = {{"feed", &call_feed, METH_O, nullptr},
+                         {"cancel", &call_cancel, METH_NOARGS, nullptr},
+                         {nullptr, nullptr, 0, nullptr}};
+PyGetSetDef properties[] = {{"future", &get_future, nullptr, nullptr, nullptr},
+                            {"buffered", &get_buffered, nullptr, nullptr, nullptr},
+                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyType_Slot slots[] = {
+    {Py_tp_dealloc, reinterpret_cast<void*>(&Held<HttpUpload>::dealloc)},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {Py_tp_doc, const_cast<char*>("A request whose body is handed over in parts.")},
+    {0, nullptr}};
+
+}  // namespace
+
+void bind_http_upload(py::module_& room) { Held<HttpUpload>::bind(room, "HttpUpload", slots); }
 
 }  // namespace dure::bindings

@@ -46,16 +46,17 @@ class BodyPipe final : public net::BodySource {
 // As Python holds it. All under the GIL.
 class HttpUpload {
  public:
-  HttpUpload(std::shared_ptr<net::Transport> transport, std::shared_ptr<BodyPipe> pipe,
-             net::RequestId id, py::object future)
-      : transport_(std::move(transport)),
-        pipe_(std::move(pipe)),
-        id_(id),
-        future_(std::move(future)) {}
+  HttpUpload(std::shared_ptr<net::Transport> transport, std::shared_ptr<BodyPipe> pipe)
+      : transport_(std::move(transport)), pipe_(std::move(pipe)) {}
   ~HttpUpload();
   HttpUpload(const HttpUpload&) = delete;
   HttpUpload& operator=(const HttpUpload&) = delete;
 
+  // Once, before the others.
+  void begun(net::RequestId id, py::object future) noexcept {
+    id_ = id;
+    future_ = std::move(future);
+  }
   // Hands over the next part; a future to wait for before the next one, or None.
   py::object feed(const py::bytes& part);
   void cancel() { transport_->cancel(id_); }
@@ -66,8 +67,8 @@ class HttpUpload {
   std::shared_ptr<net::Transport> transport_;
   const ProcessMark mark_;
   const std::shared_ptr<BodyPipe> pipe_;
-  const net::RequestId id_;
-  const py::object future_;  // of the reply
+  net::RequestId id_ = 0;
+  py::object future_;  // of the reply
 };
 
 void bind_http_upload(py::module_& room);

@@ -44,9 +44,6 @@ class HttpEvent(NamedTuple):
     id: str
 
 
-_as_event = tuple.__new__  # as HttpEvent._make does
-
-
 class HttpClient:
     """Sends HTTP requests on a native thread that never takes the interpreter's lock.
 
@@ -398,21 +395,16 @@ class HttpStream:
         if self._native is not None:
             self._native.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[bytes | HttpEvent]:
-        """Yield bytes as they come, or events with `events=True`.
+    def __aiter__(self) -> AsyncIterator[bytes | HttpEvent]:
+        """Give bytes as they come, or events with `events=True`.
 
         Raises:
-            TruncatedStreamError: The reply was cut; all pieces before the cut were yielded.
+            TruncatedStreamError: The reply was cut; all pieces before the cut were given.
             DeadlineError: `.stage` says which limit ran out.
         """
-        native = self._native
-        if native is None:
+        if self._native is None:
             raise RuntimeError("enter the stream first: async with client.stream(...) as s")
-        while (pieces := native.take()) is not None:
-            if not pieces and (pieces := await native.next()) is None:
-                return
-            for piece in pieces:
-                yield _as_event(HttpEvent, piece) if isinstance(piece, tuple) else piece
+        return self._native
 
 
 def _break_off(feeding: asyncio.Task[None], upload: HttpUpload) -> None:
