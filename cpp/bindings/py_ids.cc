@@ -19,10 +19,10 @@ PyObject* new_int(Rank id) {
   return value;
 }
 
-// Ints that all lists share, made when their id first appears; kept for ever. Each of the lowest ids
-// has its own, which are three quarters of the ids of most texts. Of the others one for each slot is
-// kept, the last that was asked for: 2 % are made anew, and to keep all would take more memory than
-// that time is worth.
+// Ints that all lists share, made when their id first appears; kept for ever. Each of the lowest
+// ids has its own, which are three quarters of the ids of most texts. Of the others one for each
+// slot is kept, the last that was asked for: 2 % are made anew, and to keep all would take more
+// memory than that time is worth.
 class SharedInts {
  public:
   // A new reference.
