@@ -37,3 +37,7 @@ def test_the_check_sees_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _OPTIONS = {"mode": "text", "overlap": 0, "trim": True, "tokenizer": "o200k_base"}
+
+
+def test_a_page_that_begins_inside_a_grapheme_is_not_crossed() -> None:
+    chunk_campaign.check(chunk_campaign.case(random.Random("20270615:3278")))

@@ -164,6 +164,7 @@ base::Result<Planner::Piece> Planner::finish_grapheme(Piece piece) {
   const std::string_view near = text_.substr(0, text::char_start(text_, limit));
   const std::size_t end = text::next_grapheme(near, piece.body);
   if (end <= piece.end || (end == near.size() && end < text_.size())) return piece;
+  if (end > next_page(piece.body)) return piece;  // a page may begin inside a grapheme
   const auto size = ruler_->size_with(out_.prefixes[piece.prefix].text, piece.span, end);
   if (!size) return base::fail(size.error());
   if (*size <= options_.max) {
