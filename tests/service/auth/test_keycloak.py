@@ -172,7 +172,15 @@ def keycloak(stack: tuple[Keycloak, str]) -> Keycloak:
 def browser(url: str) -> httpx.Client:
     """Return a client that sends secure cookies to this machine, as browsers do."""
     policy = DefaultCookiePolicy(secure_protocols=("https", "http"))
-    return httpx.Client(base_url=url, timeout=30, cookies=CookieJar(policy))
+    client = httpx.Client(base_url=url, timeout=30, cookies=CookieJar(policy))
+
+    def send_secure(request: httpx.Request) -> None:
+        # httpx asks a copy of the jar, whose policy is lost
+        request.headers.pop("cookie", None)
+        client.cookies.set_cookie_header(request)
+
+    client.event_hooks = {"request": [send_secure]}
+    return client
 
 
 def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
