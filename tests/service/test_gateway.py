@@ -316,6 +316,28 @@ def test_the_schema_lists_every_route_and_its_aliases(service: str) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_the_schema_names_every_error_that_an_operation_may_answer(service: str) -> None:
+    schema = json.loads(call(service + "/openapi.json")[1])
+    shape = schema["components"]["schemas"]["ErrorBody"]["properties"]["error"]
+    for path, method, body, status in (
+        ("/api/v1/keys/{key_id}", "GET", None, "404"),
+        ("/v1/chat/completions", "POST", {"model": 5}, "400"),
+        ("/v1/chat/completions", "POST", {"model": "no-such", "messages": []}, "400"),
+        ("/api/v1/knowledge/search", "POST", {"query": 5}, "422"),
+    ):
+        operation = schema["paths"][path][method.lower()]
+        at = service + path.replace("{key_id}", "none")
+        answered, text, _ = call(at, body)
+        assert str(answered) in operation["responses"], (path, answered)
+        assert str(answered) == status, (path, answered)
+        error = json.loads(text)["error"]
+        assert set(shape["required"]) <= set(error) <= set(shape["properties"]), error
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            assert {"400", "429", "503"} <= operation["responses"].keys(), (path, method)
+    assert "ValidationError" not in str(schema)
+
+
 def test_strangers_do_not_enter_without_keys(service: str) -> None:
     assert call(service + "/api/models", **{"X-Forwarded-For": "203.0.113.9"})[0] == 403
     assert call(service + "/api/models", Host="evil.example")[0] == 403

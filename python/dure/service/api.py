@@ -71,6 +71,36 @@ ROOMS = (
     contents,
 )
 _BEARER = {"type": "http", "scheme": "bearer", "description": "An API key or an access token."}
+_REFUSED = (("401", "Nobody is logged in."), ("403", "Not allowed."))
+_ANYWHERE = {
+    "400": "What is asked for cannot be done; `param` names what is wrong.",
+    "429": "Too often, or a budget is used up; `Retry-After` says when to come back.",
+    "503": "The service is busy or its database is away: try again.",
+}
+_NAMED = {"404": "There is none of that name here."}
+_READS = {"413": "The body is too large.", "415": "The body is of a type that is not taken."}
+_CHANGES = {"409": "It is there already, or changed meanwhile."}
+_CALLED = {"502": "The provider failed.", "504": "The provider did not answer in time."}
+_CALLS = ("/v1/", "/api/v1/chat", "/api/v1/embed", "/api/v1/gen-ai", "/api/v1/knowledge")
+_ERROR_REF = "#/components/schemas/ErrorBody"
+_ERROR = {
+    "title": "ErrorBody",
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {
+                "message": {"type": "string", "description": "What is wrong, and what to do."},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "The argument at fault."},
+                "code": {"type": ["string", "null"], "description": "For programs."},
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
 
 
 def canonical(path: str) -> str:
@@ -98,6 +128,11 @@ def openapi_with_aliases(app: FastAPI) -> dict[str, Any]:
         schema.setdefault("components", {})["securitySchemes"] = {"bearer": _BEARER}
         paths: dict[str, Any] = schema["paths"]
         _declare_policies(app, paths)
+        shapes = schema["components"].setdefault("schemas", {})
+        shapes["ErrorBody"] = _ERROR
+        for unused in ("HTTPValidationError", "ValidationError"):
+            shapes.pop(unused, None)
+        _declare_errors(paths)
         for path in list(paths):
             for alias in _aliases_of(path):
                 paths[alias] = _alias(deepcopy(paths[path]), alias)
@@ -122,8 +157,30 @@ def _declare_policies(app: FastAPI, paths: dict[str, Any]) -> None:
                 "owner": policy.owner,
                 "operator": policy.operator,
             }
-            for status, what in (("401", "Nobody is logged in."), ("403", "Not allowed.")):
+            for status, what in _REFUSED:
                 operation["responses"].setdefault(status, {"description": what})
+
+
+def _declare_errors(paths: dict[str, Any]) -> None:
+    """Write into each operation the errors that it may answer with, and their shape."""
+    for path, operations in paths.items():
+        calls = path.startswith(_CALLS)
+        shaped = {"content": {"application/json": {"schema": {"$ref": _ERROR_REF}}}}
+        if path.startswith("/v1/messages"):
+            shaped = {}  # Anthropic's own shape
+        for method, operation in operations.items():
+            reads = "requestBody" in operation or method in {"post", "put", "patch"}
+            statuses = {**_ANYWHERE}
+            statuses |= _NAMED if "{" in path or reads else {}
+            statuses |= _READS if reads else {}
+            statuses |= _CHANGES if method != "get" else {}
+            statuses |= _CALLED if calls else {}
+            responses = operation["responses"]
+            for status, what in statuses.items():
+                responses.setdefault(status, {"description": what})
+            for status in responses:
+                if status == "422" or (status[0] in "45" and "content" not in responses[status]):
+                    responses[status] |= shaped  # 422: FastAPI names a shape that is not ours
 
 
 def _aliases_of(path: str) -> list[str]:

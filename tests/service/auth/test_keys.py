@@ -188,3 +188,50 @@ async def test_when_a_key_was_used_is_written_down(app: Inside) -> None:
     await app.app.state.identities.write_used()
     listed = (await app.call("GET", "/api/keys", key=admin)).json()["keys"]
     assert listed[0]["last_used_at"] is not None
+
+
+async def test_a_key_is_changed_where_it_is_used_at_once(app: Inside) -> None:
+    admin = (await app.first())["access_token"]
+    _, kim = await app.add(admin, "kim@example.com", "user")
+    key = await app.key(kim, models=["gpt-4o"])
+    parts = api_keys.parse(key)
+    assert parts is not None
+    at = f"/api/keys/{parts.id}"
+    shown = await app.call("GET", at, key=kim)
+    assert (shown.status_code, shown.json()["models"]) == (200, ["gpt-4o"])
+    assert key not in shown.text
+    assert (await app.call("GET", "/api/models", key=key)).status_code == 200
+    asked = {"name": "night", "scopes": ["keys:read"], "rate": "60/minute", "days": 1}
+    changed = await app.call("PATCH", at, asked, kim)
+    assert changed.status_code == 200, changed.text
+    found = changed.json()
+    assert {name: found[name] for name in ("name", "scopes", "rate", "models")} == {
+        "name": "night", "scopes": ["keys:read"], "rate": "60/minute", "models": ["gpt-4o"]
+    }  # fmt: skip
+    assert found["expires_at"] < shown.json()["expires_at"]
+    assert (await app.call("GET", "/api/models", key=key)).status_code == 403, "narrowed"
+    assert (await app.call("PATCH", at, {"rate": None}, kim)).json()["rate"] is None
+    told = (await app.call("GET", "/api/admin/audit", key=admin)).json()["rows"]
+    changes = [one["detail"] for one in told if one["action"] == "key.change"]
+    assert changes == [{"rate": None}, asked]
+
+
+async def test_a_key_is_changed_by_its_owner_and_administrators_only(app: Inside) -> None:
+    admin = (await app.first())["access_token"]
+    _, kim = await app.add(admin, "kim@example.com", "user")
+    _, lee = await app.add(admin, "lee@example.com", "user")
+    key = await app.key(kim)
+    parts = api_keys.parse(key)
+    assert parts is not None
+    at = f"/api/keys/{parts.id}"
+    for method, body in (("GET", None), ("PATCH", {"name": "mine"})):
+        assert (await app.call(method, at, body, lee)).status_code == 404
+        assert (await app.call(method, at, body, admin)).status_code == 200
+    assert (await app.call("PATCH", at, {"name": "more"}, key)).json()["error"]["code"] == (
+        "login_needed"
+    )
+    for bad in ({"role": "admin"}, {"rate": "often"}, {"days": 0}, {"name": None}, {"scopes": "a"}):
+        assert (await app.call("PATCH", at, bad, kim)).status_code == 422, bad
+    assert (await app.call("DELETE", at, key=kim)).status_code == 204
+    gone = await app.call("PATCH", at, {"days": 9}, kim)
+    assert (gone.status_code, gone.json()["error"]["code"]) == (409, "revoked")

@@ -14,7 +14,7 @@ from dure.service.kit.state import state_of
 from dure.service.kit.work import ReadWork, WriteWork
 
 from . import service
-from .schemas import KeyCreate, KeyCreated, KeyList, KeyOut
+from .schemas import KeyCreate, KeyCreated, KeyList, KeyOut, KeyUpdate
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=PolicyRoute)
 
@@ -37,6 +37,24 @@ async def create_key(who: Who, asked: KeyCreate, work: WriteWork, request: Reque
     """Make a key. Its secret is in this answer and nowhere else."""
     key, row = await service.create(work, state_of(request), who, asked)
     return KeyCreated(key=key, **KeyOut.model_validate(row).model_dump())
+
+
+@router.get("/{key_id}")
+@requires(role="viewer", scope="keys:read", owner="self")
+async def get_key(who: Who, key_id: str, work: ReadWork) -> KeyOut:
+    """Return what a key may do; its secret is shown nowhere."""
+    return KeyOut.model_validate(await service.found(work, who, key_id))
+
+
+@router.patch("/{key_id}")
+@requires(role="user", scope="keys:write", owner="self")
+async def change_key(who: Who, key_id: str, asked: KeyUpdate, request: Request) -> KeyOut:
+    """Change a key's name, rate, end, or what it is narrowed to."""
+    state = state_of(request)
+    async with state.database.write() as work:
+        changed = KeyOut.model_validate(await service.change(work, state, who, key_id, asked))
+    cast("Identities", request.app.state.identities).forget()
+    return changed
 
 
 @router.delete("/{key_id}", status_code=204)

@@ -11,13 +11,27 @@ from pydantic.networks import IPvAnyNetwork
 from dure.service.auth.subject import Role
 from dure.service.rates import parse_rate
 
-__all__ = ["KeyCreate", "KeyCreated", "KeyList", "KeyOut"]
+__all__ = ["KeyCreate", "KeyCreated", "KeyList", "KeyOut", "KeyUpdate"]
 
 
 def _rate(text: str) -> str:
     if parse_rate(text) is None:
         raise ValueError('a rate is written like "60/minute"')
     return text
+
+
+Scopes = Annotated[
+    list[Annotated[str, Field(pattern=r"^[a-z-]{1,32}(:[a-z-]{1,32})?$")]],
+    Field(max_length=64, description="Empty: all that the role may."),
+]
+Models = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=255)]],
+    Field(max_length=256, description="Empty: all."),
+]
+Addresses = Annotated[list[IPvAnyNetwork], Field(max_length=64, description="Empty: any.")]
+Rate = Annotated[
+    Annotated[str, AfterValidator(_rate)] | None, Field(max_length=64, examples=["60/minute"])
+]
 
 
 class KeyCreate(BaseModel):
@@ -32,19 +46,26 @@ class KeyCreate(BaseModel):
     service_account: bool = Field(
         default=False, description="A program without a person: it charges key and pool only."
     )
-    scopes: list[Annotated[str, Field(pattern=r"^[a-z-]{1,32}(:[a-z-]{1,32})?$")]] = Field(
-        default_factory=list, max_length=64, description="Empty: all that the role may."
-    )
-    models: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
-        default_factory=list, max_length=256, description="Empty: all."
-    )
-    addresses: list[IPvAnyNetwork] = Field(
-        default_factory=list, max_length=64, description="Empty: any."
-    )
-    rate: Annotated[str, AfterValidator(_rate)] | None = Field(
-        default=None, max_length=64, examples=["60/minute"]
-    )
+    scopes: Scopes = Field(default_factory=list)
+    models: Models = Field(default_factory=list)
+    addresses: Addresses = Field(default_factory=list)
+    rate: Rate = None
     days: int = Field(default=90, ge=1, le=3650)
+
+
+class KeyUpdate(BaseModel):
+    """What changes of a key; what is not named stays. Its role and its owner never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"rate": "60/minute", "days": 30}}
+    )
+
+    name: str = Field(default="", min_length=1, max_length=255)
+    scopes: Scopes = Field(default_factory=list)
+    models: Models = Field(default_factory=list)
+    addresses: Addresses = Field(default_factory=list)
+    rate: Rate = Field(default=None, description="null: none of its own.")
+    days: int = Field(default=90, ge=1, le=3650, description="It ends so many days from now.")
 
 
 class KeyOut(BaseModel):

@@ -10,14 +10,14 @@ from dure.db.tables import ApiKey
 from dure.errors import NotFoundError
 from dure.service.auth import api_keys
 from dure.service.auth.subject import RANK, Subject
-from dure.service.errors import ForbiddenError
+from dure.service.errors import ConflictError, ForbiddenError
 from dure.service.kit import audit
 from dure.service.kit.state import State
 
 from .repository import KeyRepository
-from .schemas import KeyCreate
+from .schemas import KeyCreate, KeyUpdate
 
-__all__ = ["create", "listed", "revoke"]
+__all__ = ["change", "create", "found", "listed", "revoke"]
 
 
 async def create(
@@ -64,8 +64,8 @@ async def listed(
     return list(rows), more
 
 
-async def revoke(work: AsyncSession, state: State, who: Subject, key_id: str) -> None:
-    """Make a key worthless: here at once, elsewhere within thirty seconds. Idempotent.
+async def found(work: AsyncSession, who: Subject, key_id: str) -> ApiKey:
+    """Return a key.
 
     Raises:
         NotFoundError: there is no such key, or it is not the caller's.
@@ -73,6 +73,42 @@ async def revoke(work: AsyncSession, state: State, who: Subject, key_id: str) ->
     row = await KeyRepository(work, who.org_id).one(key_id, _owner(who))
     if row is None:
         raise NotFoundError("no such key")
+    return row
+
+
+async def change(
+    work: AsyncSession, state: State, who: Subject, key_id: str, asked: KeyUpdate
+) -> ApiKey:
+    """Change what is named of a key: here at once, elsewhere within thirty seconds.
+
+    Raises:
+        NotFoundError: there is no such key, or it is not the caller's.
+        ForbiddenError: the caller is a key itself.
+        ConflictError: it is revoked.
+    """
+    row = await found(work, who, key_id)
+    if who.user_id is None or who.key_id is not None:
+        raise ForbiddenError("A key changes no keys: log in.", code="login_needed")
+    if row.revoked_at is not None:
+        raise ConflictError("This key is revoked: make a new one.", code="revoked")
+    changed = asked.model_dump(mode="json", exclude_unset=True)
+    for name in changed.keys() & {"scopes", "models"}:
+        changed[name] = sorted(set(changed[name]))
+    for name in changed.keys() - {"days"}:
+        setattr(row, name, changed[name])
+    if "days" in changed:
+        row.expires_at = state.clock.now() + timedelta(days=changed["days"])
+    await audit.tell(work, state, who, "key.change", row.id, **changed)
+    return row
+
+
+async def revoke(work: AsyncSession, state: State, who: Subject, key_id: str) -> None:
+    """Make a key worthless: here at once, elsewhere within thirty seconds. Idempotent.
+
+    Raises:
+        NotFoundError: there is no such key, or it is not the caller's.
+    """
+    row = await found(work, who, key_id)
     if row.revoked_at is None:
         row.revoked_at = state.clock.now()
         await audit.tell(work, state, who, "key.revoke", row.id, name=row.name)
