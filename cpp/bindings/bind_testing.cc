@@ -75,7 +75,8 @@ PYBIND11_MODULE(_testing, module) {
   namespace py = pybind11;
   using namespace dure;  // NOLINT(google-build-using-namespace): one function
   module.doc() = "Native fakes for dure's injected seams. Import them from dure.testing.";
-  py::module_::import("dure._core");  // registers base::Clock and base::Random first
+  // base has Clock and Random; client, as all rooms that are bound when asked for, Transport.
+  (void)py::getattr(py::module_::import("dure._core").attr("client"), "Transport");
   bindings::register_status_translator();
 
   py::class_<testing::FakeClock, base::Clock>(module, "FakeClock",
