@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x32'44'52'42'45'52'55'44;  // "DUREBRD2"
 constexpr std::uint64_t kPlaceKeptMs = 1'000;
-constexpr int kLooks = 32;                // before who waits for the lock sleeps
+constexpr int kLooksAtOnce = 16;          // before who waits for the lock lets others run
+constexpr int kLooks = 4'112;             // before it sleeps
 constexpr std::time_t kLongestHold = 30;  // seconds; a holder needs microseconds
 
 // The check finds every single flipped bit: neither a number's own nor one of the check.
@@ -161,7 +162,7 @@ base::Status Board::lock() noexcept {
   int error = pthread_mutex_trylock(&layout().mutex);
   for (int look = 0; error == EBUSY && look < kLooks; ++look) {
     // Held for a microsecond: asleep one waits for the scheduler as well.
-    if (look % 2 == 1) sched_yield();
+    if (look >= kLooksAtOnce) sched_yield();
     error = pthread_mutex_trylock(&layout().mutex);
   }
   if (error == EBUSY) {

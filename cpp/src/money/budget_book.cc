@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kBuckets = 96;             // of a rolling window
 constexpr std::int64_t kLeastOutput = 256;        // below this a shrunk answer is no answer
-constexpr std::size_t kKeptAlerts = 64;           // of one budget: some windows' worth
+constexpr std::size_t kKeptAlerts = 64;           // of one budget, or two windows' worth
 constexpr std::uint32_t kLowNumbers = 1U << 16U;  // of budgets, in a table
 constexpr std::size_t kKeptWindows = 4;           // past calendar windows kept in memory
 
@@ -193,9 +193,10 @@ void BudgetBook::apply(const Record& record) {
     budget(record.budget).grants.push_back({record.amount, record.until_us});
     revision_ = std::max(revision_, record.revision);
   } else if (record.type == RecordType::kAlert) {
-    auto& alerted = budget(record.budget).alerted;
-    alerted.emplace_back(record.until_us, record.amount);
-    if (alerted.size() > kKeptAlerts) alerted.erase(alerted.begin());
+    Budget& target = budget(record.budget);
+    target.alerted.emplace_back(record.until_us, record.amount);
+    const std::size_t kept = std::max(kKeptAlerts, 2 * target.spec.alerts.size());
+    if (target.alerted.size() > kept) target.alerted.erase(target.alerted.begin());
   }
 }
 
@@ -231,7 +232,7 @@ bool BudgetBook::due_alerts(std::span<const Posting> postings, base::WallTime no
       records->push_back(std::move(record));
     }
   }
-  return records != nullptr && !records->empty();
+  return false;  // asked only without records
 }
 
 Alert BudgetBook::alert(const Record& record, base::WallTime now) const {

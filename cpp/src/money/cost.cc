@@ -73,6 +73,24 @@ struct Dearest {
   }
 };
 
+// All bits of a unit that counts, none of one that does not: a sum without branches.
+using Masks = std::array<std::int64_t, catalog::kUnits>;
+template <typename Counts>
+constexpr Masks masks_of(Counts counts) {
+  Masks masks{};
+  for (std::size_t i = 0; i < masks.size(); ++i) masks[i] = counts(static_cast<Unit>(i)) ? -1 : 0;
+  return masks;
+}
+constexpr Masks kOfInput = masks_of([](Unit unit) { return catalog::is_input_token(unit); });
+constexpr Masks kOfOutput =
+    masks_of([](Unit unit) { return catalog::is_token(unit) && !catalog::is_input_token(unit); });
+
+std::int64_t sum_of(const Masks& counts, const Masks& masks) noexcept {
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) sum += counts[i] & masks[i];
+  return sum;
+}
+
 }  // namespace
 
 std::vector<std::string_view> flag_names(Flags flags) {
@@ -83,22 +101,9 @@ std::vector<std::string_view> flag_names(Flags flags) {
   return names;
 }
 
-std::int64_t UnitCounts::input_tokens() const noexcept {
-  std::int64_t sum = 0;
-  for (std::size_t i = 0; i < catalog::kUnits; ++i) {
-    if (catalog::is_input_token(static_cast<Unit>(i))) sum += counts_[i];
-  }
-  return sum;
-}
+std::int64_t UnitCounts::input_tokens() const noexcept { return sum_of(counts_, kOfInput); }
 
-std::int64_t UnitCounts::output_tokens() const noexcept {
-  std::int64_t sum = 0;
-  for (std::size_t i = 0; i < catalog::kUnits; ++i) {
-    const Unit unit = static_cast<Unit>(i);
-    if (catalog::is_token(unit) && !catalog::is_input_token(unit)) sum += counts_[i];
-  }
-  return sum;
-}
+std::int64_t UnitCounts::output_tokens() const noexcept { return sum_of(counts_, kOfOutput); }
 
 Usage count_units(const ReportedUsage& reported) noexcept {
   Usage usage;

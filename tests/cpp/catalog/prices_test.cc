@@ -72,6 +72,16 @@ TEST(Catalog, TheSeedsPricesArePinned) {
   }
 }
 
+ModelPrices local(std::size_t rows) {
+  ModelPrices model;
+  model.model = "local";
+  model.rows.resize(rows);
+  for (std::size_t i = 0; i < rows; ++i) {
+    model.rows[i].rates[0] = Rate{static_cast<Pico>(i + 1), 1};
+  }
+  return model;
+}
+
 TEST(PriceBook, AnOverlayStandsBeforeTheSnapshot) {
   ModelPrices mine;
   mine.model = "openai/gpt-4o";
@@ -86,6 +96,19 @@ TEST(PriceBook, AnOverlayStandsBeforeTheSnapshot) {
   EXPECT_NE(book->price_version(), PriceBook::builtin()->price_version());
 }
 
+// Also by a name that only a lower layer knows.
+TEST(PriceBook, TheFirstLayerPricesAModelByEachOfItsNames) {
+  ModelPrices mine = local(1);
+  ModelPrices theirs = local(1);
+  theirs.rows[0].rates[0] = Rate{5, 1};
+  theirs.aliases = {"theirs"};
+  const auto book = PriceBook::create({{"contract", {mine}}, {"user", {theirs}}}).value();
+  for (const char* model : {"local", "theirs"}) {
+    EXPECT_EQ(book->find({.model = model, .at = {0}}, 1).value()->rate(Unit::kInput)->pico, 1);
+    EXPECT_EQ(book->canonical(model), "local");
+  }
+}
+
 TEST(PriceBook, RefusesWhatContradictsItself) {
   ModelPrices model;
   model.model = "m";
@@ -96,16 +119,6 @@ TEST(PriceBook, RefusesWhatContradictsItself) {
   EXPECT_FALSE(PriceBook::create({model, model}).has_value()) << "twice";
   model.rows[0].rates[0] = Rate{-1, 1};
   EXPECT_FALSE(PriceBook::create({model}).has_value()) << "negative";
-}
-
-ModelPrices local(std::size_t rows) {
-  ModelPrices model;
-  model.model = "local";
-  model.rows.resize(rows);
-  for (std::size_t i = 0; i < rows; ++i) {
-    model.rows[i].rates[0] = Rate{static_cast<Pico>(i + 1), 1};
-  }
-  return model;
 }
 
 std::string version_of(const ModelPrices& model) {

@@ -160,6 +160,7 @@ TEST_F(AccountTest, LargerThanTheWholeLimitIsAnotherError) {
   const auto refused = reserve(*account, 400);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().leaf(), "RequestExceedsLimitError");
+  EXPECT_EQ(refused.error().provider_code(), "request_exceeds_limit");
   EXPECT_EQ(refused.error().http_status(), 400);
   EXPECT_EQ(refused.error().detail("resets_at_us"), nullptr);
 }
@@ -246,6 +247,27 @@ TEST_F(AccountTest, OtherBudgetsSeeTheShrunkAnswer) {
   EXPECT_EQ(state(*account, "user:7").left, 0);
   EXPECT_TRUE(has(records().back().flags, Flag::kShrunk));
   expect_sound();
+}
+
+TEST_F(AccountTest, TheTightestOfSeveralBudgetsShrinks) {
+  auto account = open();
+  const auto set = [&](const char* scope, std::int64_t limit, OnLimit on_limit) {
+    ASSERT_TRUE(account->set_budget(budget(scope, limit, BudgetUnit::kTokens, on_limit)).ok());
+  };
+  set("key:k", 100'000, OnLimit::kBlock);
+  set("team:t", 50'000, OnLimit::kShrink);  // fits
+  set("user:7", 1'000, OnLimit::kShrink);
+  set("service:s", 1'200, OnLimit::kShrink);  // the user's is tighter
+  set("org:acme", 900, OnLimit::kShrink);
+  ReserveRequest request;
+  const std::vector<std::string> scopes{"key:k", "team:t", "user:7", "service:s", "org:acme"};
+  request.scopes = scopes;
+  request.bound = bound_of(4'000);
+  request.bound.may_shrink = true;
+  const Admission held = account->reserve(request).value();
+  EXPECT_EQ(held.max_output_tokens, 800);
+  EXPECT_EQ(state(*account, "org:acme").left, 0);
+  EXPECT_EQ(state(*account, "user:7").left, 100);
 }
 
 TEST_F(AccountTest, AWindowMayHoldMoreThan64Bits) {
@@ -421,6 +443,70 @@ TEST_F(AccountTest, CallsWithoutUsageSettleByRule) {
   EXPECT_EQ(ledger_files(files_, "/data").value().size(), 1U)
       << "a file is ended by its size alone";
   expect_sound();
+}
+
+// What a call that is cut off costs at least is in the ledger every 256 tokens, and every second.
+TEST_F(AccountTest, AStreamIsNotedEverySecondAndEvery256Tokens) {
+  auto account = open();
+  const Admission held = reserve(*account, 4'000).value();
+  ASSERT_TRUE(account->sent(held.id).ok());
+  const auto noted = [&](std::int64_t tokens) {
+    EXPECT_TRUE(account->progress(held.id, tokens).ok());
+    return records().back().tokens;
+  };
+  EXPECT_EQ(noted(255), 0);
+  EXPECT_EQ(noted(256), 256);
+  EXPECT_EQ(noted(511), 256);
+  EXPECT_EQ(noted(512), 512);
+  clock_.advance(999ms);
+  EXPECT_EQ(noted(513), 512);
+  clock_.advance(1ms);
+  EXPECT_EQ(noted(514), 514);
+  EXPECT_EQ(noted(515), 514);
+  EXPECT_EQ(noted(100), 514) << "it never shrinks";
+}
+
+TEST_F(AccountTest, EveryRecordSaysWhen) {
+  auto account = open();
+  ASSERT_TRUE(account->set_budget(budget("org:acme", 100'000)).ok());
+  for (int way = 0; way < 3; ++way) {
+    const Admission held = reserve(*account, 400).value();
+    clock_.advance(1s);
+    if (way > 0) {
+      ASSERT_TRUE(account->sent(held.id).ok());
+    }
+    clock_.advance(1s);
+    ASSERT_TRUE(account->progress(held.id, 300).ok());
+    clock_.advance(1s);
+    if (way == 2) {
+      ASSERT_TRUE(account->settle(held.id, used(1, 1), cost_of(7)).ok());
+      ASSERT_TRUE(account->adjust(held.id, 1, 0).ok());
+    } else {
+      ASSERT_TRUE(account->settle_by_rule(held.id).ok());
+    }
+  }
+  std::int64_t before = clock_.wall().us - 9'000'000;
+  for (const Record& record : records()) {
+    EXPECT_GE(record.at_us, before) << name(record.type);
+    before = record.at_us;
+  }
+  EXPECT_EQ(before, clock_.wall().us);
+}
+
+// What was settled is known for a while, so that it may be settled again or corrected.
+TEST_F(AccountTest, TheLast65536SettlementsAreKnown) {
+  auto account = open();
+  std::vector<ReservationId> settled;
+  for (int i = 0; i < 65'537; ++i) {
+    settled.push_back(account->reserve(request_of(1)).value().id);
+    ASSERT_TRUE(account->void_hold(settled.back()).ok());
+    if (i == 65'535) {
+      EXPECT_TRUE(account->settlement(settled.front()).has_value());
+    }
+  }
+  EXPECT_FALSE(account->settlement(settled.front()).has_value());
+  EXPECT_TRUE(account->settlement(settled[1]).has_value());
+  EXPECT_TRUE(account->settlement(settled.back()).has_value());
 }
 
 TEST_F(AccountTest, ARecordIsOneStepOfTheDisk) {
@@ -707,10 +793,12 @@ TEST_F(AccountTest, ABucketThatJustFellOutFreesNothing) {
   };
   spend(4'000);
   clock_.set_wall({start + 10 * minute});
-  spend(950);
+  spend(50);
+  clock_.set_wall({start + 20 * minute});
+  spend(900);
   clock_.set_wall({start + 97 * minute});
   EXPECT_EQ(state(*account).used, 950);
-  const auto refused = reserve(*account, 400);  // 50 too much
+  const auto refused = reserve(*account, 400);  // 50 too much: just what falls out next
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(std::get<std::int64_t>(*refused.error().detail("resets_at_us")), start + 107 * minute);
 }
@@ -868,6 +956,30 @@ TEST_F(AccountTest, EachAlertIsToldOnceAWindow) {
   second.reset();
   auto third = open();
   expect_sound();
+}
+
+TEST_F(AccountTest, AHundredAlertsAreToldOnceAWindowEach) {
+  auto account = open();
+  BudgetSpec spec = budget("org:acme", 1'000);
+  const std::int64_t now = clock_.wall().us;
+  const std::int64_t hour = 3'600'000'000;
+  spec.window = {"day", "UTC", {now, now + hour, now + 2 * hour}, {}};
+  spec.alerts.clear();
+  for (std::uint8_t percent = 1; percent <= 100; ++percent) spec.alerts.push_back(percent);
+  ASSERT_TRUE(account->set_budget(spec).ok());
+  const auto spend = [&](Pico pico) {
+    ASSERT_TRUE(account->record(request_of(1), used(1, 1), cost_of(pico)).ok());
+  };
+  for (const std::int64_t at : {now, now + hour}) {
+    clock_.set_wall({at});
+    spend(1'000);
+    EXPECT_EQ(account->take_alerts().size(), 100U);
+    spend(1);
+    EXPECT_TRUE(account->take_alerts().empty());
+  }
+  clock_.set_wall({now + 1});  // it stepped back
+  spend(1);
+  EXPECT_TRUE(account->take_alerts().empty());
 }
 
 TEST_F(AccountTest, ACorrectionAndALowerLimitAlertAsWell) {
@@ -1700,6 +1812,36 @@ TEST_F(AccountTest, ScopesAreChecked) {
     EXPECT_EQ(reserve(*account, 1, {scope}).error().code(), base::Code::kInvalidArgument) << scope;
   }
   EXPECT_EQ(account->set_budget(budget("org:a", -1)).code(), base::Code::kInvalidArgument);
+  const std::string longest = "org:" + std::string(196, 'a');
+  EXPECT_TRUE(account->set_budget(budget(longest, 1)).ok());
+  EXPECT_EQ(account->set_budget(budget(longest + "a", 1)).code(), base::Code::kInvalidArgument);
+}
+
+TEST_F(AccountTest, WindowsAreChecked) {
+  auto account = open();
+  const auto set = [&](const Window& window) {
+    BudgetSpec spec = budget("org:a", 1);
+    spec.window = window;
+    return account->set_budget(spec);
+  };
+  const Window sound{"day", "UTC", {1, 2, 3}, {}};
+  EXPECT_TRUE(set(sound).ok());
+  for (const std::vector<std::int64_t>& edges :
+       {std::vector<std::int64_t>{1, 3, 2}, std::vector<std::int64_t>{1, 1, 2}}) {
+    Window window = sound;
+    window.edges_us = edges;
+    EXPECT_EQ(set(window).message(), "window edges must ascend");
+  }
+  Window window = sound;
+  window.name = std::string(64, 'n');
+  window.zone = std::string(64, 'z');
+  EXPECT_TRUE(set(window).ok());
+  window.zone += "z";
+  EXPECT_EQ(set(window).code(), base::Code::kInvalidArgument);
+  window = sound;
+  window.name += std::string(64, 'n');
+  EXPECT_EQ(set(window).code(), base::Code::kInvalidArgument);
+  EXPECT_EQ(set({"rolling", "UTC", {}, -1ns}).code(), base::Code::kInvalidArgument);
 }
 
 }  // namespace

@@ -153,6 +153,8 @@ TEST(Cost, NothingIsFree) {
                                 {.model = "gpt-4o", .at = kNow});
   ASSERT_FALSE(unit.has_value());
   EXPECT_EQ(std::get<std::string>(*unit.error().detail("unit")), "millisecond");
+  EXPECT_EQ(std::get<std::string>(*unit.error().detail("model")), "gpt-4o");
+  EXPECT_EQ(std::get<std::string>(*unit.error().detail("at")), base::to_iso8601(kNow));
 }
 
 TEST(UpperBound, CoversEveryWayTheCallMayBeBilled) {
@@ -239,6 +241,25 @@ TEST(UpperBound, IsNeverBelowTheCostOfText) {
 
 // I8 where a unit costs a fraction of a pico-dollar, in every region: each line is rounded by
 // itself.
+// 3 fresh and 3 cached tokens at half a pico-dollar: two lines of 1.5, each rounded to 2.
+TEST(UpperBound, CoversTheRoundingOfEachLine) {
+  catalog::ModelPrices prices;
+  prices.model = "local";
+  prices.rows.resize(1);
+  for (const Unit unit : {Unit::kInput, Unit::kOutput}) {
+    prices.rows[0].rates[static_cast<std::size_t>(unit)] = catalog::Rate{1, 2};
+  }
+  const auto book = PriceBook::create({prices}).value();
+  BoundQuery query;
+  query.price = {.model = "local", .at = kNow};
+  query.deadline = kNow;
+  query.input_tokens = 6;
+  const Usage usage = count_units({.input = 6, .cache_read = 3});
+  EXPECT_EQ(money::cost(*book, usage, query.price)->pico, 4);
+  EXPECT_EQ(upper_bound(*book, query)->input_pico, 3 + 2);
+  EXPECT_EQ(upper_bound(*book, query)->pico, 3 + 2);
+}
+
 TEST(UpperBound, IsNeverBelowTheCostOfFractions) {
   std::mt19937_64 chance(7);
   const auto upto = [&](std::int64_t most) {

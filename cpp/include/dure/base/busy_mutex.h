@@ -2,7 +2,9 @@
 // for a while before it sleeps.
 //
 // A sleeper costs two system calls and waits for the scheduler, tens of microseconds for a section
-// that ends in a part of one. If the holder itself is off its processor, yielding lets it on.
+// that ends in a part of one; once one sleeps, every unlock wakes somebody, and the next one sleeps
+// too. If the holder itself is off its processor, yielding lets it on: for longer than a turn of
+// the scheduler takes, so that only a holder who waits for a disk sends others to sleep.
 //
 // Thread-safe. BasicLockable; not recursive.
 #ifndef DURE_BASE_BUSY_MUTEX_H_
@@ -35,9 +37,9 @@ class BusyMutex {
   void unlock() { mutex_.unlock(); }
 
  private:
-  static constexpr int kLooks = 32;
+  static constexpr int kLooks = 16;
   static constexpr int kPauses = 4;
-  static constexpr int kYields = 16;
+  static constexpr int kYields = 4096;
 
   static void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
