@@ -41,7 +41,7 @@ class Forked : public ::testing::Test {
   static int in_child(Work work) {
     const pid_t child = ::fork();
     if (child == 0) {
-      ::alarm(20);
+      ::alarm(120);
       ::_exit(work());
     }
     int status = 0;
@@ -72,7 +72,7 @@ TEST_F(Forked, BothMayOpenFurtherAccounts) {
   auto account = Account::open(folder_).value();
   ASSERT_TRUE(limit(*account));
   EXPECT_EQ(in_child([&] { return reserve(*Account::open(folder_).value()) ? 0 : 1; }), 0);
-  ::alarm(20);  // a lock that a fork left behind
+  ::alarm(120);  // a lock that a fork left behind
   auto next = Account::open(folder_).value();
   EXPECT_TRUE(reserve(*next).has_value());
   EXPECT_TRUE(reserve(*account).has_value());
