@@ -443,9 +443,22 @@ py::object HttpStream::to_python(const Piece& piece) const {
   return made;
 }
 
+void HttpStream::require_no_reader() {
+  mark_.require_own();
+  const std::shared_ptr<LoopBridge> before = bridge_.lock();
+  if (before == nullptr) return;
+  if (before->waits(ticket_)) {
+    throw StatusException(
+        base::invalid_argument("stream", "another task reads this stream: one reads at a time"));
+  }
+  before->forget(ticket_);  // a wait that was cancelled
+  bridge_.reset();
+}
+
 py::object HttpStream::wait() { return wait_for(std::make_unique<WakeDone>()); }
 
 py::object HttpStream::next() {
+  require_no_reader();
   if (py::object piece = take()) return DirectWait::resolved(std::move(piece));
   return wait_for(std::make_unique<PieceDone>(weak_from_this()));
 }
@@ -458,7 +471,11 @@ py::object HttpStream::arrived() {
 
 py::object HttpStream::wait_for(std::unique_ptr<PyCompletion> done) {
   mark_.require_own();
-  auto [future, waiter] = LoopBridge::current().make_wait();
+  require_no_reader();
+  LoopBridge& bridge = LoopBridge::current();
+  auto [future, waiter] = bridge.make_wait();
+  bridge_ = bridge.weak_from_this();
+  ticket_ = waiter.ticket();
   {
     const std::lock_guard lock(mutex_);
     waiter_ = std::move(waiter);
@@ -492,8 +509,84 @@ void HttpStream::cancel() {
 namespace {
 
 PyObject* itself(PyObject* self) { return Py_NewRef(self); }
+
+// What __anext__ gives: an awaitable that asyncio takes for no future of its own, so that it may be
+// gathered and waited for. A piece is taken when it is awaited: one that nobody awaits is not lost.
+struct NextPiece {
+  PyObject_HEAD PyObject* stream;  // a Held<HttpStream>
+  PyObject* wait;                  // the DirectWait that goes on; null: not begun, or ended
+  bool begun;
+};
+
+PyTypeObject* next_piece_type = nullptr;  // leaked; set once
+
+NextPiece& piece_of(PyObject* self) { return *reinterpret_cast<NextPiece*>(self); }
+
+PySendResult send_piece(PyObject* self, PyObject*, PyObject** result) {
+  NextPiece& piece = piece_of(self);
+  *result = nullptr;
+  if (!std::exchange(piece.begun, true)) {
+    piece.wait = as_python([&] { return Held<HttpStream>::of(piece.stream).next(); });
+    if (piece.wait == nullptr) return PYGEN_ERROR;
+  }
+  if (piece.wait == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "this piece was awaited already");
+    return PYGEN_ERROR;
+  }
+  const PySendResult sent = PyIter_Send(piece.wait, Py_None, result);
+  if (sent != PYGEN_NEXT) Py_CLEAR(piece.wait);
+  return sent;
+}
+
+// For whoever steps it by hand, as anext() with a default does.
+PyObject* step_piece(PyObject* self) {
+  PyObject* result = nullptr;
+  if (send_piece(self, nullptr, &result) != PYGEN_RETURN) return result;
+  const auto value = py::reinterpret_steal<py::object>(result);
+  const auto stop =
+      py::reinterpret_steal<py::object>(PyObject_CallOneArg(PyExc_StopIteration, value.ptr()));
+  if (stop) PyErr_SetObject(PyExc_StopIteration, stop.ptr());
+  return nullptr;
+}
+
+int traverse_piece(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(piece_of(self).stream);
+  Py_VISIT(piece_of(self).wait);
+  return 0;
+}
+
+int clear_piece(PyObject* self) {
+  Py_CLEAR(piece_of(self).stream);
+  Py_CLEAR(piece_of(self).wait);
+  return 0;
+}
+
+void dealloc_piece(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  clear_piece(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyType_Slot piece_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(&dealloc_piece)},
+                             {Py_tp_traverse, reinterpret_cast<void*>(&traverse_piece)},
+                             {Py_tp_clear, reinterpret_cast<void*>(&clear_piece)},
+                             {Py_tp_iter, reinterpret_cast<void*>(&itself)},
+                             {Py_tp_iternext, reinterpret_cast<void*>(&step_piece)},
+                             {Py_am_await, reinterpret_cast<void*>(&itself)},
+                             {Py_am_send, reinterpret_cast<void*>(&send_piece)},
+                             {0, nullptr}};
+
+PyType_Spec piece_spec = {
+    "dure._core.net.NextPiece", sizeof(NextPiece), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, piece_slots};
+
 PyObject* call_next(PyObject* self) {
-  return as_python([self] { return Held<HttpStream>::of(self).next(); });
+  PyObject* const piece = next_piece_type->tp_alloc(next_piece_type, 0);
+  if (piece != nullptr) piece_of(piece).stream = Py_NewRef(self);
+  return piece;
 }
 PyObject* call_wait(PyObject* self, PyObject*) {
   return as_python([self] { return Held<HttpStream>::of(self).wait(); });
@@ -523,6 +616,9 @@ PyType_Slot stream_slots[] = {
 
 void bind_http_stream(py::module_& room) {
   Held<HttpStream>::bind(room, "HttpStream", stream_slots);
+  const auto piece = py::reinterpret_steal<py::object>(PyType_FromSpec(&piece_spec));
+  if (!piece) throw py::error_already_set();
+  next_piece_type = reinterpret_cast<PyTypeObject*>(piece.inc_ref().ptr());
 }
 
 }  // namespace

@@ -33,9 +33,10 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   net::Flow on_body(std::span<const std::byte> part) noexcept override;
   void on_end(base::Status status, const net::Timing& timing) noexcept override;
 
-  // These under the GIL. An awaitable of the next piece: bytes, or an HttpEvent. Throws, or raises
+  // These under the GIL. A DirectWait of the next piece: bytes, or an HttpEvent. Throws, or raises
   // where it is awaited: StopAsyncIteration at the end, the stream's failure once all that came
-  // before it has been taken. REQUIRES: head() has given the head.
+  // before it has been taken, kInvalidArgument while another task waits. REQUIRES: head() has given
+  // the head.
   py::object next();
   // The next piece, if one is there by then, or as next(). For next().
   py::object arrived();
@@ -57,6 +58,8 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   void add(Piece piece) DURE_REQUIRES(mutex_);
   void wake() noexcept;
   py::object wait_for(std::unique_ptr<PyCompletion> done);
+  // Throws kInvalidArgument while another task waits; forgets a wait that was cancelled.
+  void require_no_reader();
 
   const std::weak_ptr<net::Transport> transport_;
   const ProcessMark mark_;
@@ -74,8 +77,10 @@ class HttpStream final : public net::Handler, public std::enable_shared_from_thi
   net::HeaderLines headers_ DURE_GUARDED_BY(mutex_);
   Waiter waiter_ DURE_GUARDED_BY(mutex_);
   std::unique_ptr<PyCompletion> wake_ DURE_GUARDED_BY(mutex_);  // made beforehand, for waiter_
-  std::vector<Piece> taken_;  // by the reader, who has gone through some; under the GIL
-  std::size_t at_ = 0;        // of those
+  std::weak_ptr<LoopBridge> bridge_;  // of the reader who waits, or waited last; under the GIL
+  std::uint64_t ticket_ = 0;          // of that wait; likewise
+  std::vector<Piece> taken_;          // by the reader, who has gone through some; under the GIL
+  std::size_t at_ = 0;                // of those
 };
 
 void bind_http_core(py::module_& room);

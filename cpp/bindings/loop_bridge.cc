@@ -283,6 +283,14 @@ LoopBridge::Pending* LoopBridge::find(std::uint64_t ticket) {
   return pending.future && pending.uses == ticket >> 32U ? &pending : nullptr;
 }
 
+bool LoopBridge::waits(std::uint64_t ticket) {
+  const Pending* const pending = find(ticket);
+  if (pending == nullptr) return false;
+  const py::object& future = pending->future;
+  return !(DirectWait::is(future) ? DirectWait::done(future)
+                                  : call(future, names().done).is(py::bool_(true)));
+}
+
 void LoopBridge::forget(std::uint64_t ticket) noexcept {
   Pending* const pending = find(ticket);
   if (pending == nullptr) return;

@@ -98,7 +98,9 @@ class LoopBridge : public std::enable_shared_from_this<LoopBridge> {
   std::pair<py::object, Waiter> make_future();
   // The same for a coroutine of ours, which awaits it at once: a DirectWait.
   std::pair<py::object, Waiter> make_wait();
-  // The call of `ticket` was not begun: nobody completes it.
+  // Whether somebody still waits for `ticket`: it has not come, and was not cancelled.
+  [[nodiscard]] bool waits(std::uint64_t ticket);
+  // The call of `ticket` was not begun, or its wait was cancelled: nobody completes it.
   void forget(std::uint64_t ticket) noexcept;
   // Keeps `call` as long as the future of `ticket` waits; detach gives it back, or nothing.
   void attach(std::uint64_t ticket, std::shared_ptr<void> call);

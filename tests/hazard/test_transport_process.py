@@ -175,7 +175,7 @@ def test_streams_and_uploads_of_the_parent_are_refused_in_the_child(stub_url: st
                 if pid == 0:
                     signal.alarm(10)
                     native = stream._native
-                    calls = [native.__anext__, native.wait, native.head]
+                    calls = [lambda: next(native.__anext__()), native.wait, native.head]
                     calls.append(lambda: upload.feed(b'b'))
                     upload.cancel()
                     native.cancel()

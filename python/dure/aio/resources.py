@@ -454,11 +454,15 @@ class AsyncBatches(Group):
         """Return what has come of each request, and settle the batches that have ended.
 
         Raises:
+            InvalidArgumentError: it is none that `submit` returned.
             UpstreamError: a file has a line that belongs to no request, or two of one.
         """
-        from dure.calls.batch_files import reconcile
+        from dure.calls.batch_files import BatchRun, reconcile
         from dure.calls.batches import ENDED, read_lines
+        from dure.errors import InvalidArgumentError
 
+        if not isinstance(run, BatchRun):
+            raise InvalidArgumentError("run must be what batches.submit returned", argument="run")
         lines: list[dict[str, Any]] = []
         ended = True
         for batch_id in run.batch_ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def files_of(
     ids: list[str] = []
     seen: set[str] = set()
     size = 0
-    for custom_id, body in requests.items() if isinstance(requests, Mapping) else requests:
+    for custom_id, body in _pairs(requests):
         line = _line(custom_id, body, endpoint, seen)
         if len(line) > most_bytes:
             raise _wrong(custom_id, f"has {len(line):,} bytes, a file may have {most_bytes:,}")
@@ -82,9 +82,26 @@ def files_of(
     yield b"".join(lines), ids
 
 
+def _pairs(requests: Requests) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(requests, Mapping):
+        yield from requests.items()
+        return
+    if isinstance(requests, str | bytes) or not isinstance(requests, Iterable):
+        raise InvalidArgumentError(
+            "requests must be bodies by their ids, or pairs of both", argument="requests"
+        )
+    for number, pair in enumerate(requests):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise InvalidArgumentError(
+                f"request {number} must be a pair of an id and a body, not {type(pair).__name__}",
+                argument="requests",
+            )
+        yield pair
+
+
 def _line(custom_id: object, body: object, endpoint: str, seen: set[str]) -> bytes:
-    if not isinstance(custom_id, str) or not custom_id:
-        raise _wrong(custom_id, "is no id: a text that is not empty")
+    if not isinstance(custom_id, str) or not custom_id or not custom_id.isprintable():
+        raise _wrong(custom_id, "is no id: a text that is not empty, of signs that can be shown")
     if custom_id in seen:
         raise _wrong(custom_id, "stands twice")
     seen.add(custom_id)
@@ -95,6 +112,8 @@ def _line(custom_id: object, body: object, endpoint: str, seen: set[str]) -> byt
         return json.dumps(request, allow_nan=False, separators=(",", ":")).encode() + b"\n"
     except (TypeError, ValueError) as wrong:
         raise _wrong(custom_id, f"is not for JSON: {wrong}") from None
+    except RecursionError:
+        raise _wrong(custom_id, "is nested too deep") from None
 
 
 def _wrong(custom_id: object, what: str) -> InvalidArgumentError:

@@ -65,7 +65,7 @@ def read_lines(text: str, what: str) -> list[dict[str, Any]]:
         InvalidArgumentError: a line is none, or has no `custom_id`.
     """
     lines = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # no other sign ends a line of JSON
         if not line.strip():
             continue
         try:

@@ -9,6 +9,7 @@ import dure
 import pytest
 from dure.calls import batch_files
 from dure.calls.batch_files import BatchRun, files_of, reconcile
+from dure.calls.batches import read_lines
 from dure.testing import upstream
 
 from .conftest import HELLO
@@ -31,6 +32,13 @@ def test_files_keep_to_lines_and_bytes() -> None:
     assert (batch_files.MOST_LINES, batch_files.MOST_BYTES) == (50_000, 200_000_000)
 
 
+def deep(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
 @pytest.mark.parametrize(
     "requests",
     [
@@ -40,12 +48,26 @@ def test_files_keep_to_lines_and_bytes() -> None:
         {"a": {"temperature": float("nan")}},
         [("a", "text")],
         {"a": {"input": "x" * 300}},
+        {"\u2028": HELLO},
+        {"\ud800": HELLO},
+        "abc",
+        [HELLO],
+        [1, 2],
+        None,
+        {"a": {"input": deep(5000)}},
     ],
 )
 def test_what_is_no_request_is_named(requests: Any) -> None:  # noqa: ANN401
     with pytest.raises(dure.errors.InvalidArgumentError) as wrong:
         list(files_of(requests, CHAT, most_bytes=200))
     assert wrong.value.argument == "requests"
+
+
+def test_a_line_ends_where_json_lines_end() -> None:
+    line = json.dumps({"custom_id": "a", "response": "x\u2028y\x85z"}, ensure_ascii=False)
+    assert [found["response"] for found in read_lines(f"{line}\n\n{line}\r\n", "output")] == [
+        "x\u2028y\x85z"
+    ] * 2
 
 
 def test_each_request_is_in_one_place() -> None:
