@@ -29,6 +29,14 @@ def test_the_page_on_tokens() -> None:
     run("tokens.md", 10)
 
 
+def test_the_page_on_plain_http() -> None:
+    names = run("http.md", 5)
+    assert names["status"] == 200
+    assert names["text"]
+    assert len(names["good"]) == 200
+    assert [event.type for event in names["events"]] == ["message", "message"]
+
+
 def test_the_page_on_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = run("search.md", 3)
