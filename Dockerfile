@@ -20,11 +20,11 @@ RUN python -m pip install --no-cache-dir "build==1.3.0" "auditwheel==6.5.0" \
 FROM python:${PYTHON}-slim-bookworm AS run
 RUN useradd --system --uid 10001 --create-home --home-dir /home/dure dure \
  && install -d -o dure -g dure -m 0700 /data
-COPY requirements.txt /srv/requirements.txt
+COPY requirements.txt /tmp/requirements.txt
 COPY --from=build /src/dist/*.whl /srv/wheel/
-RUN python -m pip install --no-cache-dir --require-hashes -r /srv/requirements.txt \
+RUN python -m pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt \
  && python -m pip install --no-cache-dir --no-deps /srv/wheel/*.whl \
- && rm -rf /srv/requirements.txt /srv/wheel
+ && rm -rf /tmp/requirements.txt /srv/wheel
 ENV DURE_HOST=0.0.0.0 DURE_PORT=8000 DURE_DATA=/data PYTHONUNBUFFERED=1
 USER 10001:10001
 VOLUME ["/data"]
